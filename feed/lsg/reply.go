@@ -1,0 +1,50 @@
+package lsg
+
+import "fmt"
+
+// AuthReply is the server's answer to an AuthRequest and, for a subscriber, the last text that it ever receives.
+type AuthReply struct {
+	Success     bool
+	SessionID   uint64
+	Accepted    uint64 // with HasAccepted: records of the producer's stream that are in the tapes; the producer goes on from there
+	HasAccepted bool
+	Error       string // why not, when Success is false
+}
+
+// Append writes the line with its newline: exactly two keys for a subscriber and no trailing '|', since the Python client refuses more and the
+// C++ client loses the session ID otherwise. Only a producer's reply has accepted. The error's text is cleaned.
+func (r AuthReply) Append(dst []byte) []byte {
+	w := lineWriter{buf: dst, start: len(dst)}
+	w.flag("success", r.Success)
+	if !r.Success {
+		w.text("error", Clean(r.Error))
+		return append(w.buf, '\n')
+	}
+	w.number("session_id", r.SessionID)
+	if r.HasAccepted {
+		w.number("accepted", r.Accepted)
+	}
+	return append(w.buf, '\n')
+}
+
+// ParseAuthReply reads the line. A session_id that is no number counts as absent: some gateways send any string there.
+func ParseAuthReply(line string) (AuthReply, error) {
+	f, err := Parse(line)
+	if err != nil {
+		return AuthReply{}, err
+	}
+	if _, ok := f.Lookup("success"); !ok {
+		return AuthReply{}, fmt.Errorf("%w: success; the line is no answer to an authentication", ErrMissing)
+	}
+	r := AuthReply{Error: f.Get("error")}
+	if r.Success, err = f.flag("success", false); err != nil {
+		return AuthReply{}, err
+	}
+	if id, ok, err := f.number("session_id"); ok && err == nil {
+		r.SessionID = id
+	}
+	if r.Accepted, r.HasAccepted, err = f.number("accepted"); err != nil {
+		return AuthReply{}, err
+	}
+	return r, nil
+}
