@@ -43,10 +43,10 @@ func TestVerifyRefusesAnythingButTheResponse(t *testing.T) {
 func TestBucketIsTheEndOfTheKey(t *testing.T) {
 	for response, want := range map[string]string{
 		Response("c", "db-89s9vCvwDDKPdQJ5Pb30Fyj9mNUM6"): "mNUM6",
-		Response("c", "abc"): "abc",
-		"":                   "",
-		"nodash":             "",
-		"-":                  "",
+		Response("c", "abc"):                              "abc",
+		"":                                                "",
+		"nodash":                                          "",
+		"-":                                               "",
 	} {
 		if got := Bucket(response); got != want {
 			t.Errorf("Bucket(%q) = %q, want %q", response, got, want)

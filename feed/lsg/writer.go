@@ -23,10 +23,10 @@ func (w *lineWriter) key(key string) {
 // word writes a bare word such as gap.
 func (w *lineWriter) word(word string) { w.key(word) }
 
-// text writes key=value and refuses a value that would end the field or the line.
+// text writes key=value and refuses a value that would end the field or the line. The error does not show the value, which may be auth's.
 func (w *lineWriter) text(key, value string) {
-	if i := controlAt(value); w.err == nil && (i >= 0 || strings.IndexByte(value, '|') >= 0) {
-		w.err = fmt.Errorf("%w: %s=%s holds '|' or a control character; take it out", ErrForbidden, key, quote(value))
+	if w.err == nil && (strings.IndexByte(value, '|') >= 0 || controlAt(value) >= 0) {
+		w.err = fmt.Errorf("%w: the value of %s holds '|' or a control character; take it out", ErrForbidden, key)
 	}
 	w.key(key)
 	w.buf = append(append(w.buf, '='), value...)
