@@ -1,0 +1,123 @@
+"""A gateway that is restarted: the clients are told, come back, and go on."""
+
+import json
+import socket
+import threading
+
+import pandas as pd
+import pytest
+from databento_dbn import ErrorCode, SystemCode
+
+from helpers import HOST, PATIENCE, Session, publish_trades, rust_client
+
+
+class HeldPort:
+    """Keeps a port open while the gateway behind it restarts, as a service manager or proxy would.
+
+    The Python client makes exactly one attempt to reconnect, at once; without somebody who holds the
+    connection until the gateway is back, that attempt is refused whatever the gateway does.
+    """
+
+    def __init__(self, gateway):
+        self.gateway = gateway
+        self.listener = socket.create_server((HOST, 0))
+        self.port = self.listener.getsockname()[1]
+        self.up = threading.Event()
+        self.up.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        self.up.wait(PATIENCE)
+        server = socket.create_connection((HOST, self.gateway.port))
+        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+        self._pump(server, client)
+
+    @staticmethod
+    def _pump(source, sink):
+        try:
+            while chunk := source.recv(1 << 16):
+                sink.sendall(chunk)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the other side went away first
+
+    def restart_gateway(self):
+        self.up.clear()
+        self.gateway.stop()
+        self.gateway.start()
+        self.up.set()
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.fixture
+def held_port(own_gateway):
+    held = HeldPort(own_gateway)
+    yield held
+    held.close()
+
+
+def test_python_client_reconnects_and_data_goes_on(own_gateway, held_port, dataset, tmp_path):
+    past = publish_trades(own_gateway, tmp_path, dataset, 100)
+    gaps = []
+    session = Session(own_gateway, dataset, port=held_port.port, reconnect_policy="reconnect")
+    session.live.add_reconnect_callback(lambda start, end: gaps.append((start, end)))
+    with session.subscribe("trades", start=0).start():
+        session.wait_replayed("trades")
+        first = session.live.session_id
+        held_port.restart_gateway()
+        session.wait(lambda: len(session.systems(SystemCode.SUBSCRIPTION_ACK)) == 2, "ack after the reconnect")
+        assert session.live.session_id != first
+        assert [code for code, _ in session.errors()] == [int(ErrorCode.INTERNAL_ERROR)]
+        live = publish_trades(own_gateway, tmp_path, dataset, 50, first=100)
+        session.wait_data(150)
+        assert session.data == past + live
+        ((start, end),) = gaps
+        assert isinstance(start, pd.Timestamp) and isinstance(end, pd.Timestamp)
+
+
+def test_rust_client_is_told_resubscribes_and_goes_on(own_gateway, dataset, tmp_path):
+    publish_trades(own_gateway, tmp_path, dataset, 100)
+    client = rust_client(own_gateway, dataset, "trades", "reconnect=50")
+
+    def stage(name):
+        line = json.loads(client.stdout.readline())
+        assert line["stage"] == name, line
+        return line
+
+    try:
+        assert stage("replayed")["records"] == 100
+        own_gateway.stop()
+        assert [e["code"] for e in stage("closed")["errors"]] == [int(ErrorCode.INTERNAL_ERROR)]
+        own_gateway.start()
+        client.stdin.write("go\n")
+        client.stdin.flush()
+        stage("reconnected")
+        # The metadata has arrived, so the session is live: nothing published from here on is missed.
+        publish_trades(own_gateway, tmp_path, dataset, 50, first=100)
+        resumed = stage("resumed")
+        assert resumed["records"] == 50
+        assert resumed["mappings"]
+    finally:
+        client.kill()
+        client.wait()
+
+
+def test_restart_loses_nothing_of_the_tape(own_gateway, dataset, tmp_path):
+    expected = publish_trades(own_gateway, tmp_path, dataset, 1_000)
+    for round in (1, 2):
+        own_gateway.stop()
+        own_gateway.start()
+        expected += publish_trades(own_gateway, tmp_path, dataset, 100, first=900 + 100 * round)
+    with Session(own_gateway, dataset).subscribe("trades", start=0).start() as session:
+        session.wait_replayed("trades")
+        assert session.data == expected
