@@ -58,7 +58,7 @@ func IsResume(line string) bool { return strings.HasPrefix(line, "resume=") }
 func (a Ack) Append(dst []byte) []byte {
 	w := lineWriter{buf: dst, start: len(dst)}
 	w.number("ack", a.N)
-	w.text("level", Clean(a.Level))
+	w.optional("level", Clean(a.Level))
 	return append(w.buf, '\n')
 }
 
