@@ -1,0 +1,38 @@
+package journal
+
+import "time"
+
+// Every bound of the journal, in one place.
+const (
+	MaxDatasetName = 15      // bytes; DBN has 16 with the closing zero
+	MaxName        = 128     // bytes of a producer's or stream's name; a digest in hex fits
+	MaxSymbol      = 70      // bytes; DBN v3 has 71 with the closing zero
+	MaxCause       = 64      // bytes of a gap's cause
+	MaxStreams     = 1 << 16 // streams a dataset ever had
+	MaxMappings    = 1 << 20 // entries of a symbol table
+	MaxGaps        = 1 << 16 // entries of a ledger
+	MaxTapes       = 32      // slots in the state page; DBN has 20 schemas today
+
+	DefaultMinSegment = 1 << 20   // bytes
+	DefaultMaxSegment = 256 << 20 // bytes
+	smallestSegment   = 16 << 10  // bytes; below this a header would be most of the file
+	fastFill          = time.Minute
+	headerUnit        = 4096
+	maxHeader         = 4 << 20 // bytes of a segment's header region; symbol mappings that need more are left out
+	headerShare       = 4       // a header region is at most this part of its file
+	blockBytes        = 64 << 10
+
+	prefaultStep   = 2 << 20   // bytes populated by one call
+	prefaultAhead  = 8 << 20   // bytes populated above a tail, at most
+	prefaultBudget = 256 << 20 // bytes populated above all tails of a journal, beyond one step each
+
+	DefaultSyncInterval  = time.Second
+	MaxSyncDelay         = time.Minute // no policy leaves a record unsynced for longer
+	minSyncInterval      = time.Millisecond
+	maxSyncBytes         = 64 << 30
+	syncLogBytes         = 1 << 20  // size of sync.log before a fresh one replaces it
+	syncLogSpan          = 64 << 20 // bytes of records one sync.log vouches for: what a recovery may have to read
+	maxFrame             = 4 << 20  // bytes of one entry in any side file
+	maxSideLog           = 1 << 30  // bytes of a side log
+	DefaultRetryInterval = 250 * time.Millisecond
+)
