@@ -1,0 +1,44 @@
+package feed
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// CString is the text in a NUL-padded field of a record, such as InstrumentDefMsg.RawSymbol[:]; it allocates the string.
+func CString(field []byte) string {
+	return string(field[:textLen(field)])
+}
+
+// textLen is the length of the text in a NUL-padded field; the field's own length when nothing ends it.
+func textLen(field []byte) int {
+	if n := bytes.IndexByte(field, 0); n >= 0 {
+		return n
+	}
+	return len(field)
+}
+
+// cutAtNul is CString for a field that is a string already.
+func cutAtNul(field string) string {
+	text, _, _ := strings.Cut(field, "\x00")
+	return text
+}
+
+// setText fills a field with text, cut so that a NUL ends it, and zeros.
+func setText(field []byte, text string) {
+	clear(field[copy(field[:len(field)-1], text):])
+}
+
+// appendField appends text, which is shorter than size, and NULs up to size bytes.
+func appendField(dst []byte, text string, size int) []byte {
+	return appendZeros(append(dst, text...), size-len(text))
+}
+
+// appendZeros appends n zero bytes.
+func appendZeros(dst []byte, n int) []byte {
+	at := len(dst)
+	dst = slices.Grow(dst, n)[:at+n]
+	clear(dst[at:])
+	return dst
+}
