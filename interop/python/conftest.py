@@ -13,8 +13,7 @@ _datasets = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory):
-    given = os.environ.get("TAPEWIRE_INTEROP_SCRATCH")
-    return Path(given) if given else tmp_path_factory.mktemp("interop")
+    return tmp_path_factory.mktemp("gateways")
 
 
 @pytest.fixture(scope="session")

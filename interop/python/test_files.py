@@ -24,10 +24,8 @@ def tape(gateway, tmp_path_factory):
         published += publish_trades(gateway, directory, dataset, BATCH, first=len(published))
         deadline = time.monotonic() + SEAL_SECONDS
         while time.monotonic() < deadline:
-            if sealed := sorted(gateway.data.rglob("*.dbn")):
-                mine = [f for f in sealed if dataset in str(f)]
-                if mine:
-                    return mine, published
+            if sealed := sorted(f for f in gateway.data.rglob("*.dbn") if dataset in str(f)):
+                return sealed, published
             time.sleep(0.05)  # polls a directory
     raise AssertionError(f"no sealed segment after {len(published)} records in {gateway.data}")
 
@@ -83,8 +81,8 @@ def record(gateway, dataset, path, published):
 def check_with_dbn_tool(path, directory, count):
     """Row count, and the values of the first and last trade, in CSV and in JSON."""
     as_csv, as_json = directory / "x.csv", directory / "x.json"
-    select = ["--pretty", "--map-symbols", "--schema", "trades"]
-    run([DBN_CLI, path, "--csv", *select, "-o", as_csv])
+    select = ["--map-symbols", "--schema", "trades"]
+    run([DBN_CLI, path, "--csv", "--pretty", *select, "-o", as_csv])
     run([DBN_CLI, path, "--json", *select, "-o", as_json])
     rows = list(csv.DictReader(as_csv.open()))
     lines = [json.loads(line) for line in as_json.open()]
@@ -94,5 +92,5 @@ def check_with_dbn_tool(path, directory, count):
         expected = (trade.price / 1e9, trade.size, trade.sequence, SYMBOLS[trade.instrument_id])
         row, line = rows[index], lines[index]
         assert (float(row["price"]), int(row["size"]), int(row["sequence"]), row["symbol"]) == expected
-        assert (float(line["price"]), line["size"], line["sequence"], line["symbol"]) == expected
+        assert (int(line["price"]) / 1e9, line["size"], line["sequence"], line["symbol"]) == expected
         assert pd.Timestamp(row["ts_event"]).value == trade.ts_event

@@ -73,10 +73,8 @@ def test_python_client_reconnects_and_data_goes_on(own_gateway, held_port, datas
     session.live.add_reconnect_callback(lambda start, end: gaps.append((start, end)))
     with session.subscribe("trades", start=0).start():
         session.wait_replayed("trades")
-        first = session.live.session_id
         held_port.restart_gateway()
         session.wait(lambda: len(session.systems(SystemCode.SUBSCRIPTION_ACK)) == 2, "ack after the reconnect")
-        assert session.live.session_id != first
         assert [code for code, _ in session.errors()] == [int(ErrorCode.INTERNAL_ERROR)]
         live = publish_trades(own_gateway, tmp_path, dataset, 50, first=100)
         session.wait_data(150)
