@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/tapewire/tapewire/feed/lsg"
+)
+
+// acks paces the ack lines of one producer: often enough to trim what it holds
+// for a resend, seldom enough to cost nothing.
+type acks struct {
+	p      *producer
+	sent   uint64    // the newest N that was told
+	at     time.Time // when
+	seen   uint64    // accepted at the last batch
+	seenAt time.Time
+	timer  *time.Timer
+	buf    []byte
+}
+
+const (
+	ackEveryRecords = 4096
+	ackEvery        = 10 * time.Millisecond
+	ackSilence      = time.Millisecond // after the last batch
+)
+
+func (a *acks) init(p *producer) { a.p = p }
+
+// start begins at what a resuming producer was told with the authentication.
+func (a *acks) start() {
+	a.sent = a.p.writer.Accepted()
+	a.seen = a.sent
+	a.timer = time.AfterFunc(time.Hour, a.p.wake)
+	a.timer.Stop()
+}
+
+func (a *acks) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// due sends an ack line if it is time for one and otherwise sees to it that it
+// is called again. It reports true when the producer ended its session and
+// everything it sent is acknowledged.
+func (a *acks) due(now time.Time) (done bool) {
+	if a.p.writer == nil || !a.p.opened {
+		return false
+	}
+	accepted := a.p.writer.Accepted()
+	if accepted != a.seen {
+		a.seen, a.seenAt = accepted, now
+	}
+	n := accepted
+	if a.p.req.Ack == lsg.AckSynced {
+		n = a.p.writer.Synced()
+	}
+	ending := a.p.ingest.ended.Load()
+	if n > a.sent {
+		ready := ending || n-a.sent >= ackEveryRecords || now.Sub(a.at) >= ackEvery || now.Sub(a.seenAt) >= ackSilence
+		if !ready || a.p.lines().busy() {
+			a.arm()
+			return false
+		}
+		a.buf = lsg.Ack{N: n, Level: a.p.req.Ack}.Append(a.buf[:0])
+		a.p.line(a.buf)
+		a.sent, a.at = n, now
+	}
+	return ending && a.sent >= accepted
+}
+
+// arm has the producer woken after a silence.
+func (a *acks) arm() { a.timer.Reset(ackSilence) }

@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// SessionView is what an operator sees of a subscriber.
+type SessionView struct {
+	ID        uint64       `json:"id"`
+	Remote    string       `json:"remote"`
+	Client    string       `json:"client"`
+	Key       string       `json:"key"`
+	Dataset   string       `json:"dataset"`
+	Since     time.Time    `json:"since"`
+	Started   bool         `json:"started"`
+	Blocked   bool         `json:"blocked"`    // its socket is full
+	Path      string       `json:"path"`       // how its data last went: write, sendfile, copy or gather
+	SentBytes uint64       `json:"sent_bytes"` // control records included
+	Cursors   []CursorView `json:"cursors"`
+}
+
+// CursorView is a session's place on one tape.
+type CursorView struct {
+	Schema     string `json:"schema"`
+	Seq        uint64 `json:"seq"`
+	LagRecords uint64 `json:"lag_records"`
+	LagBytes   int64  `json:"lag_bytes"`
+	Replaying  bool   `json:"replaying"`
+	Filtered   bool   `json:"filtered"`
+}
+
+// Sessions lists the subscribers by id.
+func (s *Server) Sessions() []SessionView {
+	var all []SessionView
+	for _, l := range s.loops {
+		l.call(func() {
+			for _, sess := range l.sessions {
+				if sess != nil {
+					all = append(all, sess.view())
+				}
+			}
+		})
+	}
+	slices.SortFunc(all, func(a, b SessionView) int { return int(a.ID) - int(b.ID) })
+	return all
+}
+
+func (s *session) view() SessionView {
+	v := SessionView{
+		ID: s.id, Remote: s.remote, Client: s.auth.Client, Key: keyName(s.key), Dataset: s.auth.Dataset, Since: s.since,
+		Started: s.started, Blocked: !s.writable, Path: s.path, SentBytes: s.sentBytes, Cursors: []CursorView{},
+	}
+	for _, c := range s.cursors {
+		lag := c.lag()
+		v.Cursors = append(v.Cursors, CursorView{
+			Schema: c.schema.String(), Seq: c.seq, LagRecords: uint64(lag) / uint64(c.size), LagBytes: lag,
+			Replaying: c.replaying, Filtered: c.filter != nil,
+		})
+	}
+	return v
+}
+
+// CloseSession ends one subscriber with an error record that makes official
+// clients reconnect. It reports false when there is no such session.
+func (s *Server) CloseSession(id uint64) bool {
+	for _, l := range s.loops {
+		found := false
+		l.call(func() {
+			for _, sess := range l.sessions {
+				if sess != nil && sess.id == id {
+					sess.stop("Session closed by the operator; reconnect to go on")
+					found = true
+				}
+			}
+		})
+		if found {
+			return true
+		}
+	}
+	return false
+}
+
+// Admin serves health, metrics and the session list. It has no authentication:
+// listen on loopback, or put a proxy with one in front.
+func (s *Server) Admin() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		s.metrics.write(w)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(s.Sessions()) // the client went away
+	})
+	mux.HandleFunc("POST /sessions/{id}/close", func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+		if err != nil || !s.CloseSession(id) {
+			http.Error(w, "no session "+r.PathValue("id")+"; GET /sessions lists them", http.StatusNotFound)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	return mux
+}
+
+// Ready reports why the server cannot do its whole job: nil when it can.
+func (s *Server) Ready() error {
+	if s.stopping.Load() {
+		return errors.New("shutting down")
+	}
+	select {
+	case <-s.ended:
+		return errors.New("not serving")
+	default:
+	}
+	for _, d := range s.journal.Datasets() {
+		if err := d.Err(); err != nil {
+			return fmt.Errorf("dataset %s takes no records: %w", d.Name(), err)
+		}
+	}
+	return nil
+}
+
+// lastCommit is when a tape last grew, as far as this server saw it.
+func (s *Server) lastCommit(dataset string, schema feed.Schema) (time.Time, bool) {
+	return s.producers.lastCommit(dataset, schema)
+}

@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// cursor is a session's position in one tape. Live, catching up and replaying
+// are only distances from the tail.
+type cursor struct {
+	schema feed.Schema
+	size   int           // bytes of a record
+	tape   *journal.Tape // nil until its first record
+	seg    *journal.Segment
+	filter *filter // nil: every record
+
+	seq  uint64 // the next record to send
+	off  int    // bytes of record seq that are sent already
+	tail uint64 // what was committed when this pass began
+
+	replaying bool   // until seq reaches goal
+	goal      uint64 // the tail at start_session
+	nextMark  int    // the first of tape.Marks() not told yet
+
+	skipTo   uint64 // below it records are counted, not sent: the client was too slow
+	skipped  uint64 // how many so far
+	skipFrom uint64 // ts_event of the first of them
+	warn     bool   // a slow-reader warning is due
+	warned   bool   // and was told; once per episode
+
+	chunk     []byte // records read from a segment that is not mapped
+	chunkFrom uint64 // seq of its first
+}
+
+// attach finds the tape once it exists. A session that was there before it
+// begins with its first record.
+func (c *cursor) attach(d *journal.Dataset) {
+	if c.tape == nil && d != nil {
+		c.tape = d.Tape(c.schema)
+	}
+}
+
+// look takes note of what is committed now.
+func (c *cursor) look() {
+	if c.tape != nil {
+		c.tail = c.tape.Tail()
+	}
+}
+
+// limit is the seq up to which records may be taken without telling anything
+// in between: the tail, the end of the replay, or the next mark.
+func (c *cursor) limit() uint64 {
+	limit := c.tail
+	if c.replaying {
+		limit = min(limit, c.goal)
+	}
+	if m := c.mark(); m != nil {
+		limit = min(limit, m.Seq)
+	}
+	return limit
+}
+
+// mark is the next thing to be told about this tape, nil when there is none yet.
+func (c *cursor) mark() *journal.Mark {
+	if c.tape == nil {
+		return nil
+	}
+	if marks := c.tape.Marks(); c.nextMark < len(marks) {
+		return &marks[c.nextMark]
+	}
+	return nil
+}
+
+// place puts the cursor at seq. Marks before it are history; with replay those
+// at it are still to be told.
+func (c *cursor) place(seq uint64, replay bool) {
+	c.release()
+	c.seq, c.off = seq, 0
+	if c.tape == nil {
+		return
+	}
+	marks := c.tape.Marks()
+	for c.nextMark = 0; c.nextMark < len(marks); c.nextMark++ {
+		if at := marks[c.nextMark].Seq; at > seq || replay && at == seq {
+			break
+		}
+	}
+}
+
+// ready reports whether there are records to take.
+func (c *cursor) ready() bool { return c.tape != nil && c.seq < c.limit() }
+
+// segment pins the segment that holds the next record.
+func (c *cursor) segment() (*journal.Segment, error) {
+	if c.seg != nil && c.seq >= c.seg.Base() && c.seq < c.seg.Limit() {
+		return c.seg, nil
+	}
+	c.release()
+	seg, err := c.tape.Segment(c.seq)
+	if err != nil {
+		return nil, err
+	}
+	c.seg = seg
+	return seg, nil
+}
+
+// advance moves on by n bytes that were sent.
+func (c *cursor) advance(n int) {
+	n += c.off
+	c.seq += uint64(n / c.size)
+	c.off = n % c.size
+}
+
+// window returns records from seq on, at least one when the cursor is ready,
+// at most up to limit(). Mapped records are not copied; others are read into a
+// chunk that lives while the cursor needs it.
+func (c *cursor) window(most int) ([]byte, error) {
+	seg, err := c.segment()
+	if err != nil {
+		return nil, err
+	}
+	end := min(c.limit(), seg.Limit(), c.seq+uint64(most/c.size))
+	if b := seg.Mapped(c.seq, end); b != nil {
+		c.chunk = nil
+		return b, nil
+	}
+	if have := c.chunkFrom + uint64(len(c.chunk)/c.size); c.chunk != nil && c.seq >= c.chunkFrom && c.seq < have {
+		end = min(end, have)
+		return c.chunk[int(c.seq-c.chunkFrom)*c.size : int(end-c.chunkFrom)*c.size], nil
+	}
+	n := int(end-c.seq) * c.size
+	if cap(c.chunk) < n {
+		c.chunk = make([]byte, n)
+	}
+	c.chunk, c.chunkFrom = c.chunk[:n], c.seq
+	if _, err := seg.ReadAt(c.chunk, seg.Offset(c.seq)); err != nil {
+		c.chunk = nil
+		return nil, err
+	}
+	return c.chunk, nil
+}
+
+// release lets go of the segment and of what was read from it.
+func (c *cursor) release() {
+	if c.seg != nil {
+		c.seg.Release()
+		c.seg = nil
+	}
+	c.chunk = nil
+}
+
+// lag is how many bytes the cursor is behind the newest commit.
+func (c *cursor) lag() int64 {
+	if c.tape == nil {
+		return 0
+	}
+	return int64(c.tape.Tail()-min(c.tape.Tail(), c.seq)) * int64(c.size)
+}

@@ -1,0 +1,258 @@
+package gateway
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// ingest turns a producer's bytes into commits: instrument lines, then DBN
+// metadata, then records. Records are checked where they lie and become runs
+// that point into the caller's buffer; what is left of a record at the end of
+// the buffer is kept aside. All runs of one buffer are one commit.
+type ingest struct {
+	p        *producer
+	phase    ingestPhase
+	blocking bool        // wait for the journal instead of returning
+	ended    atomic.Bool // the producer said that nothing follows
+
+	text     []byte // of a line that is not complete
+	header   []byte // of metadata that is not complete
+	version  uint8  // of the records to come
+	tsOut    bool
+	declared feed.Schema         // of the metadata; SchemaNone is any
+	known    map[uint32]struct{} // instruments declared in this session; nil: any goes
+
+	partial []byte // the begin of a record whose end has not come
+	whole   []byte // a record that was completed, until it is committed
+	upgrade []byte // records of older versions as v3, until they are committed
+	runs    []journal.Run
+	pending int    // records in runs
+	held    []byte // records that the journal could not take yet, v3
+}
+
+type ingestPhase uint8
+
+const (
+	phaseLines ingestPhase = iota
+	phaseMetadata
+	phaseRecords
+	phaseEnded
+)
+
+// maxRuns bounds the runs of one commit; a buffer that alternates between
+// schemas more often makes several.
+const maxRuns = 1024
+
+// upgradeBuffer holds what one read buffer of older records becomes.
+const upgradeBuffer = 2 * readBuffer
+
+// producerLine bounds a line of a producer's text phase, in bytes.
+const producerLine = 4 << 10
+
+func (in *ingest) init(p *producer) {
+	in.p = p
+	in.declared = feed.SchemaNone
+	in.runs = make([]journal.Run, 0, 64)
+	in.partial = make([]byte, 0, feed.MaxRecordSize)
+	in.whole = make([]byte, 0, feed.MaxRecordSize)
+}
+
+// unfinished is how many bytes of a record came without the rest.
+func (in *ingest) unfinished() int { return len(in.partial) }
+
+// consume takes the next bytes. It returns how many it took; fewer only with an
+// error. ErrNotReady and ErrDiskFull mean: wait, then go on with the rest.
+// After any other error the session is over; what came before it is committed.
+func (in *ingest) consume(b []byte) (n int, err error) {
+	if err := in.retryHeld(); err != nil {
+		return 0, err
+	}
+	for n < len(b) {
+		var k int
+		switch in.phase {
+		case phaseLines:
+			k, err = in.line(b[n:])
+		case phaseMetadata:
+			k, err = in.metadata(b[n:])
+		case phaseRecords:
+			k, err = in.records(b[n:])
+		case phaseEnded:
+			k = len(b) - n
+		}
+		n += k
+		if err != nil {
+			break
+		}
+	}
+	return n, in.commit(err)
+}
+
+// line takes one line of the text phase.
+func (in *ingest) line(b []byte) (int, error) {
+	line, n, err := lsg.CutLine(b)
+	if err != nil || n == 0 && len(in.text)+len(b) > producerLine || len(in.text)+len(line) > producerLine {
+		return 0, &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("a line longer than %d bytes before start_session", producerLine)}
+	}
+	if n == 0 {
+		in.text = append(in.text, b...)
+		return len(b), nil
+	}
+	text := string(append(in.text, line...))
+	in.text = in.text[:0]
+	switch {
+	case lsg.IsStartSession(text):
+		in.phase = phaseMetadata
+	case lsg.IsInstrument(text):
+		return n, in.instrument(text)
+	default:
+		return n, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
+	}
+	return n, nil
+}
+
+// instrument declares one instrument and answers with its id.
+func (in *ingest) instrument(text string) error {
+	decl, err := lsg.ParseInstrument(text)
+	if err != nil {
+		return &refusal{code: lsg.CodeUnknownInstrument, text: err.Error()}
+	}
+	if in.known == nil {
+		in.known = map[uint32]struct{}{}
+	}
+	if len(in.known) >= in.p.srv.limits.InstrumentsPerProducer {
+		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instruments in one session", in.p.srv.limits.InstrumentsPerProducer)}
+	}
+	id, err := in.p.writer.Instrument(journal.Instrument{
+		Symbol: decl.Symbol, PriceIncrement: decl.PriceIncrement, Lot: decl.Lot, Currency: decl.Currency, Class: decl.Class,
+	})
+	if err != nil {
+		return err
+	}
+	in.known[id] = struct{}{}
+	reply, err := lsg.InstrumentReply{Symbol: decl.Symbol, ID: id}.Append(nil)
+	if err != nil {
+		return err
+	}
+	in.p.line(reply)
+	return nil
+}
+
+// metadata collects and reads the DBN header that records follow.
+func (in *ingest) metadata(b []byte) (int, error) {
+	const prelude = 8
+	want := prelude
+	if len(in.header) >= prelude {
+		size, err := feed.MetadataSize(in.header)
+		if err != nil {
+			return 0, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+		}
+		if most := in.p.srv.limits.Metadata; size > most {
+			return 0, &refusal{code: lsg.CodeLimit, want: fmt.Sprintf("at most %d bytes", most), got: fmt.Sprint(size), text: "DBN metadata is too large"}
+		}
+		want = size
+	}
+	n := min(want-len(in.header), len(b))
+	in.header = append(in.header, b[:n]...)
+	if len(in.header) < want || want == prelude {
+		return n, nil
+	}
+	m, err := feed.ParseMetadata(in.header)
+	in.header = nil
+	if err != nil {
+		return n, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+	}
+	return n, in.begin(&m)
+}
+
+// begin takes over what the metadata says about the records.
+func (in *ingest) begin(m *feed.Metadata) error {
+	in.version, in.tsOut, in.declared = m.Version, m.TsOut, m.Schema
+	if in.version < 3 || in.tsOut {
+		in.upgrade = make([]byte, 0, upgradeBuffer)
+	}
+	in.phase = phaseRecords
+	for id, symbol := range mappingsOf(m) {
+		if err := in.p.writer.Map(id, symbol); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// control acts on a record that speaks about the session. Only mappings, gaps,
+// instruments and the end are for us; a captured live stream has others.
+func (in *ingest) control(r feed.Record) error {
+	if r.RType() == feed.RTypeError || len(r) < feed.HeaderSize {
+		return nil
+	}
+	up, err := feed.Upgrade(nil, r, in.version, in.tsOut)
+	if err != nil {
+		return in.badRecord(err)
+	}
+	if m, ok := feed.View[feed.SymbolMappingMsg](up); ok {
+		if err := in.commit(nil); err != nil { // it does not hold for what came before
+			return err
+		}
+		return in.p.writer.Map(m.InstrumentID, m.OutSymbol())
+	}
+	m, ok := feed.View[feed.SystemMsg](up)
+	if !ok || m.Code != feed.SystemUnset {
+		return nil
+	}
+	return in.command(m.Text())
+}
+
+// command is a text line inside a SystemMsg.
+func (in *ingest) command(text string) error {
+	switch {
+	case lsg.IsEndSession(text):
+		in.phase = phaseEnded
+		in.ended.Store(true)
+	case lsg.IsInstrument(text):
+		if err := in.commit(nil); err != nil {
+			return err
+		}
+		return in.instrument(text)
+	case lsg.IsGap(text):
+		if err := in.commit(nil); err != nil {
+			return err
+		}
+		return in.gap(text)
+	}
+	return nil
+}
+
+// gap enters a loss upstream into the ledger, where readers are told of it.
+func (in *ingest) gap(text string) error {
+	g, err := lsg.ParseGap(text)
+	if err != nil {
+		return &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+	}
+	entry := journal.Gap{Schema: feed.SchemaNone, FromTs: orUndefined(g.FromTs), ToTs: orUndefined(g.ToTs), Records: g.Records, Cause: g.Cause}
+	if g.Schema != "" {
+		if entry.Schema, err = feed.ParseSchema(g.Schema); err != nil {
+			return &refusal{code: lsg.CodeSchemaMismatch, text: err.Error()}
+		}
+	}
+	return in.p.writer.Gap(entry)
+}
+
+// On a text line a time that is not known is left out and reads as 0; in the
+// ledger it is undefined, as in DBN.
+func orUndefined(ts uint64) uint64 {
+	if ts == 0 {
+		return feed.UndefTimestamp
+	}
+	return ts
+}
+
+func orLeftOut(ts uint64) uint64 {
+	if ts == feed.UndefTimestamp {
+		return 0
+	}
+	return ts
+}

@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits bounds everything a client can make the server spend. The zero value
+// of a field means its default.
+type Limits struct {
+	// Connections is the number of sockets served at once. A further client is
+	// told so and closed. It stays well below the process's file limit, because
+	// running out of descriptors on accept would end the event loop.
+	Connections int
+	// AuthTimeout is how long a client may take from connect to a complete
+	// authentication line.
+	AuthTimeout time.Duration
+	// AuthLine is the longest authentication line, in bytes.
+	AuthLine int
+	// Pipelined is how many bytes a producer may send ahead of the reply to its
+	// authentication.
+	Pipelined int
+	// Parked is how many bytes are held for a producer that waits for the
+	// journal before it is moved to a goroutine of its own, where TCP holds it
+	// back instead.
+	Parked int
+	// Metadata is the largest DBN metadata header a producer may send, in bytes.
+	Metadata int
+	// InstrumentsPerProducer is how many instruments one session may declare.
+	InstrumentsPerProducer int
+	// SubscriptionsPerSession is how many subscription lines one session may send.
+	SubscriptionsPerSession int
+	// SymbolsPerSession is how many symbols one session may ask for by name.
+	SymbolsPerSession int
+	// SlowBytes and SlowTime say when a session is slow: its socket is full and
+	// it is behind by more than this many bytes, or has been full for this long.
+	SlowBytes int64
+	SlowTime  time.Duration
+	// Staging is the most bytes gathered for one session before they are sent:
+	// filtered, merged and ts_out streams, and control records.
+	Staging int
+	// Turn is the most bytes one session sends, and the most it scans, before
+	// the loop serves the next session.
+	Turn int
+	// Linger is how long a closed session's last bytes may take to leave.
+	Linger time.Duration
+	// Drain is how long a shutdown waits for the sessions to take their last record.
+	Drain time.Duration
+}
+
+// DefaultLimits returns the limits of a server on this machine. Connections
+// follows from the file limit of the process.
+func DefaultLimits() Limits {
+	return Limits{
+		Connections:             defaultConnections(),
+		AuthTimeout:             10 * time.Second,
+		AuthLine:                4 << 10,
+		Pipelined:               64 << 10,
+		Parked:                  1 << 20,
+		Metadata:                64 << 20,
+		InstrumentsPerProducer:  100_000,
+		SubscriptionsPerSession: 1_000,
+		SymbolsPerSession:       100_000,
+		SlowBytes:               16 << 20,
+		SlowTime:                5 * time.Second,
+		Staging:                 64 << 10,
+		Turn:                    256 << 10,
+		Linger:                  2 * time.Second,
+		Drain:                   3 * time.Second,
+	}
+}
+
+// withDefaults fills the fields that are zero.
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	setDefault(&l.Connections, d.Connections)
+	setDefault(&l.AuthTimeout, d.AuthTimeout)
+	setDefault(&l.AuthLine, d.AuthLine)
+	setDefault(&l.Pipelined, d.Pipelined)
+	setDefault(&l.Parked, d.Parked)
+	setDefault(&l.Metadata, d.Metadata)
+	setDefault(&l.InstrumentsPerProducer, d.InstrumentsPerProducer)
+	setDefault(&l.SubscriptionsPerSession, d.SubscriptionsPerSession)
+	setDefault(&l.SymbolsPerSession, d.SymbolsPerSession)
+	setDefault(&l.SlowBytes, d.SlowBytes)
+	setDefault(&l.SlowTime, d.SlowTime)
+	setDefault(&l.Staging, d.Staging)
+	setDefault(&l.Turn, d.Turn)
+	setDefault(&l.Linger, d.Linger)
+	setDefault(&l.Drain, d.Drain)
+	return l
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+const (
+	// fdReserve is what the process needs besides client sockets: segments and
+	// side files of the journal, epolls, logs, the admin listener.
+	fdReserve = 512
+	// fdHandover: while a session is detached it holds two descriptors.
+	fdHandover = 64
+	// maxDefaultConnections keeps the default at what the loops are tested with.
+	maxDefaultConnections = 10_000
+	minConnections        = 16
+)
+
+// defaultConnections derives the connection cap from the soft file limit.
+func defaultConnections() int {
+	n, err := fileLimit()
+	if err != nil {
+		return minConnections
+	}
+	return max(minConnections, min(maxDefaultConnections, n-fdReserve-fdHandover))
+}
+
+func fileLimit() (int, error) {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return 0, fmt.Errorf("gateway: read the file limit: %w", err)
+	}
+	return int(min(r.Cur, 1<<30)), nil
+}
+
+// checkFileLimit refuses a cap that the process could not hold: gnet stops all
+// its loops on the first EMFILE.
+func (l Limits) checkFileLimit() error {
+	n, err := fileLimit()
+	if err != nil {
+		return err
+	}
+	if need := l.Connections + fdReserve + fdHandover; need > n && l.Connections > minConnections {
+		return fmt.Errorf("gateway: %d connections need a file limit of %d, this process has %d: raise it (ulimit -n %d) or lower the connection cap",
+			l.Connections, need, n, need)
+	}
+	return nil
+}

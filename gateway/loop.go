@@ -1,0 +1,304 @@
+package gateway
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/tapewire/tapewire/journal"
+)
+
+// loop is an egress loop: one goroutine that owns its sessions, their sockets
+// and their cursors. Everything reaches it through post or through a commit's
+// kick; nothing of a session is touched from elsewhere.
+type loop struct {
+	srv    *Server
+	poll   *poller
+	sender *sender
+
+	mu    sync.Mutex
+	inbox []func() // run on the loop, in order
+
+	sessions []*session // by slot; nil where free
+	free     []int
+	lastGen  uint32
+	groups   map[string]*group
+	ready    []*session // have more to do without waiting for an event
+	nextTick time.Time
+	stopped  bool
+	done     chan struct{}
+
+	// Scratch of the session whose turn it is.
+	now             time.Time // of this pass
+	reads           []byte    // text from its socket
+	staging         []byte    // what it is sent besides runs
+	scratch         []byte    // one control record
+	live, replaying []*cursor // which of its cursors to serve
+}
+
+// group is the sessions of one dataset on one loop. Commits mark it dirty and
+// kick the loop; the marks coalesce, so the batch a session gets is whatever
+// was committed since the loop last came round.
+type group struct {
+	loop     *loop
+	name     string
+	dataset  *journal.Dataset // nil until somebody publishes
+	dirty    atomic.Bool
+	unwatch  func()
+	sessions map[*session]struct{}
+}
+
+const (
+	loopEvents = 256
+	loopTick   = 250 * time.Millisecond // heartbeats, slow readers, lingering closes
+	loopReads  = 64 << 10
+)
+
+func newLoop(srv *Server) (*loop, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &loop{
+		srv:    srv,
+		poll:   p,
+		sender: newSender(srv.cfg.SendPath, srv.metrics),
+		groups: map[string]*group{},
+		done:   make(chan struct{}),
+
+		now:     time.Now(),
+		reads:   make([]byte, loopReads),
+		staging: make([]byte, 0, srv.limits.Staging),
+		scratch: make([]byte, 0, 512),
+	}, nil
+}
+
+// post runs f on the loop, soon and in order.
+func (l *loop) post(f func()) {
+	l.mu.Lock()
+	l.inbox = append(l.inbox, f)
+	l.mu.Unlock()
+	l.poll.kick()
+}
+
+// call runs f on the loop and waits for it; it reports false when the loop has ended.
+func (l *loop) call(f func()) bool {
+	ran := make(chan struct{})
+	l.post(func() { f(); close(ran) })
+	select {
+	case <-ran:
+		return true
+	case <-l.done:
+		return false
+	}
+}
+
+// run serves until stop. It returns an error only when the poller fails.
+func (l *loop) run() error {
+	defer l.release()
+	events := make([]unix.EpollEvent, loopEvents)
+	l.nextTick = time.Now().Add(loopTick)
+	if err := l.poll.setDeadline(l.nextTick); err != nil {
+		return fmt.Errorf("gateway: egress deadline: %w", err)
+	}
+	for !l.stopped {
+		n, err := l.poll.wait(events, len(l.ready) == 0)
+		if err != nil {
+			return fmt.Errorf("gateway: egress wait: %w", err)
+		}
+		l.now = time.Now()
+		for i := range events[:n] {
+			l.event(&events[i])
+		}
+		l.turns()
+		if !l.now.Before(l.nextTick) {
+			l.tick(l.now)
+			l.nextTick = l.now.Add(loopTick)
+			if err := l.poll.setDeadline(l.nextTick); err != nil {
+				return fmt.Errorf("gateway: egress deadline: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// nowNs is the time for records that are made or stamped here, in ns.
+func (l *loop) nowNs() uint64 { return uint64(time.Now().UnixNano()) }
+
+func (l *loop) release() {
+	for _, s := range l.sessions {
+		if s != nil {
+			s.close("server stopped")
+		}
+	}
+	close(l.done)
+	l.poll.close()
+}
+
+// event handles one epoll event. A token that no longer matches its slot's
+// generation belongs to a session that is gone.
+func (l *loop) event(ev *unix.EpollEvent) {
+	token := tokenOf(ev)
+	if token == wakeToken {
+		l.woken()
+		return
+	}
+	slot := int(uint32(token))
+	if slot >= len(l.sessions) || l.sessions[slot] == nil || l.sessions[slot].token != token {
+		return
+	}
+	s := l.sessions[slot]
+	if ev.Events&unix.EPOLLOUT != 0 {
+		s.becameWritable()
+	}
+	if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.readable = true
+	}
+	l.enqueue(s)
+}
+
+// woken runs what was posted and queues the sessions of datasets with commits.
+func (l *loop) woken() {
+	l.poll.unkick()
+	l.mu.Lock()
+	inbox := l.inbox
+	l.inbox = nil
+	l.mu.Unlock()
+	for _, f := range inbox {
+		f()
+	}
+	for _, g := range l.groups {
+		if g.dirty.Swap(false) {
+			for s := range g.sessions {
+				if s.writable {
+					l.enqueue(s)
+				}
+			}
+		}
+	}
+}
+
+func (l *loop) enqueue(s *session) {
+	if !s.queued {
+		s.queued = true
+		l.ready = append(l.ready, s)
+	}
+}
+
+// turns gives every queued session one bounded turn. Who has more to do comes
+// again after everybody else and after new events were looked at.
+func (l *loop) turns() {
+	batch := l.ready
+	l.ready = l.ready[len(l.ready):]
+	for i, s := range batch {
+		batch[i] = nil
+		s.queued = false
+		if !s.closed && l.turn(s) {
+			l.enqueue(s)
+		}
+	}
+	if len(l.ready) == 0 {
+		l.ready = batch[:0] // reuse the array
+	}
+}
+
+// turn runs one session's turn and contains its panics: a fault in one session
+// must not end the others.
+func (l *loop) turn(s *session) (more bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.srv.metrics.panics.Inc()
+			l.srv.log.Error("session panicked and is closed", zap.Uint64("session", s.id), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			s.close("panic")
+			more = false
+		}
+	}()
+	return s.turn()
+}
+
+func (l *loop) tick(now time.Time) {
+	for _, s := range l.sessions {
+		if s != nil && s.tick(now) {
+			l.enqueue(s)
+		}
+	}
+}
+
+// adopt takes over a detached socket.
+func (l *loop) adopt(s *session) {
+	slot := len(l.sessions)
+	if n := len(l.free); n > 0 {
+		slot, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		l.sessions = append(l.sessions, nil)
+	}
+	l.lastGen++
+	if l.lastGen == 0 {
+		l.lastGen = 1 // 0 is the eventfd's
+	}
+	s.slot, s.token = slot, uint64(l.lastGen)<<32|uint64(slot)
+	l.sessions[slot] = s
+	if err := l.poll.add(s.fd, s.token, sessionEvents); err != nil {
+		s.close(fmt.Sprintf("epoll: %v", err))
+		return
+	}
+	l.join(s)
+	l.enqueue(s)
+}
+
+// join puts the session into its dataset's group and watches the dataset for it.
+func (l *loop) join(s *session) {
+	g := l.groups[s.auth.Dataset]
+	if g == nil {
+		g = &group{loop: l, name: s.auth.Dataset, sessions: map[*session]struct{}{}}
+		l.groups[g.name] = g
+	}
+	g.sessions[s] = struct{}{}
+	s.group = g
+	g.attach()
+}
+
+// attach finds the dataset once it exists and subscribes to its commits.
+func (g *group) attach() {
+	if g.dataset != nil {
+		return
+	}
+	if g.dataset = g.loop.srv.journal.Lookup(g.name); g.dataset == nil {
+		return
+	}
+	g.unwatch = g.dataset.Watch(func() {
+		g.dirty.Store(true)
+		g.loop.poll.kick()
+	}, nil)
+	g.dirty.Store(true)
+	g.loop.poll.kick()
+}
+
+// datasetCreated lets waiting sessions find a dataset that has just come to exist.
+func (l *loop) datasetCreated() {
+	l.post(func() {
+		for _, g := range l.groups {
+			g.attach()
+		}
+	})
+}
+
+// forget removes a closed session from the loop's tables.
+func (l *loop) forget(s *session) {
+	l.sessions[s.slot] = nil
+	l.free = append(l.free, s.slot)
+	if g := s.group; g != nil {
+		delete(g.sessions, s)
+		if len(g.sessions) == 0 {
+			if g.unwatch != nil {
+				g.unwatch()
+			}
+			delete(l.groups, g.name)
+		}
+	}
+}

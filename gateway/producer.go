@@ -1,0 +1,317 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// producer is one publishing session. It lives on the event loop; only when the
+// journal keeps it waiting and it sends on, it moves to a goroutine of its own,
+// where TCP holds it back and nobody else notices.
+type producer struct {
+	srv     *Server
+	client  *client
+	req     lsg.AuthRequest
+	key     *Key
+	session uint64
+
+	feed   *datasetFeed
+	writer *journal.Writer
+	ingest ingest
+	acks   acks
+
+	parked  *parking // set while it waits and its input is collected in backlog
+	backlog []byte
+	opened  bool // the authentication is answered
+
+	mu    sync.Mutex // guards out, which the move to a goroutine replaces
+	out   lineWriter
+	heard atomic.Int64 // unix ns of the last input
+	idle  *time.Timer  // set when the producer promised heartbeats
+
+	dismissed atomic.Bool // its last line is on the way
+	finished  atomic.Bool
+}
+
+// lineWriter carries lines to a producer and its wake-ups back. It may be used
+// from anywhere.
+type lineWriter interface {
+	line(b []byte)
+	lastLine(b []byte) // and close
+	wake()
+	busy() bool // an earlier line has not left yet
+}
+
+// parking is a wait that goes on off the loop.
+type parking struct {
+	over chan struct{} // closed when err is set
+	err  error
+}
+
+func (pk *parking) done() bool {
+	select {
+	case <-pk.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// openProducer begins a session. Opening a dataset and its writer touches the
+// disk, so it happens off the loop.
+func (f *front) openProducer(c *client, req lsg.AuthRequest, key *Key, rest []byte) gnet.Action {
+	p := &producer{srv: f.srv, client: c, req: req, key: key, session: f.srv.nextSession.Add(1), backlog: bytes.Clone(rest)}
+	if p.req.Ack == "" {
+		p.req.Ack = lsg.AckWritten
+	}
+	p.out = &gnetLines{conn: c.conn}
+	p.acks.init(p)
+	c.producer = p
+	p.park(p.open)
+	return gnet.None
+}
+
+// open takes the producer's place in the dataset.
+func (p *producer) open(context.Context) error {
+	d, err := p.srv.journal.Create(p.req.Dataset)
+	if err != nil {
+		return err
+	}
+	p.feed = p.srv.producers.take(p, d)
+	p.writer, err = d.OpenWriter(journal.WriterOptions{
+		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume,
+	})
+	if err != nil {
+		p.srv.producers.drop(p)
+	}
+	return err
+}
+
+// park has wait run off the loop and collects input until it is over.
+func (p *producer) park(wait func(context.Context) error) {
+	pk := &parking{over: make(chan struct{})}
+	p.parked = pk
+	p.srv.wg.Go(func() {
+		pk.err = wait(p.srv.ctx)
+		close(pk.over)
+		p.wake()
+	})
+}
+
+// traffic takes input on the event loop, or a wake-up when b is empty.
+func (p *producer) traffic(b []byte) gnet.Action {
+	if p.dismissed.Load() {
+		return gnet.None // what it still sends does not count
+	}
+	if len(b) > 0 {
+		p.heard.Store(time.Now().UnixNano())
+	}
+	if p.parked != nil {
+		p.backlog = append(p.backlog, b...)
+		if !p.parked.done() {
+			return p.holdBack()
+		}
+		err := p.parked.err
+		p.parked = nil
+		if err == nil && !p.opened {
+			err = p.welcome()
+		}
+		if err != nil {
+			return p.end(err)
+		}
+		b, p.backlog = p.backlog, nil
+	}
+	n, err := p.ingest.consume(b)
+	if errors.Is(err, journal.ErrNotReady) || errors.Is(err, journal.ErrDiskFull) {
+		p.backlog = bytes.Clone(b[n:])
+		p.park(p.waiter(err))
+		return gnet.None
+	}
+	if err != nil {
+		return p.end(err)
+	}
+	if p.acks.due(time.Now()) {
+		return p.end(nil)
+	}
+	return gnet.None
+}
+
+// holdBack bounds what is collected for a parked producer.
+func (p *producer) holdBack() gnet.Action {
+	switch {
+	case !p.opened && len(p.backlog) > p.srv.limits.Pipelined:
+		return p.end(&refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d bytes were sent ahead of the reply to the authentication", p.srv.limits.Pipelined)})
+	case p.opened && len(p.backlog) > p.srv.limits.Parked:
+		return p.detach()
+	}
+	return gnet.None
+}
+
+// waiter waits for the journal and, when the disk is full, says so.
+func (p *producer) waiter(why error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		full := errors.Is(why, journal.ErrDiskFull)
+		if full {
+			p.line(lsg.Pause{Reason: "disk_full"}.Append(nil))
+			p.srv.log.Warn("producer waits: disk full", zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer))
+		}
+		err := p.writer.Wait(ctx)
+		if full && err == nil {
+			p.line(lsg.AppendResume(nil))
+		}
+		return err
+	}
+}
+
+// welcome answers the authentication, once the stream's count is known.
+func (p *producer) welcome() error {
+	p.opened = true
+	p.ingest.init(p)
+	p.acks.start()
+	accepted := p.writer.Accepted()
+	p.srv.log.Info("producer connected", zap.Uint64("session", p.session), zap.String("remote", p.client.remote),
+		zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer), zap.String("stream", p.req.Stream),
+		zap.Uint64("accepted", accepted), zap.String("key", keyName(p.key)))
+	p.line(lsg.AuthReply{Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true}.Append(nil))
+	if p.req.Heartbeat > 0 {
+		p.watchIdle(p.req.Heartbeat + producerGrace)
+	}
+	return nil
+}
+
+// producerGrace is how late a promised heartbeat may come.
+const producerGrace = 10 * time.Second
+
+// watchIdle closes a session that promised heartbeats and fell silent.
+func (p *producer) watchIdle(most time.Duration) {
+	p.heard.Store(time.Now().UnixNano())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = time.AfterFunc(most, func() {
+		if p.finished.Load() {
+			return
+		}
+		silent := time.Since(time.Unix(0, p.heard.Load()))
+		if silent < most {
+			p.watchIdle(most - silent)
+			return
+		}
+		p.dismiss(lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNow, Text: fmt.Sprintf("nothing came for %v; send a heartbeat every heartbeat_interval_s", silent.Round(time.Second))})
+	})
+}
+
+// end finishes the session: with err it is told why, without it was asked for.
+func (p *producer) end(err error) gnet.Action {
+	if err == nil {
+		return gnet.Close
+	}
+	if !p.opened {
+		reason := err.Error()
+		if errors.Is(err, context.Canceled) {
+			reason = "the gateway is shutting down"
+		}
+		p.srv.metrics.rejects("producer").Inc()
+		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
+		p.lastLine(lsg.AuthReply{Error: reason}.Append(nil))
+		return gnet.None
+	}
+	p.dismiss(p.explain(err))
+	return gnet.None
+}
+
+// dismiss sends an error line and closes. It may be called from anywhere.
+func (p *producer) dismiss(e lsg.ProducerError) {
+	p.srv.metrics.rejects(e.Code).Inc()
+	p.srv.log.Info("producer dismissed", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
+		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
+	p.lastLine(e.Append(nil))
+}
+
+// hungUp runs when the connection is gone, whatever the reason.
+func (p *producer) hungUp(err error) {
+	if p.finished.Swap(true) {
+		return
+	}
+	p.mu.Lock()
+	if p.idle != nil {
+		p.idle.Stop()
+	}
+	p.mu.Unlock()
+	p.acks.stop()
+	p.srv.producers.drop(p)
+	if p.parked != nil && !p.parked.done() {
+		p.srv.log.Info("producer left while it waited", zap.Uint64("session", p.session))
+		return
+	}
+	if p.writer == nil {
+		return
+	}
+	fields := []zap.Field{zap.Uint64("session", p.session), zap.String("producer", p.req.Producer), zap.Uint64("accepted", p.writer.Accepted())}
+	if n := p.ingest.unfinished(); n > 0 {
+		p.srv.metrics.rejects("truncated").Inc()
+		fields = append(fields, zap.Int("unfinished_record_bytes", n))
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		fields = append(fields, zap.Error(err))
+	}
+	p.srv.log.Info("producer left", fields...)
+	p.writer.Close()
+}
+
+func (p *producer) lines() lineWriter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out
+}
+
+func (p *producer) line(b []byte) { p.lines().line(b) }
+func (p *producer) lastLine(b []byte) {
+	if !p.dismissed.Swap(true) {
+		p.lines().lastLine(b)
+	}
+}
+func (p *producer) wake() { p.lines().wake() }
+
+// refusal is an error with the code it has on the wire.
+type refusal struct {
+	code      string
+	record    uint64
+	hasRecord bool
+	want, got string
+	text      string
+}
+
+func (r *refusal) Error() string { return r.code + ": " + r.text }
+
+// explain turns an error into the line a producer gets.
+func (p *producer) explain(err error) lsg.ProducerError {
+	var r *refusal
+	switch {
+	case errors.As(err, &r):
+		return lsg.ProducerError{Code: r.code, Record: r.record, HasRecord: r.hasRecord, Want: r.want, Got: r.got, Retry: lsg.RetryNever, Text: r.text}
+	case errors.Is(err, journal.ErrFenced):
+		return lsg.ProducerError{Code: lsg.CodeFenced, Retry: lsg.RetryNever, Text: err.Error()}
+	case errors.Is(err, journal.ErrIDConflict):
+		return lsg.ProducerError{Code: lsg.CodeIDConflict, Retry: lsg.RetryNever, Text: err.Error() + "; declare it with an instrument= line and use the id you get, or publish to another dataset"}
+	case errors.Is(err, journal.ErrLimit):
+		return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNever, Text: err.Error()}
+	case errors.Is(err, journal.ErrClosed), errors.Is(err, context.Canceled):
+		return lsg.ProducerError{Code: lsg.CodeShutdown, Retry: lsg.RetryLater, Text: "the gateway is shutting down"}
+	case errors.Is(err, feed.ErrMetadata), errors.Is(err, feed.ErrVersion):
+		return lsg.ProducerError{Code: lsg.CodeBadMetadata, Retry: lsg.RetryNever, Text: err.Error()}
+	}
+	return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryLater, Text: err.Error()}
+}

@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"errors"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// pump sends what the session has coming until its socket is full, nothing is
+// left, or its turn is over. It reports whether more is left.
+//
+// The order within a turn: first what was staged and did not fit the socket,
+// then the rest of a record that was cut, then what the session must be told,
+// then records. So control records only ever appear between records.
+func (s *session) pump() (more bool) {
+	for budget := s.loop.srv.limits.Turn; budget > 0; {
+		var n int
+		var idle bool
+		var err error
+		switch {
+		case s.closed || !s.writable || !s.lingerUntil.IsZero():
+			return false
+		case len(s.out) > 0:
+			n, err = s.flush()
+		case s.ending:
+			s.linger()
+			return false
+		case s.partial != nil:
+			n, err = s.sendRun(s.partial, s.partial.size-s.partial.off)
+		default:
+			n, idle, err = s.step(budget)
+		}
+		if err != nil {
+			s.broken(err)
+			return false
+		}
+		if idle {
+			return false
+		}
+		budget -= n
+	}
+	return true
+}
+
+// broken ends a session whose socket or tape failed.
+func (s *session) broken(err error) {
+	if !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		s.loop.srv.log.Warn("session broke", zap.Uint64("session", s.id), zap.Error(err))
+	}
+	s.close("send: " + err.Error())
+}
+
+// step stages or sends the next piece. It returns the bytes spent of the budget
+// and idle when there is nothing to do.
+func (s *session) step(budget int) (n int, idle bool, err error) {
+	s.loop.staging = s.loop.staging[:0]
+	for _, c := range s.cursors {
+		c.attach(s.dataset())
+		c.look()
+	}
+	staged, err := s.tell()
+	if err != nil {
+		return 0, false, err
+	}
+	if staged {
+		n = len(s.loop.staging)
+		return n, false, s.emit()
+	}
+	if !s.begun || s.ending {
+		return 0, true, nil
+	}
+	group := s.choose()
+	switch {
+	case len(group) == 0:
+		return 0, true, nil
+	case len(group) == 1 && group[0].skipTo > 0:
+		n, err = s.skip(group[0], budget)
+		return max(n, 1), false, err
+	case len(group) == 1 && group[0].filter == nil && !s.auth.TsOut:
+		n, err = s.sendRun(group[0], budget)
+		return max(n, 1), false, err
+	}
+	n, err = s.gather(group, budget)
+	if err != nil {
+		return 0, false, err
+	}
+	if len(s.loop.staging) == 0 {
+		return max(n, 1), false, nil
+	}
+	s.path = pathGather
+	return max(n, 1), false, s.emit()
+}
+
+// choose returns the cursors to serve next: those that skip, then by turns
+// those that are live and those that replay. Each kind is merged in itself, so
+// that a live schema does not wait for the replay of another.
+func (s *session) choose() []*cursor {
+	live, replaying := s.loop.live[:0], s.loop.replaying[:0]
+	for _, c := range s.cursors {
+		switch {
+		case !c.ready():
+			c.caughtUp()
+			c.chunk = nil
+		case c.skipTo > 0:
+			s.loop.live = append(live[:0], c)
+			return s.loop.live
+		case c.replaying:
+			replaying = append(replaying, c)
+		default:
+			live = append(live, c)
+		}
+	}
+	s.loop.live, s.loop.replaying = live, replaying
+	s.preferReplay = !s.preferReplay
+	if len(live) == 0 || len(replaying) > 0 && s.preferReplay {
+		return replaying
+	}
+	return live
+}
+
+// sendRun sends the next run of one cursor, from the tape itself, and at most
+// about budget bytes of it.
+func (s *session) sendRun(c *cursor, budget int) (int, error) {
+	seg, err := c.segment()
+	if err != nil {
+		return 0, err
+	}
+	records := max(1, (budget+c.off)/c.size)
+	end := min(c.limit(), seg.Limit(), c.seq+uint64(records))
+	if c.off > 0 {
+		end = max(end, c.seq+1) // a record that was begun is completed whatever comes next
+	}
+	n, path, err := s.loop.sender.run(s.fd, seg, c.seq, end, c.off, int(end-c.seq)*c.size)
+	if n > 0 {
+		c.advance(n)
+		s.sent(n, path)
+	}
+	s.partial = nil
+	if c.off > 0 {
+		s.partial = c
+	}
+	return n, s.sendResult(err)
+}
+
+// sendResult turns a full socket into a state.
+func (s *session) sendResult(err error) error {
+	if errors.Is(err, unix.EAGAIN) {
+		s.blocked()
+		return nil
+	}
+	return err
+}
+
+func (s *session) sent(n int, path string) {
+	s.lastSent = s.loop.now
+	s.sentBytes += uint64(n)
+	s.path = path
+}
+
+// emit sends the staging buffer. What the socket does not take is kept with the
+// session, at most limits.Staging bytes.
+func (s *session) emit() error {
+	n, err := s.loop.sender.staged(s.fd, s.loop.staging)
+	if rest := s.loop.staging[n:]; len(rest) > 0 {
+		s.out = append(s.out[:0], rest...)
+	}
+	if n > 0 {
+		s.lastSent = s.loop.now
+		s.sentBytes += uint64(n)
+	}
+	return s.sendResult(err)
+}
+
+// flush sends what emit had to keep.
+func (s *session) flush() (int, error) {
+	n, err := s.loop.sender.staged(s.fd, s.out)
+	if n > 0 {
+		s.lastSent = s.loop.now
+		s.sentBytes += uint64(n)
+	}
+	if s.out = s.out[n:]; len(s.out) == 0 {
+		s.out = nil // an idle session holds no buffer
+	}
+	return n, s.sendResult(err)
+}

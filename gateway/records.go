@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// records takes whole records from b and keeps the begin of the last one.
+func (in *ingest) records(b []byte) (n int, err error) {
+	if len(in.partial) > 0 {
+		var done bool
+		if n, done = in.complete(b); !done {
+			return n, nil
+		}
+		in.whole = append(in.whole[:0], in.partial...)
+		in.partial = in.partial[:0]
+		if _, err := in.some(in.whole); err != nil {
+			if waits(err) { // take its last byte again, after the wait
+				in.partial = append(in.partial, in.whole[:len(in.whole)-1]...)
+				n--
+			}
+			return n, err
+		}
+	}
+	for n < len(b) && in.phase == phaseRecords {
+		k, err := in.some(b[n:])
+		if err != nil {
+			return n, err
+		}
+		if k == 0 {
+			// Less than a record is left.
+			if err := in.commit(nil); err != nil {
+				return n, err
+			}
+			in.partial = append(in.partial, b[n:]...)
+			return len(b), nil
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// complete adds to the record that was begun; done tells that it is whole.
+func (in *ingest) complete(b []byte) (n int, done bool) {
+	size := max(int(in.partial[0])*4, feed.HeaderSize)
+	n = min(size-len(in.partial), len(b))
+	in.partial = append(in.partial, b[:n]...)
+	return n, len(in.partial) == size
+}
+
+// some takes one control record, or as many data records of one schema as b
+// begins with. It returns 0 when b holds less than one record.
+func (in *ingest) some(b []byte) (int, error) {
+	if size := int(b[0]) * 4; len(b) < size {
+		if size > feed.MaxRecordSize {
+			return 0, in.badLength(b)
+		}
+		return 0, nil
+	} else if size < feed.HeaderSize {
+		return 0, in.badLength(b)
+	}
+	if feed.RType(b[1]).IsControl() {
+		r := feed.Record(b[:int(b[0])*4])
+		return len(r), in.control(r)
+	}
+	if in.version < 3 || in.tsOut {
+		return in.someOlder(b)
+	}
+	schema, n, err := feed.ScanRun(b, in.declared)
+	if err != nil {
+		return 0, in.badRecord(err)
+	}
+	return n, in.take(schema, b[:n])
+}
+
+// someOlder upgrades one record of an older version, or one with ts_out.
+func (in *ingest) someOlder(b []byte) (int, error) {
+	r := feed.Record(b[:int(b[0])*4])
+	if cap(in.upgrade)-len(in.upgrade) < feed.MaxRecordSize {
+		if err := in.commit(nil); err != nil {
+			return 0, err
+		}
+	}
+	at := len(in.upgrade)
+	up, err := feed.Upgrade(in.upgrade, r, in.version, in.tsOut)
+	if err != nil {
+		return 0, in.badRecord(err)
+	}
+	in.upgrade = up
+	schema, n, err := feed.ScanRun(up[at:], in.declared)
+	if err != nil {
+		return 0, in.badRecord(err)
+	}
+	return len(r), in.take(schema, up[at:at+n])
+}
+
+// take adds records of one schema to the commit.
+func (in *ingest) take(schema feed.Schema, run []byte) error {
+	if len(in.runs) == maxRuns {
+		if err := in.commit(nil); err != nil {
+			return err
+		}
+	}
+	size := schema.RecordSize()
+	if off := schema.TsRecvOffset(); off >= 0 {
+		stamp(run, size, off)
+	}
+	var unknown error
+	if in.known != nil {
+		run, unknown = in.onlyKnown(run, size)
+	}
+	if schema == feed.SchemaDefinition {
+		if err := in.define(run, size); err != nil {
+			return err
+		}
+	}
+	if len(run) > 0 {
+		in.pending += len(run) / size
+		if last := len(in.runs) - 1; last >= 0 && in.runs[last].Schema == schema && adjoin(in.runs[last].Bytes, run) {
+			in.runs[last].Bytes = in.runs[last].Bytes[:len(in.runs[last].Bytes)+len(run)]
+		} else {
+			in.runs = append(in.runs, journal.Run{Schema: schema, Bytes: run})
+		}
+	}
+	return unknown
+}
+
+// adjoin reports whether b follows a in the same buffer.
+func adjoin(a, b []byte) bool {
+	return cap(a)-len(a) >= len(b) && &a[:len(a)+1][len(a)] == &b[0]
+}
+
+// stamp sets ts_recv where the producer left it undefined: the time of receipt
+// is ours. It happens once, before the records are on a tape.
+func stamp(run []byte, size, off int) {
+	var now uint64
+	for at := off; at < len(run); at += size {
+		if binary.LittleEndian.Uint64(run[at:]) == feed.UndefTimestamp {
+			if now == 0 {
+				now = uint64(time.Now().UnixNano())
+			}
+			binary.LittleEndian.PutUint64(run[at:], now)
+		}
+	}
+}
+
+// onlyKnown holds a session that declared instruments to them: it returns the
+// records before the first one of another instrument, and the error for that.
+func (in *ingest) onlyKnown(run []byte, size int) ([]byte, error) {
+	for at := 0; at < len(run); at += size {
+		id := feed.Record(run[at : at+size]).InstrumentID()
+		if _, ok := in.known[id]; !ok {
+			return run[:at], in.reject(at/size, &refusal{
+				code: lsg.CodeUnknownInstrument, got: fmt.Sprint(id),
+				text: "this session declared its instruments and this id is none of them; declare it or use the id of the instrument= reply",
+			})
+		}
+	}
+	return run, nil
+}
+
+// define enters the symbols that definition records bring.
+func (in *ingest) define(run []byte, size int) error {
+	for at := 0; at < len(run); at += size {
+		r := feed.Record(run[at : at+size])
+		def, ok := feed.View[feed.InstrumentDefMsg](r)
+		if !ok {
+			continue
+		}
+		if symbol := feed.CString(def.RawSymbol[:]); symbol != "" {
+			if err := in.p.writer.Map(r.InstrumentID(), symbol); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/VictoriaMetrics/metrics"
+	"golang.org/x/sys/unix"
+
+	"github.com/tapewire/tapewire/journal"
+)
+
+// A SendPath is a way for a run of records to get from the tape into a socket.
+type SendPath string
+
+// The send paths.
+const (
+	SendAuto     SendPath = "auto"     // SendWrite for small runs, SendSendfile for large ones
+	SendWrite    SendPath = "write"    // one copy, from the mapping into the socket
+	SendSendfile SendPath = "sendfile" // no copy: the socket refers to the page cache
+	SendCopy     SendPath = "copy"     // read into a buffer, write from it: the baseline of every claim
+)
+
+// ParseSendPath reads the name of a send path.
+func ParseSendPath(s string) (SendPath, error) {
+	switch p := SendPath(s); p {
+	case SendAuto, SendWrite, SendSendfile, SendCopy:
+		return p, nil
+	case "":
+		return SendAuto, nil
+	}
+	return "", fmt.Errorf("gateway: unknown send path %q; choose auto, write, sendfile or copy", s)
+}
+
+const (
+	// zeroCopyFrom is the run size in bytes from which auto takes sendfile: below
+	// it the copy is cheaper than what sendfile does per call.
+	zeroCopyFrom = 16 << 10
+	// copyBuffer is the buffer of the copy path.
+	copyBuffer = 256 << 10
+)
+
+// sender moves runs into sockets. It belongs to one loop.
+type sender struct {
+	path   SendPath
+	buffer []byte // copy path, and write of segments that are not mapped
+
+	sends map[string]*pathCounters
+}
+
+type pathCounters struct{ calls, bytes *metrics.Counter }
+
+func newSender(path SendPath, m *serverMetrics) *sender {
+	s := &sender{path: path, buffer: make([]byte, copyBuffer), sends: map[string]*pathCounters{}}
+	for _, name := range []string{pathWrite, pathSendfile, pathCopy, pathGather} {
+		s.sends[name] = &pathCounters{calls: m.sendCalls(name), bytes: m.sendBytes(name)}
+	}
+	return s
+}
+
+// What a session's data last took, as metrics and the session list name it.
+const (
+	pathWrite    = "write"
+	pathSendfile = "sendfile"
+	pathCopy     = "copy"
+	pathGather   = "gather" // filtered, merged or stamped records, written from the staging buffer
+)
+
+// run sends bytes [skip, n) of the records from seq on, which lie in seg. It
+// returns how many bytes the socket took, the path they went, and EAGAIN when
+// the socket is full.
+func (s *sender) run(fd int, seg *journal.Segment, seq, end uint64, skip int, n int) (sent int, path string, err error) {
+	mapped := seg.Mapped(seq, end)
+	switch {
+	case s.path == SendCopy:
+		sent, err = s.copy(fd, seg, seg.Offset(seq)+int64(skip), n-skip)
+		path = pathCopy
+	case s.path == SendSendfile, s.path == SendAuto && (n-skip >= zeroCopyFrom || mapped == nil):
+		offset := seg.Offset(seq) + int64(skip)
+		path = pathSendfile
+		sent, err = retry(func() (int, error) { return unix.Sendfile(fd, seg.Fd(), &offset, n-skip) })
+	case mapped == nil:
+		sent, err = s.copy(fd, seg, seg.Offset(seq)+int64(skip), n-skip)
+		path = pathCopy
+	default:
+		path = pathWrite
+		sent, err = retry(func() (int, error) { return unix.Write(fd, mapped[skip:n]) })
+	}
+	if sent = max(sent, 0); sent > 0 {
+		s.count(path, sent)
+	}
+	return sent, path, err
+}
+
+func (s *sender) count(path string, n int) {
+	c := s.sends[path]
+	c.calls.Inc()
+	c.bytes.Add(n)
+}
+
+// copy is the path without zero copy: disk or page cache to a buffer of ours,
+// buffer to socket.
+func (s *sender) copy(fd int, seg *journal.Segment, offset int64, n int) (int, error) {
+	b := s.buffer[:min(n, len(s.buffer))]
+	if _, err := seg.ReadAt(b, offset); err != nil {
+		return 0, err
+	}
+	return retry(func() (int, error) { return unix.Write(fd, b) })
+}
+
+// staged writes bytes from the staging buffer.
+func (s *sender) staged(fd int, b []byte) (int, error) {
+	n, err := retry(func() (int, error) { return unix.Write(fd, b) })
+	if n = max(n, 0); n > 0 {
+		s.count(pathGather, n)
+	}
+	return n, err
+}
+
+// retry repeats a call that a signal interrupted.
+func retry(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// quickAck has the kernel acknowledge at once: C++ clients send their lines as
+// separate small writes and would otherwise wait 40 ms for a delayed ACK.
+// The kernel resets the option, so it is set again after each read.
+func quickAck(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }

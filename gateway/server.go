@@ -1,0 +1,294 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/tapewire/tapewire/journal"
+)
+
+// Config says how a server runs. The zero value is an open gateway on loopback.
+type Config struct {
+	Listen   string      // address, default DefaultListen
+	Keys     *Keyring    // nil: open mode, allowed on loopback only
+	SendPath SendPath    // default SendAuto
+	Loops    int         // egress loops, default 1
+	Limits   Limits      // zero fields take their defaults
+	Logger   *zap.Logger // default: silent
+}
+
+// DefaultListen is where clients look for a gateway unless told otherwise.
+const DefaultListen = "127.0.0.1:13000"
+
+const (
+	// readBuffer is the ingest loop's read buffer: one batch of a producer.
+	readBuffer = 256 << 10
+	ingestLoop = 1
+)
+
+// Server is a running gateway. It does not own its journal.
+type Server struct {
+	cfg     Config
+	limits  Limits
+	journal *journal.Journal
+	log     *zap.Logger
+	metrics *serverMetrics
+
+	engine   gnet.Engine
+	booted   chan struct{}
+	ended    chan struct{} // closed when the server no longer serves
+	endOnce  sync.Once
+	endErr   error
+	addr     net.Addr
+	stopping atomic.Bool
+	wg       sync.WaitGroup
+	unwatch  func()
+	ctx      context.Context // ends with the server
+	cancel   context.CancelFunc
+
+	loops       []*loop
+	nextSession atomic.Uint64
+	sockets     atomic.Int64 // gnet's and detached ones
+	producers   producers
+}
+
+// New checks a configuration. It opens nothing.
+func New(j *journal.Journal, cfg Config) (*Server, error) {
+	if cfg.Listen == "" {
+		cfg.Listen = DefaultListen
+	}
+	if cfg.Loops <= 0 {
+		cfg.Loops = 1
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	var err error
+	if cfg.SendPath, err = ParseSendPath(string(cfg.SendPath)); err != nil {
+		return nil, err
+	}
+	if cfg.Keys == nil && !localOnly(cfg.Listen) {
+		return nil, fmt.Errorf("%w, and %s is not: make keys (tapewire key new --keys keys.toml NAME) and pass --keys keys.toml", ErrOpenMode, cfg.Listen)
+	}
+	s := &Server{
+		cfg: cfg, limits: cfg.Limits.withDefaults(), journal: j, log: cfg.Logger,
+		booted: make(chan struct{}), ended: make(chan struct{}),
+	}
+	if err := s.limits.checkFileLimit(); err != nil {
+		return nil, err
+	}
+	s.metrics = newServerMetrics(s)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Start begins to listen and returns once clients can connect.
+func (s *Server) Start() error {
+	s.raiseProcs()
+	if err := s.checkFree(); err != nil {
+		return err
+	}
+	for range s.cfg.Loops {
+		l, err := newLoop(s)
+		if err != nil {
+			return err
+		}
+		s.loops = append(s.loops, l)
+	}
+	s.unwatch = s.journal.Watch(func() {
+		for _, l := range s.loops {
+			l.datasetCreated()
+		}
+	})
+	for _, l := range s.loops {
+		s.wg.Go(func() {
+			if err := l.run(); err != nil {
+				s.end(err)
+			}
+		})
+	}
+	s.wg.Go(s.serveGnet)
+	select {
+	case <-s.booted:
+	case <-s.ended:
+		return s.abandon()
+	}
+	return s.findAddr()
+}
+
+// serveGnet runs the event loop. That it returns is an error unless it was
+// asked to: gnet ends, without one, when accept fails.
+func (s *Server) serveGnet() {
+	err := gnet.Run(&front{srv: s}, "tcp://"+s.cfg.Listen,
+		gnet.WithNumEventLoop(ingestLoop),
+		gnet.WithReusePort(true), // accept on the loop itself: the cap holds before the next accept
+		gnet.WithReadBufferCap(readBuffer),
+		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
+		gnet.WithLogger(s.log.Sugar()),
+	)
+	if err == nil && !s.stopping.Load() {
+		err = ErrEngine
+	}
+	s.end(err)
+}
+
+// end notes why the server stopped, once.
+func (s *Server) end(err error) {
+	s.endOnce.Do(func() {
+		s.endErr = err
+		close(s.ended)
+	})
+}
+
+// abandon cleans up after a start that failed.
+func (s *Server) abandon() error {
+	s.stopLoops()
+	s.cancel()
+	s.unwatch()
+	s.wg.Wait()
+	return fmt.Errorf("gateway: listen on %s: %w", s.cfg.Listen, s.endErr)
+}
+
+// raiseProcs makes room for goroutines that block in epoll_wait and hold their P
+// until the runtime takes it away, up to 10 ms later.
+func (s *Server) raiseProcs() {
+	const spare = 4
+	if want := ingestLoop + 1 + s.cfg.Loops + spare; runtime.GOMAXPROCS(0) < max(want, runtime.NumCPU()) {
+		runtime.GOMAXPROCS(max(want, runtime.NumCPU()))
+	}
+}
+
+// checkFree refuses an address that somebody listens on. The event loop could
+// not tell: its listener shares the port with others (SO_REUSEPORT).
+func (s *Server) checkFree() error {
+	l, err := net.Listen("tcp", s.cfg.Listen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: %s; stop the other server or choose another --listen", ErrAddressInUse, s.cfg.Listen)
+	case err != nil:
+		return fmt.Errorf("gateway: listen on %s: %w", s.cfg.Listen, err)
+	}
+	return l.Close()
+}
+
+func (s *Server) findAddr() error {
+	fd, err := s.engine.Dup()
+	if err != nil {
+		return fmt.Errorf("gateway: find the listener: %w", err)
+	}
+	defer unix.Close(fd)
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return fmt.Errorf("gateway: find the listener: %w", err)
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		s.addr = &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
+	case *unix.SockaddrInet6:
+		s.addr = &net.TCPAddr{IP: sa.Addr[:], Port: sa.Port}
+	default:
+		return fmt.Errorf("gateway: unexpected listener address %T", sa)
+	}
+	return nil
+}
+
+// Addr is where the server listens, with the real port.
+func (s *Server) Addr() net.Addr { return s.addr }
+
+// Wait returns when the server no longer serves: nil after Shutdown, else why.
+func (s *Server) Wait() error {
+	<-s.ended
+	return s.endErr
+}
+
+// Shutdown ends the sessions in order: producers are told to come back later,
+// subscribers get what they are owed until ctx ends or Limits.Drain is over and
+// then an error record that makes official clients reconnect.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if s.stopping.Swap(true) {
+		return s.Wait()
+	}
+	s.unwatch()
+	s.producers.stopAll()
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Drain)
+	defer cancel()
+	for _, l := range s.loops {
+		l.post(func() {
+			for _, session := range l.sessions {
+				if session != nil {
+					session.stop("Gateway is shutting down; reconnect to go on")
+				}
+			}
+		})
+	}
+	s.drained(ctx)
+	s.stopLoops()
+	err := s.engine.Stop(context.WithoutCancel(ctx))
+	s.cancel()
+	s.wg.Wait()
+	s.end(nil)
+	return err
+}
+
+// drained waits until no session is left.
+func (s *Server) drained(ctx context.Context) {
+	check := time.NewTicker(10 * time.Millisecond)
+	defer check.Stop()
+	for {
+		left := 0
+		for _, l := range s.loops {
+			l.call(func() { left += len(l.sessions) - len(l.free) })
+		}
+		if left == 0 {
+			return
+		}
+		select {
+		case <-check.C:
+		case <-ctx.Done():
+			s.log.Warn("sessions were cut off at shutdown", zap.Int("sessions", left))
+			return
+		}
+	}
+}
+
+func (s *Server) stopLoops() {
+	for _, l := range s.loops {
+		l.post(func() { l.stopped = true })
+		<-l.done
+	}
+}
+
+// adoptSession gives a detached session to its egress loop.
+func (s *Server) adoptSession(sess *session) {
+	l := s.loops[sess.id%uint64(len(s.loops))]
+	sess.loop = l
+	s.log.Info("subscriber connected", zap.Uint64("session", sess.id), zap.String("remote", sess.remote),
+		zap.String("dataset", sess.auth.Dataset), zap.String("client", sess.auth.Client), zap.String("key", keyName(sess.key)))
+	l.post(func() {
+		l.adopt(sess)
+		sess.welcome()
+	})
+}
+
+func (s *Server) sessionClosed(sess *session, why string) {
+	s.sockets.Add(-1)
+	s.log.Info("subscriber left", zap.Uint64("session", sess.id), zap.String("why", why), zap.Uint64("bytes", sess.sentBytes))
+}
+
+func keyName(k *Key) string {
+	if k == nil {
+		return "open"
+	}
+	return k.Name
+}

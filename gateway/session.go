@@ -1,0 +1,259 @@
+package gateway
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+)
+
+// session is one authenticated subscriber, owned by one egress loop. It holds
+// positions, not data: what is still to be sent is on the tape.
+type session struct {
+	loop   *loop
+	group  *group
+	id     uint64
+	fd     int
+	slot   int
+	token  uint64
+	auth   lsg.AuthRequest
+	key    *Key // nil in open mode
+	remote string
+	since  time.Time
+
+	queued   bool // in loop.ready
+	readable bool
+	writable bool
+	closed   bool
+
+	in  []byte // text not yet parsed, at most lsg.MaxLine and a read
+	out []byte // staged bytes that the socket did not take; sent first
+
+	requests []request // before start_session: what to begin with
+	chunk    *request  // a subscription whose last chunk has not come
+	lines    int       // subscription lines so far
+	symbols  int       // symbols asked for so far
+	started  bool
+	begun    bool   // positions are resolved, data flows
+	failure  string // a fatal error held back until start_session
+	failCode feed.ErrorCode
+
+	intros       []intro // acks, mappings and refusals still to be told
+	cursors      []*cursor
+	partial      *cursor // has sent part of a record, which must be completed first
+	nextMap      int     // position in the symbol log
+	all          bool    // some cursor takes every symbol, so every mapping is told
+	preferReplay bool    // alternates between replaying and live cursors
+
+	farewell     string // a fatal error to tell at the next record boundary
+	farewellCode feed.ErrorCode
+	ending       bool      // close when everything staged is out
+	lingerUntil  time.Time // set once our side is shut down
+	lastSent     time.Time
+	blockedSince time.Time // when the socket became full; zero while writable
+	sentBytes    uint64
+	path         string // of the last data sent: write, sendfile, copy or gather
+}
+
+// readTurn bounds what one session reads per turn.
+const readTurn = 1 << 20
+
+// turn does what can be done for the session now. It reports whether more is
+// left that needs no event.
+func (s *session) turn() (more bool) {
+	if s.readable {
+		more = s.read()
+	}
+	if s.closed {
+		return false
+	}
+	return s.pump() || more
+}
+
+// read takes text from the socket until there is none or its turn is over.
+func (s *session) read() (more bool) {
+	for budget := readTurn; budget > 0; {
+		n, err := unix.Read(s.fd, s.loop.reads)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			s.readable = false
+			return false
+		case err != nil:
+			s.close("read: " + err.Error())
+			return false
+		case n == 0:
+			s.close("closed by the client")
+			return false
+		}
+		budget -= n
+		if s.ending {
+			continue // nothing that comes now matters
+		}
+		s.parse(s.loop.reads[:n])
+		if !s.started {
+			quickAck(s.fd)
+		}
+	}
+	return true
+}
+
+// parse takes the next bytes of text and acts on each complete line.
+func (s *session) parse(b []byte) {
+	if len(s.in) > 0 {
+		s.in = append(s.in, b...)
+		b = s.in
+	}
+	for {
+		line, n, err := lsg.CutLine(b)
+		if err != nil {
+			s.fail(feed.ErrorInvalidSubscription, err.Error(), true)
+			return
+		}
+		if n == 0 {
+			break
+		}
+		s.line(string(line))
+		if s.ending || s.closed {
+			return
+		}
+		b = b[n:]
+	}
+	s.in = append(s.in[:0], b...)
+	if len(s.in) == 0 {
+		s.in = nil
+	}
+}
+
+// line acts on one line of a client.
+func (s *session) line(line string) {
+	switch {
+	case lsg.IsStartSession(line):
+		s.start()
+	case lsg.IsSubscription(line):
+		s.subscribe(line)
+	default:
+		s.fail(feed.ErrorInvalidSubscription, "Unknown command "+clip(line)+"; this protocol knows subscription lines and start_session", false)
+	}
+}
+
+// clip shortens what a client sent, for an error text.
+func clip(s string) string {
+	const most = 40
+	if len(s) > most {
+		return `"` + s[:most] + `…"`
+	}
+	return `"` + s + `"`
+}
+
+// fail ends the session with an error record. Before start_session the error
+// waits for it, since a client reads no records earlier; at once is for clients
+// that will never get there.
+func (s *session) fail(code feed.ErrorCode, text string, atOnce bool) {
+	s.loop.srv.metrics.rejects(code.String()).Inc()
+	s.loop.srv.log.Info("subscriber refused", zap.Uint64("session", s.id), zap.String("remote", s.remote), zap.Stringer("code", code), zap.String("text", text))
+	if !s.started && !atOnce {
+		if s.failure == "" {
+			s.failure, s.failCode = text, code
+		}
+		return
+	}
+	s.farewell, s.farewellCode = text, code
+	if !s.started {
+		s.started = true
+		s.intros = append(s.intros, intro{kind: introMetadata, from: s.replayStart()})
+	}
+}
+
+// becameWritable notes that the socket has room again.
+func (s *session) becameWritable() {
+	if s.writable {
+		return
+	}
+	s.writable = true
+	if !s.blockedSince.IsZero() {
+		s.judge(s.loop.now.Sub(s.blockedSince))
+		s.blockedSince = time.Time{}
+	}
+}
+
+// blocked notes that the socket is full.
+func (s *session) blocked() {
+	s.writable = false
+	s.blockedSince = s.loop.now
+}
+
+// tick does what time asks for: heartbeats, and the end of a lingering close.
+func (s *session) tick(now time.Time) (work bool) {
+	if !s.lingerUntil.IsZero() && now.After(s.lingerUntil) {
+		s.close("done")
+		return false
+	}
+	if s.begun && !s.ending && s.writable && len(s.out) == 0 && now.Sub(s.lastSent) >= s.heartbeat() {
+		s.intros = append(s.intros, intro{kind: introHeartbeat})
+		return true
+	}
+	return false
+}
+
+func (s *session) heartbeat() time.Duration {
+	if s.auth.Heartbeat == 0 {
+		return lsg.DefaultHeartbeat
+	}
+	return min(max(s.auth.Heartbeat, lsg.MinHeartbeat), lsg.MaxHeartbeat)
+}
+
+// linger shuts our side down after the last byte and waits for the client's
+// end: closing with input unread would reset the connection and could take the
+// last records with it.
+func (s *session) linger() {
+	if s.lingerUntil.IsZero() {
+		_ = unix.Shutdown(s.fd, unix.SHUT_WR)
+		s.lingerUntil = s.loop.now.Add(s.loop.srv.limits.Linger)
+	}
+}
+
+// close releases everything the session holds. It is idempotent.
+func (s *session) close(why string) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.loop.poll.remove(s.fd)
+	unix.Close(s.fd)
+	for _, c := range s.cursors {
+		c.release()
+	}
+	s.out, s.in = nil, nil
+	s.loop.forget(s)
+	s.loop.srv.sessionClosed(s, why)
+}
+
+// stop tells the client that the server goes down, at the next record boundary.
+func (s *session) stop(text string) {
+	if !s.started {
+		s.close("server stopped")
+		return
+	}
+	s.farewell, s.farewellCode = text, feed.ErrorInternal
+	s.loop.enqueue(s)
+}
+
+// welcome answers the authentication: the last text this client receives. What
+// it pipelined behind its own line is parsed at once.
+func (s *session) welcome() {
+	if s.closed {
+		return
+	}
+	s.out = lsg.AuthReply{Success: true, SessionID: s.id}.Append(nil)
+	if in := s.in; len(in) > 0 {
+		s.in = nil
+		s.parse(in)
+	}
+	s.loop.enqueue(s)
+}

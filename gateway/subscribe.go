@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// request is one complete subscription, its chunks joined.
+type request struct {
+	id       uint64
+	schema   feed.Schema
+	stype    feed.SType
+	symbols  []string // nil: every symbol
+	hasStart bool
+	start    uint64 // ns
+	late     bool   // came after start_session
+}
+
+// subscribe takes one subscription line. Lines of one request share an id and
+// come as chunks, the last of them marked.
+func (s *session) subscribe(line string) {
+	limits := &s.loop.srv.limits
+	sub, err := lsg.ParseSubscription(line)
+	if err != nil {
+		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
+		return
+	}
+	s.lines++
+	s.symbols += len(sub.Symbols)
+	if s.lines > limits.SubscriptionsPerSession {
+		s.fail(feed.ErrorInvalidSubscription, fmt.Sprintf("More than %d subscription lines; ask for ALL_SYMBOLS or open another session", limits.SubscriptionsPerSession), false)
+		return
+	}
+	if s.symbols > limits.SymbolsPerSession {
+		s.fail(feed.ErrorInvalidSubscription, fmt.Sprintf("More than %d symbols; ask for ALL_SYMBOLS or open another session", limits.SymbolsPerSession), false)
+		return
+	}
+	r, err := newRequest(sub)
+	if err != nil {
+		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
+		return
+	}
+	if c := s.chunk; c != nil && c.id == r.id && c.schema == r.schema && c.stype == r.stype {
+		c.symbols = append(c.symbols, r.symbols...)
+	} else {
+		s.finishChunk()
+		s.chunk = &r
+	}
+	if sub.IsLast {
+		s.finishChunk()
+	}
+}
+
+// finishChunk completes the request whose chunks were collected.
+func (s *session) finishChunk() {
+	if s.chunk == nil {
+		return
+	}
+	r := *s.chunk
+	s.chunk = nil
+	r.late = s.started
+	if !s.begun {
+		s.requests = append(s.requests, r)
+		return
+	}
+	s.admit(r, s.dataset())
+}
+
+// newRequest checks what lsg does not know: schemas, stypes and what this
+// gateway serves.
+func newRequest(sub lsg.Subscription) (request, error) {
+	r := request{id: sub.ID, symbols: sub.Symbols, hasStart: sub.HasStart, start: sub.Start}
+	var err error
+	if r.schema, err = feed.ParseSchema(sub.Schema); err != nil {
+		return r, err
+	}
+	if r.stype, err = feed.ParseSType(sub.StypeIn); err != nil {
+		return r, err
+	}
+	switch {
+	case sub.Snapshot:
+		return r, fmt.Errorf("snapshot=1 is not served here; use start=0 and build the book from the tape")
+	case sub.HasResume:
+		return r, fmt.Errorf("resume=EPOCH:SEQ is not served here yet; use start= with the last ts_event")
+	case r.symbols == nil:
+		return r, nil
+	case r.stype == feed.STypeInstrumentID:
+		for _, symbol := range r.symbols {
+			if _, err := strconv.ParseUint(symbol, 10, 32); err != nil {
+				return r, fmt.Errorf("instrument_id %s is not an unsigned 32-bit number", clip(symbol))
+			}
+		}
+	case r.stype != feed.STypeRawSymbol:
+		return r, fmt.Errorf("stype_in=%s is not served here; use raw_symbol or instrument_id", r.stype)
+	}
+	return r, nil
+}
+
+// dataset is nil until somebody publishes to it.
+func (s *session) dataset() *journal.Dataset { return s.group.dataset }
+
+// start begins the session: what was subscribed is resolved to positions, and
+// from then on data flows.
+func (s *session) start() {
+	if s.started {
+		return
+	}
+	s.finishChunk()
+	s.started = true
+	s.intros = append(s.intros, intro{kind: introMetadata, from: s.replayStart()})
+	if s.failure != "" {
+		s.farewell, s.farewellCode = s.failure, s.failCode
+		return
+	}
+	s.group.attach()
+	d := s.dataset()
+	if d == nil || !needsSeek(s.requests) {
+		s.begin(d, nil)
+		return
+	}
+	// Finding a time may read an index from disk: not on this loop.
+	requests := s.requests
+	go func() {
+		found, err := seekAll(d, requests)
+		s.loop.post(func() {
+			switch {
+			case s.closed:
+			case err != nil:
+				s.fail(feed.ErrorInternal, "Cannot find the start of the replay: "+err.Error(), false)
+			default:
+				s.begin(d, found)
+			}
+			s.loop.enqueue(s)
+		})
+	}()
+}
+
+func needsSeek(requests []request) bool {
+	for _, r := range requests {
+		if r.hasStart && r.start > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// seekAll finds the first record of each request that starts at a time, by seq.
+func seekAll(d *journal.Dataset, requests []request) ([]uint64, error) {
+	found := make([]uint64, len(requests))
+	for i, r := range requests {
+		tape := d.Tape(r.schema)
+		if !r.hasStart || r.start == 0 || tape == nil {
+			continue
+		}
+		var err error
+		if found[i], err = tape.Seek(r.schema.ReplayClock(), r.start); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// begin puts the cursors in place. found holds the seqs of requests with a time.
+func (s *session) begin(d *journal.Dataset, found []uint64) {
+	s.begun = true
+	s.lastSent = s.loop.now
+	for i, r := range s.requests {
+		switch {
+		case r.late: // came while the positions were looked up
+		case i < len(found):
+			s.place(r, d, found[i])
+		default:
+			s.place(r, d, 0)
+		}
+	}
+	for _, r := range s.requests {
+		s.admit(r, d)
+	}
+	s.requests = nil
+}
+
+// place makes the cursor of a request, or moves an existing one back: there is
+// one cursor per schema, at the earliest position that was asked for.
+func (s *session) place(r request, d *journal.Dataset, seq uint64) {
+	c := s.cursor(r.schema)
+	if c == nil {
+		c = &cursor{schema: r.schema, size: r.schema.RecordSize(), filter: newFilter()}
+		s.cursors = append(s.cursors, c)
+		c.attach(d)
+		c.look()
+		c.goal = c.tail
+		c.place(c.tail, false)
+	}
+	if !r.hasStart || r.late {
+		return
+	}
+	if c.tape != nil {
+		seq = max(seq, c.tape.First())
+	}
+	if !c.replaying || seq < c.seq {
+		c.place(seq, true)
+	}
+	c.replaying = true
+}
+
+func (s *session) cursor(schema feed.Schema) *cursor {
+	for _, c := range s.cursors {
+		if c.schema == schema {
+			return c
+		}
+	}
+	return nil
+}
+
+// admit adds a request's symbols to its cursor and has them told.
+func (s *session) admit(r request, d *journal.Dataset) {
+	if r.late {
+		s.place(r, d, 0)
+	}
+	c := s.cursor(r.schema)
+	s.intros = append(s.intros, intro{kind: introAck, request: r})
+	var table *journal.Symbols
+	if d != nil {
+		table = d.Symbols()
+	}
+	if r.symbols == nil {
+		c.filter = nil
+		if !s.all {
+			s.all, s.nextMap = true, 0 // tell every mapping, from the first
+		}
+		return
+	}
+	if table != nil && !s.all && s.nextMap == 0 {
+		s.nextMap = table.Len() // what is there already is told by the intro
+	}
+	for _, symbol := range r.symbols {
+		switch {
+		case c.filter == nil: // takes everything already
+		case r.stype == feed.STypeInstrumentID:
+			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
+			c.filter.addID(uint32(id))
+		default:
+			c.filter.addSymbol(symbol, table, c.schema, c.seq)
+		}
+	}
+	s.intros = append(s.intros, intro{kind: introSymbols, request: r})
+}
+
+// replayStart is the earliest start that was asked for, in ns, or now.
+func (s *session) replayStart() uint64 {
+	start := uint64(s.loop.now.UnixNano())
+	for _, r := range s.requests {
+		if r.hasStart {
+			start = min(start, r.start)
+		}
+	}
+	return start
+}

@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+)
+
+// reject numbers a refusal: record is the offender's place behind what is
+// collected already.
+func (in *ingest) reject(record int, r *refusal) error {
+	r.record, r.hasRecord = in.p.writer.Accepted()+uint64(in.pending+record), true
+	return r
+}
+
+// badLength refuses a length byte that no record has.
+func (in *ingest) badLength(b []byte) error {
+	return in.reject(0, &refusal{
+		code: lsg.CodeBadLength, want: fmt.Sprintf("%d to %d bytes", feed.HeaderSize, feed.MaxRecordSize),
+		got: fmt.Sprint(int(b[0]) * 4), text: "no record has this length; the stream is out of step or not DBN",
+	})
+}
+
+// badRecord gives a record that feed refused the code it has on the wire.
+func (in *ingest) badRecord(err error) error {
+	r := &refusal{code: lsg.CodeBadLength, text: err.Error()}
+	var detail *feed.RecordError
+	if errors.As(err, &detail) {
+		r.want, r.got = detail.Want, detail.Got
+	}
+	switch {
+	case errors.Is(err, feed.ErrSchema):
+		r.code = lsg.CodeSchemaMismatch
+	case errors.Is(err, feed.ErrRType):
+		r.code = lsg.CodeBadRType
+	}
+	return in.reject(0, r)
+}
+
+// mappingsOf gives the instrument ids that metadata names and their symbols,
+// each id once: its newest interval counts, and of several names the first.
+func mappingsOf(m *feed.Metadata) iter.Seq2[uint32, string] {
+	return func(yield func(uint32, string) bool) {
+		seen := map[uint32]struct{}{}
+		for _, mapping := range m.Mappings {
+			if len(mapping.Intervals) == 0 {
+				continue
+			}
+			number, symbol := mapping.Intervals[len(mapping.Intervals)-1].Symbol, mapping.RawSymbol
+			if m.StypeIn == feed.STypeInstrumentID {
+				number, symbol = symbol, number
+			}
+			id, err := strconv.ParseUint(number, 10, 32)
+			if err != nil || symbol == "" {
+				continue // a mapping between two kinds of names: nothing about ids
+			}
+			if _, ok := seen[uint32(id)]; ok {
+				continue
+			}
+			seen[uint32(id)] = struct{}{}
+			if !yield(uint32(id), symbol) {
+				return
+			}
+		}
+	}
+}
+
+// checkDataset refuses names that could not become a dataset. The error is for
+// the client.
+func checkDataset(name string) error {
+	if name == "" || len(name) > lsg.MaxDataset {
+		return fmt.Errorf("dataset %s: a name has 1 to %d characters", clip(name), lsg.MaxDataset)
+	}
+	for i, r := range name {
+		if !isAlnum(r) && (i == 0 || r != '.' && r != '-' && r != '_') {
+			return fmt.Errorf("dataset %s: use letters, digits, '.', '-' and '_', beginning with a letter or digit", clip(name))
+		}
+	}
+	return nil
+}
