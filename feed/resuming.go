@@ -1,0 +1,203 @@
+package feed
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Limits and times of a ResumingProducer.
+const (
+	DefaultMaxHeld = 64 << 20              // bytes of records that are published and not acked
+	RedialFirst    = 50 * time.Millisecond // the first pause before dialling again; it doubles
+	RedialLongest  = 5 * time.Second       // the longest pause
+)
+
+// ResumingConfig says what a ResumingProducer publishes. Resume must be nil: it is computed.
+type ResumingConfig struct {
+	ProducerConfig
+	Metadata    Metadata     // as for Producer.Start
+	Instruments []Instrument // declared in every session before Start
+	MaxHeld     int          // bytes; DefaultMaxHeld when 0
+}
+
+// ResumingProducer is a Producer that outlives its connection: it keeps what is not acked, dials again when the connection is lost, and sends from
+// the record on that the gateway lacks. The tapes get every record once.
+//
+// What it holds is bounded by MaxHeld. While it is connected, Publish waits for acks when that is full. While it is not, the oldest quarter of the
+// records is let go, so that a live adapter never stalls for a gateway that is down; the gateway learns of it and writes a gap into its ledger,
+// and Dropped counts them.
+//
+// All methods may be called from several goroutines. They wait for one another: while Publish waits for the gateway, so does Acked.
+type ResumingProducer struct {
+	ctx    context.Context // ends when the producer is closed or aborted
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when the goroutine that dials has ended
+
+	mu      sync.Mutex // held while sending, so that records leave in the order of their numbers
+	cfg     ResumingConfig
+	changed chan struct{} // closed and replaced when there is a new connection, or err
+	p       *Producer     // nil while there is no connection
+	held    heldRecords
+	ids     map[string]uint32
+	acked   uint64 // over the sessions before p
+	dropped uint64
+	closing bool
+	err     error // why it gave up
+
+	close    sync.Once
+	closeErr error
+}
+
+// DialResumingProducer connects, authenticates, declares the instruments and starts the session. The context bounds only that. A failure of this
+// first session is returned, since it is most often a wrong setting; later ones are tried again unless the gateway says that this is of no use.
+func DialResumingProducer(ctx context.Context, cfg ResumingConfig) (*ResumingProducer, error) {
+	if cfg.Resume != nil {
+		return nil, fmt.Errorf("%w: Resume is set; a ResumingProducer computes it", ErrConfig)
+	}
+	var err error
+	if cfg.ProducerConfig, err = cfg.ProducerConfig.withDefaults(); err != nil {
+		return nil, err
+	}
+	cfg.MaxHeld = cmp.Or(cfg.MaxHeld, DefaultMaxHeld)
+	r := &ResumingProducer{cfg: cfg, ids: map[string]uint32{}, done: make(chan struct{}), changed: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	p, err := r.dial(ctx, cfg.ProducerConfig)
+	if err != nil {
+		r.cancel(err)
+		return nil, err
+	}
+	r.held.first, r.held.next, r.acked = p.Accepted(), p.Accepted(), p.Acked()
+	r.p = p
+	go r.keep(p)
+	return r, nil
+}
+
+// Stream is the stream's ID, which the configuration may have left open.
+func (r *ResumingProducer) Stream() string { return r.cfg.Stream }
+
+// Sent is the number that the next published record will have; right after dialling it is what the gateway had of the stream before.
+func (r *ResumingProducer) Sent() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held.next
+}
+
+// Acked is how many records of the stream the gateway keeps, at the level that was asked for.
+func (r *ResumingProducer) Acked() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.noteAcked()
+	return r.acked
+}
+
+// Dropped is how many records were let go unsent while there was no connection. They are a gap in the ledger.
+func (r *ResumingProducer) Dropped() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dropped
+}
+
+// Err is why the producer gave up, nil while it goes on.
+func (r *ResumingProducer) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// InstrumentID is the ID of a declared instrument.
+func (r *ResumingProducer) InstrumentID(symbol string) (uint32, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, ok := r.ids[symbol]
+	return id, ok
+}
+
+// Instrument declares one more instrument, in this session and all later ones. It waits for a connection.
+func (r *ResumingProducer) Instrument(ctx context.Context, in Instrument) (id uint32, err error) {
+	if _, err := in.Text(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	r.mu.Lock()
+	r.cfg.Instruments = append(r.cfg.Instruments, in) // first, so that a session that begins meanwhile declares it too
+	r.mu.Unlock()
+	err = r.withConnection(ctx, func(p *Producer) error {
+		id, err = p.Instrument(ctx, in)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return id, r.learn(in.Symbol, id)
+}
+
+// Publish sends whole records, and keeps them until they are acked. It fails with ErrLength, publishing nothing, when one of them is not whole;
+// with ErrTooLarge when they exceed MaxHeld; and with Err when the producer gave up. A lost connection is no error.
+func (r *ResumingProducer) Publish(recs ...Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, rec := range recs {
+		if _, err := countRecords(rec); err != nil {
+			return err
+		}
+	}
+	for _, rec := range recs {
+		if err := r.publish(rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Gap says that records are missing here because they were lost upstream.
+func (r *ResumingProducer) Gap(g Gap) error {
+	text, err := g.Text()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.publish(AppendSystem(nil, now(), SystemUnset, text))
+}
+
+// Flush sends what is buffered, when there is a connection.
+func (r *ResumingProducer) Flush() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return r.err
+	}
+	if r.p != nil && r.p.Flush() != nil {
+		r.lost(r.p)
+	}
+	return nil
+}
+
+// WaitAcked waits until the first n records of the stream are acked, over as many connections as that takes.
+func (r *ResumingProducer) WaitAcked(ctx context.Context, n uint64) error {
+	if r.Acked() >= n {
+		return nil
+	}
+	return r.withConnection(ctx, func(p *Producer) error { return p.WaitAcked(ctx, n) })
+}
+
+// Close waits until everything is acked, over as many connections as that takes, and ends the session. When ctx ends before that, everything is
+// cut and the error says how much was acked.
+func (r *ResumingProducer) Close(ctx context.Context) error {
+	r.close.Do(func() {
+		stop := context.AfterFunc(ctx, func() { r.cancel(context.Cause(ctx)) })
+		defer stop()
+		r.mu.Lock()
+		r.closing = true
+		r.mu.Unlock()
+		err := r.withConnection(ctx, func(p *Producer) error { return p.Close(ctx) })
+		r.cancel(ErrClosed)
+		<-r.done
+		if err != nil {
+			r.closeErr = fmt.Errorf("feed: closed with %d of %d records acked: %w", r.Acked(), r.Sent(), err)
+		}
+	})
+	return r.closeErr
+}
