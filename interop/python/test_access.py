@@ -67,7 +67,7 @@ def test_rust_client_is_told_why_it_is_refused(guarded):
 
 def test_reader_may_not_publish(guarded, tmp_path):
     path = write_dbn(tmp_path / "more.dbn", OPEN_TO_READER, "trades", trades(5, first=30), SYMBOLS)
-    with pytest.raises(AssertionError, match="publish"):
+    with pytest.raises(AssertionError, match="may not publish"):
         guarded.publish(path, key=guarded.reader)
 
 

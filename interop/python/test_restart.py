@@ -6,6 +6,7 @@ import threading
 
 import pandas as pd
 import pytest
+from databento import BentoError
 from databento_dbn import ErrorCode, SystemCode
 
 from helpers import HOST, PATIENCE, Session, publish_trades, rust_client
@@ -81,6 +82,20 @@ def test_python_client_reconnects_and_data_goes_on(own_gateway, held_port, datas
         assert session.data == past + live
         ((start, end),) = gaps
         assert isinstance(start, pd.Timestamp) and isinstance(end, pd.Timestamp)
+
+
+def test_python_client_that_cannot_reconnect_is_told(own_gateway, dataset, tmp_path):
+    # Its attempt comes while the old gateway still drains: to be let in there and then be closed
+    # without an error would look like an ordinary end of the session.
+    publish_trades(own_gateway, tmp_path, dataset, 100)
+    session = Session(own_gateway, dataset, reconnect_policy="reconnect").subscribe("trades", start=0).start()
+    with session:
+        session.wait_replayed("trades")
+        own_gateway.stop()
+        with pytest.raises(BentoError):
+            session.live.block_for_close(timeout=PATIENCE)
+            pytest.fail(f"the session ended without an error; {session}")
+        assert session.errors()[0][0] == int(ErrorCode.INTERNAL_ERROR)
 
 
 def test_rust_client_is_told_resubscribes_and_goes_on(own_gateway, dataset, tmp_path):
