@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // CString is the text in a NUL-padded field of a record, such as InstrumentDefMsg.RawSymbol[:]; it allocates the string.
@@ -42,3 +43,6 @@ func appendZeros(dst []byte, n int) []byte {
 	clear(dst[at:])
 	return dst
 }
+
+// viewString is b as a string in place; it is good as long as b does not change.
+func viewString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
