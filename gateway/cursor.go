@@ -119,7 +119,7 @@ func (c *cursor) window(most int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := min(c.limit(), seg.Limit(), c.seq+uint64(most/c.size))
+	end := min(c.limit(), seg.Limit(), c.seq+uint64(max(1, most/c.size)))
 	if b := seg.Mapped(c.seq, end); b != nil {
 		c.chunk = nil
 		return b, nil

@@ -26,12 +26,16 @@ func (f *filter) passes(id uint32) bool {
 	return ok
 }
 
-// wants reports whether symbol was asked for by name.
-func (f *filter) wants(symbol string) bool {
+// learn takes in a new mapping. It reports whether the session must be told.
+func (f *filter) learn(id uint32, symbol string) (tell bool) {
 	if f == nil {
 		return true
 	}
-	_, ok := f.symbols[symbol]
+	if _, ok := f.symbols[symbol]; ok {
+		f.ids[id] = struct{}{}
+		return true
+	}
+	_, ok := f.fixed[id]
 	return ok
 }
 
@@ -56,16 +60,9 @@ func (f *filter) addSymbol(symbol string, table *journal.Symbols, schema feed.Sc
 // remap follows a mapping that takes effect now. It reports whether the session
 // must be told.
 func (f *filter) remap(id uint32, symbol string) (tell bool) {
-	if f == nil {
-		return true
+	tell = f.learn(id, symbol)
+	if !tell {
+		delete(f.ids, id)
 	}
-	if _, ok := f.symbols[symbol]; ok {
-		f.ids[id] = struct{}{}
-		return true
-	}
-	if _, ok := f.fixed[id]; ok {
-		return true
-	}
-	delete(f.ids, id)
-	return false
+	return tell
 }

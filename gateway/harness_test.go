@@ -79,9 +79,15 @@ func dialRaw(t testing.TB, s *Server) *rawClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	return &rawClient{t: t, conn: conn, r: bufio.NewReaderSize(conn, 1<<16)}
+	return rawOn(t, conn)
 }
+
+func rawOn(t testing.TB, conn net.Conn) *rawClient {
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
+	return &rawClient{t: t, conn: conn, r: bufio.NewReaderSize(conn, 1<<14)}
+}
+
+func readFull(c *rawClient, b []byte) (int, error) { return io.ReadFull(c.r, b) }
 
 func (c *rawClient) line() string {
 	c.t.Helper()

@@ -170,8 +170,11 @@ func (in *ingest) metadata(b []byte) (int, error) {
 
 // begin takes over what the metadata says about the records.
 func (in *ingest) begin(m *feed.Metadata) error {
+	if m.Dataset != in.p.req.Dataset {
+		return &refusal{code: lsg.CodeBadMetadata, want: in.p.req.Dataset, got: m.Dataset, text: "the metadata is of another dataset than the authentication line"}
+	}
 	in.version, in.tsOut, in.declared = m.Version, m.TsOut, m.Schema
-	if in.version < 3 || in.tsOut {
+	if in.older() {
 		in.upgrade = make([]byte, 0, upgradeBuffer)
 	}
 	in.phase = phaseRecords
@@ -186,7 +189,7 @@ func (in *ingest) begin(m *feed.Metadata) error {
 // control acts on a record that speaks about the session. Only mappings, gaps,
 // instruments and the end are for us; a captured live stream has others.
 func (in *ingest) control(r feed.Record) error {
-	if r.RType() == feed.RTypeError || len(r) < feed.HeaderSize {
+	if r.RType() == feed.RTypeError {
 		return nil
 	}
 	up, err := feed.Upgrade(nil, r, in.version, in.tsOut)

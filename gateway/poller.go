@@ -20,6 +20,7 @@ type poller struct {
 	file   *os.File // epfd, known to Go's poller
 	raw    syscall.RawConn
 	evfd   int
+	event  *os.File // evfd; a kick that comes after close must not hit a reused descriptor
 	kicked atomic.Bool
 }
 
@@ -52,6 +53,7 @@ func newPoller() (*poller, error) {
 		return nil, fmt.Errorf("gateway: set up epoll: %w", err)
 	}
 	p.file = os.NewFile(uintptr(epfd), "epoll")
+	p.event = os.NewFile(uintptr(evfd), "eventfd")
 	p.raw, err = p.file.SyscallConn()
 	if err != nil {
 		p.close()
@@ -62,7 +64,7 @@ func newPoller() (*poller, error) {
 
 func (p *poller) close() {
 	p.file.Close()
-	unix.Close(p.evfd)
+	p.event.Close()
 }
 
 // add registers fd for events that come back with token.
@@ -87,7 +89,7 @@ func (p *poller) kick() {
 	if p.kicked.CompareAndSwap(false, true) {
 		var one [8]byte
 		binary.NativeEndian.PutUint64(one[:], 1)
-		_, _ = unix.Write(p.evfd, one[:]) // EAGAIN: the counter is full, the loop wakes anyway
+		_, _ = p.event.Write(one[:]) // fails only once the loop has ended
 	}
 }
 

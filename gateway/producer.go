@@ -43,7 +43,8 @@ type producer struct {
 	idle  *time.Timer  // set when the producer promised heartbeats
 
 	dismissed atomic.Bool // its last line is on the way
-	finished  atomic.Bool
+	finished  atomic.Bool // the connection is gone
+	left      sync.Once
 }
 
 // lineWriter carries lines to a producer and its wake-ups back. It may be used
@@ -107,6 +108,10 @@ func (p *producer) park(wait func(context.Context) error) {
 	p.srv.wg.Go(func() {
 		pk.err = wait(p.srv.ctx)
 		close(pk.over)
+		if p.finished.Load() {
+			p.leave() // nobody waits for it any more
+			return
+		}
 		p.wake()
 	})
 }
@@ -251,15 +256,7 @@ func (p *producer) hungUp(err error) {
 	}
 	p.mu.Unlock()
 	p.acks.stop()
-	p.srv.producers.drop(p)
-	if p.parked != nil && !p.parked.done() {
-		p.srv.log.Info("producer left while it waited", zap.Uint64("session", p.session))
-		return
-	}
-	if p.writer == nil {
-		return
-	}
-	fields := []zap.Field{zap.Uint64("session", p.session), zap.String("producer", p.req.Producer), zap.Uint64("accepted", p.writer.Accepted())}
+	fields := []zap.Field{zap.Uint64("session", p.session), zap.String("producer", p.req.Producer), zap.Bool("waiting", p.parked != nil)}
 	if n := p.ingest.unfinished(); n > 0 {
 		p.srv.metrics.rejects("truncated").Inc()
 		fields = append(fields, zap.Int("unfinished_record_bytes", n))
@@ -268,7 +265,20 @@ func (p *producer) hungUp(err error) {
 		fields = append(fields, zap.Error(err))
 	}
 	p.srv.log.Info("producer left", fields...)
-	p.writer.Close()
+	if p.parked == nil || p.parked.done() {
+		p.leave()
+	}
+}
+
+// leave gives up the producer's place. It must not run while a wait of the
+// producer still does, and may run twice.
+func (p *producer) leave() {
+	p.left.Do(func() {
+		p.srv.producers.drop(p)
+		if p.writer != nil {
+			p.writer.Close()
+		}
+	})
 }
 
 func (p *producer) lines() lineWriter {

@@ -14,8 +14,8 @@ import (
 func (in *ingest) records(b []byte) (n int, err error) {
 	if len(in.partial) > 0 {
 		var done bool
-		if n, done = in.complete(b); !done {
-			return n, nil
+		if n, done, err = in.complete(b); err != nil || !done {
+			return n, err
 		}
 		in.whole = append(in.whole[:0], in.partial...)
 		in.partial = in.partial[:0]
@@ -32,11 +32,7 @@ func (in *ingest) records(b []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if k == 0 {
-			// Less than a record is left.
-			if err := in.commit(nil); err != nil {
-				return n, err
-			}
+		if k == 0 { // less than a record is left
 			in.partial = append(in.partial, b[n:]...)
 			return len(b), nil
 		}
@@ -45,43 +41,78 @@ func (in *ingest) records(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// complete adds to the record that was begun; done tells that it is whole.
-func (in *ingest) complete(b []byte) (n int, done bool) {
+// complete adds to the record that was begun; done tells that it is whole. A
+// bad head is refused at once: its rest may never come.
+func (in *ingest) complete(b []byte) (n int, done bool, err error) {
 	size := max(int(in.partial[0])*4, feed.HeaderSize)
 	n = min(size-len(in.partial), len(b))
 	in.partial = append(in.partial, b[:n]...)
-	return n, len(in.partial) == size
+	if len(in.partial) < size {
+		_, err = in.scan(in.partial)
+	}
+	return n, len(in.partial) == size, err
+}
+
+// scan gives the schema of the data record that b begins with, and refuses a
+// bad one by its first two bytes. SchemaNone without an error means that it is
+// a control record, one of an older version, or that the two are not there yet.
+func (in *ingest) scan(b []byte) (feed.Schema, error) {
+	if len(b) < 2 {
+		return feed.SchemaNone, nil
+	}
+	if size := int(b[0]) * 4; size < feed.HeaderSize || size > feed.MaxRecordSize {
+		return feed.SchemaNone, in.badLength(b)
+	}
+	if feed.RType(b[1]).IsControl() || in.older() {
+		return feed.SchemaNone, nil
+	}
+	schema, n, err := feed.ScanRun(b[:min(len(b), int(b[0])*4)], in.declared)
+	if err != nil && n == 0 {
+		return feed.SchemaNone, in.badRecord(err)
+	}
+	return schema, in.checkSchema(schema)
+}
+
+// older reports whether records must be upgraded before they are checked.
+func (in *ingest) older() bool { return in.version < 3 || in.tsOut }
+
+// checkSchema holds the records to the metadata's schema.
+func (in *ingest) checkSchema(schema feed.Schema) error {
+	if in.declared == feed.SchemaNone || schema == in.declared {
+		return nil
+	}
+	return in.reject(0, &refusal{
+		code: lsg.CodeSchemaMismatch, want: in.declared.String(), got: schema.String(),
+		text: "the record is not of the schema that the metadata declares; declare none to send several",
+	})
 }
 
 // some takes one control record, or as many data records of one schema as b
 // begins with. It returns 0 when b holds less than one record.
 func (in *ingest) some(b []byte) (int, error) {
-	if size := int(b[0]) * 4; len(b) < size {
-		if size > feed.MaxRecordSize {
-			return 0, in.badLength(b)
-		}
+	if _, err := in.scan(b); err != nil {
+		return 0, err
+	}
+	if len(b) < 2 || len(b) < int(b[0])*4 {
 		return 0, nil
-	} else if size < feed.HeaderSize {
-		return 0, in.badLength(b)
 	}
 	if feed.RType(b[1]).IsControl() {
 		r := feed.Record(b[:int(b[0])*4])
 		return len(r), in.control(r)
 	}
-	if in.version < 3 || in.tsOut {
+	if in.older() {
 		return in.someOlder(b)
 	}
-	schema, n, err := feed.ScanRun(b, in.declared)
-	if err != nil {
-		return 0, in.badRecord(err)
-	}
+	// A bad record behind the run is found again as the first of the rest.
+	schema, n, _ := feed.ScanRun(b, in.declared)
 	return n, in.take(schema, b[:n])
 }
 
 // someOlder upgrades one record of an older version, or one with ts_out.
 func (in *ingest) someOlder(b []byte) (int, error) {
 	r := feed.Record(b[:int(b[0])*4])
-	if cap(in.upgrade)-len(in.upgrade) < feed.MaxRecordSize {
+	// Both before the upgrade: a commit gives its buffer free.
+	if len(in.runs) == maxRuns || cap(in.upgrade)-len(in.upgrade) < feed.MaxRecordSize {
 		if err := in.commit(nil); err != nil {
 			return 0, err
 		}
@@ -95,6 +126,9 @@ func (in *ingest) someOlder(b []byte) (int, error) {
 	schema, n, err := feed.ScanRun(up[at:], in.declared)
 	if err != nil {
 		return 0, in.badRecord(err)
+	}
+	if err := in.checkSchema(schema); err != nil {
+		return 0, err
 	}
 	return len(r), in.take(schema, up[at:at+n])
 }

@@ -234,8 +234,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.drained(ctx)
 	s.stopLoops()
+	s.cancel() // before the engine goes: what waits for the journal wakes it
 	err := s.engine.Stop(context.WithoutCancel(ctx))
-	s.cancel()
 	s.wg.Wait()
 	s.end(nil)
 	return err

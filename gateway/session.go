@@ -92,7 +92,7 @@ func (s *session) read() (more bool) {
 			return false
 		}
 		budget -= n
-		if s.ending {
+		if s.ending || s.farewell != "" {
 			continue // nothing that comes now matters
 		}
 		s.parse(s.loop.reads[:n])
@@ -119,7 +119,7 @@ func (s *session) parse(b []byte) {
 			break
 		}
 		s.line(string(line))
-		if s.ending || s.closed {
+		if s.farewell != "" || s.closed {
 			return
 		}
 		b = b[n:]
@@ -155,12 +155,13 @@ func clip(s string) string {
 // waits for it, since a client reads no records earlier; at once is for clients
 // that will never get there.
 func (s *session) fail(code feed.ErrorCode, text string, atOnce bool) {
+	if s.failure != "" || s.farewell != "" {
+		return // one reason is enough
+	}
 	s.loop.srv.metrics.rejects(code.String()).Inc()
 	s.loop.srv.log.Info("subscriber refused", zap.Uint64("session", s.id), zap.String("remote", s.remote), zap.Stringer("code", code), zap.String("text", text))
 	if !s.started && !atOnce {
-		if s.failure == "" {
-			s.failure, s.failCode = text, code
-		}
+		s.failure, s.failCode = text, code
 		return
 	}
 	s.farewell, s.farewellCode = text, code

@@ -160,12 +160,8 @@ func (s *session) tellMappings() {
 		tell := false
 		for _, c := range s.cursors {
 			// A mapping that replaces another takes effect at a mark of the tape.
-			if at, ok := table.SymbolAt(m.ID, c.schema, c.seq); !ok || at != m.Symbol || !c.filter.wants(m.Symbol) {
-				continue
-			}
-			tell = true
-			if c.filter != nil {
-				c.filter.ids[m.ID] = struct{}{}
+			if at, ok := table.SymbolAt(m.ID, c.schema, c.seq); ok && at == m.Symbol && c.filter.learn(m.ID, m.Symbol) {
+				tell = true
 			}
 		}
 		if tell {

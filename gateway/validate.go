@@ -32,10 +32,7 @@ func (in *ingest) badRecord(err error) error {
 	if errors.As(err, &detail) {
 		r.want, r.got = detail.Want, detail.Got
 	}
-	switch {
-	case errors.Is(err, feed.ErrSchema):
-		r.code = lsg.CodeSchemaMismatch
-	case errors.Is(err, feed.ErrRType):
+	if errors.Is(err, feed.ErrRType) {
 		r.code = lsg.CodeBadRType
 	}
 	return in.reject(0, r)
