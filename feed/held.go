@@ -1,5 +1,7 @@
 package feed
 
+import "fmt"
+
 // heldRecords are published records that may have to be sent again: the data records of the numbers first to next-1, one behind the other, with
 // the control records between them. Its size is bounded by its owner.
 type heldRecords struct {
@@ -60,4 +62,19 @@ func (h *heldRecords) dropOldest() uint64 {
 	n := (h.next - h.first + 3) / 4
 	h.drop(h.first + n)
 	return n
+}
+
+// countRecords checks that b holds whole records and counts the data records among them.
+func countRecords(b []byte) (n uint64, err error) {
+	for at := 0; at < len(b); {
+		size := int(b[at]) * lengthUnit
+		if size < HeaderSize || size > len(b)-at {
+			return 0, fmt.Errorf("%w: the record at byte %d says %d bytes, %d are there; publish whole records", ErrLength, at, size, len(b)-at)
+		}
+		if !RType(b[at+offRType]).IsControl() {
+			n++
+		}
+		at += size
+	}
+	return n, nil
 }

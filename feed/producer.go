@@ -20,6 +20,7 @@ type Producer struct {
 	cfg      ProducerConfig
 	accepted uint64
 	session  uint64
+	over     atomic.Bool   // err is set
 	done     chan struct{} // closed when nothing more will be heard
 	ended    chan struct{} // closed when the goroutine that flushes has ended
 	kick     chan struct{} // holds a token when the buffer began to fill
@@ -157,7 +158,7 @@ func (p *Producer) Start(meta Metadata) error {
 		meta.Dataset = p.cfg.Dataset
 	}
 	if meta.Version == 0 {
-		meta.Version = 3
+		meta.Version = Version
 	}
 	buf, err := meta.Append(append(p.buf, lsg.StartSession+"\n"...))
 	if err != nil {
@@ -205,6 +206,9 @@ func (p *Producer) put(b []byte) error {
 	if !p.started {
 		return fmt.Errorf("%w: call Start before publishing", ErrState)
 	}
+	if p.over.Load() {
+		return p.Err() // and not only once the buffer is full
+	}
 	if len(p.buf)+len(b) > PublishBuffer {
 		if err := p.flush(); err != nil {
 			return err
@@ -228,21 +232,6 @@ func (p *Producer) append(b []byte) {
 		p.wake()
 	}
 	p.buf = append(p.buf, b...)
-}
-
-// countRecords checks that b holds whole records and counts the data records among them.
-func countRecords(b []byte) (n uint64, err error) {
-	for at := 0; at < len(b); {
-		size := int(b[at]) * lengthUnit
-		if size < HeaderSize || size > len(b)-at {
-			return 0, fmt.Errorf("%w: the record at byte %d says %d bytes, %d are there; publish whole records", ErrLength, at, size, len(b)-at)
-		}
-		if !RType(b[at+offRType]).IsControl() {
-			n++
-		}
-		at += size
-	}
-	return n, nil
 }
 
 // Gap says that records are missing here because they were lost upstream; it goes into the ledger at this place of the stream.

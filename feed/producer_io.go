@@ -175,6 +175,7 @@ func (p *Producer) fail(err error) {
 	defer p.mu.Unlock()
 	if p.err == nil {
 		p.err = err
+		p.over.Store(true)
 	}
 	p.changed.Broadcast()
 }

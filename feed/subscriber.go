@@ -180,8 +180,7 @@ func (s *Subscriber) Start() (Metadata, error) {
 }
 
 func (s *Subscriber) readMetadata() (Metadata, error) {
-	const prelude = 8
-	b, err := s.in.take(prelude)
+	b, err := s.in.take(PreludeSize)
 	if err != nil {
 		return Metadata{}, err
 	}
@@ -192,13 +191,13 @@ func (s *Subscriber) readMetadata() (Metadata, error) {
 	if size > MaxLiveMetadata {
 		return Metadata{}, fmt.Errorf("%w: %d bytes, the limit of a live session is %d", ErrTooLarge, size, MaxLiveMetadata)
 	}
-	s.in.from -= prelude
+	s.in.from -= PreludeSize
 	if b, err = s.in.take(size); err != nil {
 		return Metadata{}, err
 	}
 	meta, err := ParseMetadata(b)
-	if err == nil && meta.Version != 3 {
-		err = fmt.Errorf("%w: the gateway sends version %d, this client reads version 3", ErrVersion, meta.Version)
+	if err == nil && meta.Version != Version {
+		err = fmt.Errorf("%w: the gateway sends version %d, this client reads version %d", ErrVersion, meta.Version, Version)
 	}
 	return meta, err
 }
