@@ -32,6 +32,7 @@ const (
 	maxSyncBytes         = 64 << 30
 	syncLogBytes         = 1 << 20  // size of sync.log before a fresh one replaces it
 	syncLogSpan          = 64 << 20 // bytes of records one sync.log vouches for: what a recovery may have to read
+	maxSyncLog           = 16 << 20 // bytes of a sync.log that is still taken for one
 	maxFrame             = 4 << 20  // bytes of one entry in any side file
 	maxSideLog           = 1 << 30  // bytes of a side log
 	DefaultRetryInterval = 250 * time.Millisecond

@@ -1,0 +1,255 @@
+package journal
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// Run is whole DBN v3 records of one schema, one after the other, without ts_out.
+type Run struct {
+	Schema feed.Schema
+	Bytes  []byte
+}
+
+// check looks at each record's length and type: recovery takes a record with another header for one that never reached the disk.
+func (r *Run) check() error {
+	if !r.Schema.Valid() {
+		return fmt.Errorf("%w: schema %d is none", ErrRecord, r.Schema)
+	}
+	size := r.Schema.RecordSize()
+	if len(r.Bytes)%size != 0 {
+		return fmt.Errorf("%w: a run of %d bytes of %s, whose records have %d", ErrRecord, len(r.Bytes), r.Schema, size)
+	}
+	if n := wholeRecords(r.Bytes, r.Schema, size); n < len(r.Bytes)/size {
+		h := feed.Record(r.Bytes[n*size:])
+		return fmt.Errorf("%w: record %d of the run has %d bytes and type %v, want %d of %v", ErrRecord, n, h.Size(), h.RType(), size, r.Schema)
+	}
+	return nil
+}
+
+// wholeRecords counts the records that b begins with, up to the first whose header is not one of s.
+func wholeRecords(b []byte, s feed.Schema, size int) int {
+	length, rtype := byte(size/4), byte(s.RType())
+	n := 0
+	for ; len(b) >= size; b = b[size:] {
+		if b[0] != length || b[1] != rtype {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// pending is the commit in the making: records are copied above the tails, nobody sees them yet.
+type pending struct {
+	slot    slot
+	index   [MaxTapes]int8 // by schema: 1 + its entry in slot, 0 when it has none
+	segs    [slotEntries]*Segment
+	records int // in this commit
+	bytes   int64
+	done    int // records of the call that earlier commits took
+}
+
+// Append commits runs as the next records of the writer's stream: all of them, over all their tapes, in one step that a crash cannot split. Only where
+// a segment is full, or room is not prepared, does it take several steps or stop, in the order given; records says how many were committed, also with an error.
+//
+// It does no disk work and allocates nothing. Errors: ErrRecord (nothing was committed), ErrNotReady and ErrDiskFull (go on with the rest after Wait),
+// ErrFenced, ErrSyncFailed, ErrFault, ErrClosed (this writer is finished).
+func (w *Writer) Append(runs []Run) (records int, err error) {
+	for i := range runs {
+		if err := runs[i].check(); err != nil {
+			return 0, err
+		}
+	}
+	d := w.d
+	d.mu.Lock()
+	records, err = d.appendRuns(w, runs)
+	d.mu.Unlock()
+	if records > 0 {
+		d.watchers.committed()
+	}
+	return records, err
+}
+
+// appendRuns is called with d.mu held, and so is everything below.
+func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
+	// A store that the disk cannot back is a SIGBUS, which would end the process. Prepared segments make it unlikely; here it becomes an error.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer d.recoverFault(&records, &err)
+	if err := w.usable(); err != nil {
+		return 0, err
+	}
+	d.pend.done = 0
+	if err := d.wantTapes(w, runs); err != nil {
+		return 0, err
+	}
+	for i := range runs {
+		t := d.tapes[runs[i].Schema]
+		for b := runs[i].Bytes; len(b) > 0; {
+			n, err := d.store(w, t, b)
+			if err != nil {
+				d.commit(w)
+				return d.pend.done, err
+			}
+			b = b[n:]
+		}
+	}
+	d.commit(w)
+	return d.pend.done, nil
+}
+
+// wantTapes asks for all tapes that do not exist yet before anything is copied, so that the first batch too stays in one commit.
+func (d *Dataset) wantTapes(w *Writer, runs []Run) error {
+	w.lacking = 0
+	for i := range runs {
+		if s := runs[i].Schema; d.tapes[s] == nil && len(runs[i].Bytes) > 0 {
+			d.wanted[s] = true
+			w.lacking |= 1 << s
+		}
+	}
+	if w.lacking != 0 {
+		d.preparer.kick()
+		return ErrNotReady
+	}
+	for i := range runs {
+		t := d.tapes[runs[i].Schema]
+		if t != nil && t.active == nil && t.next == nil && len(runs[i].Bytes) > 0 {
+			return d.lack(w, t)
+		}
+	}
+	return nil
+}
+
+// lack notes what the writer waits for.
+func (d *Dataset) lack(w *Writer, t *Tape) error {
+	w.lacking |= 1 << t.schema
+	d.preparer.kick()
+	if t.blocked != nil {
+		return t.blocked
+	}
+	return ErrNotReady
+}
+
+// store copies as many of b's records as the segment takes, at most, and says how many bytes that were.
+func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
+	p := &d.pend
+	i := d.entry(t)
+	if seg := p.segs[i]; seg == nil || p.slot.tapes[i].place.tail == seg.limit {
+		if t.next == nil {
+			return 0, d.lack(w, t)
+		}
+		if p.records > 0 { // a slot has one place per tape, so a switch begins a commit
+			d.commit(w)
+			i = d.entry(t)
+		}
+		p.segs[i], t.next = t.next, nil
+		p.slot.tapes[i].place = place{p.segs[i].ordinal, p.segs[i].base, p.segs[i].base}
+	}
+	seg, tail := p.segs[i], &p.slot.tapes[i].place.tail
+	off := seg.Offset(*tail)
+	room := min(int64(seg.limit-*tail)*int64(t.size), seg.populated.Load()-off)
+	n := min(len(b), int(room)/t.size*t.size)
+	if n <= 0 { // the preparer is behind: to store here would be a first-touch fault, perhaps 25 ms of the event loop
+		return 0, d.lack(w, t)
+	}
+	copy(seg.data[off:], b[:n])
+	*tail += uint64(n / t.size)
+	p.records += n / t.size
+	p.bytes += int64(n)
+	if off+int64(n) > seg.kickAt.Load() {
+		d.preparer.kick()
+	}
+	return n, nil
+}
+
+// entry is the tape's place in the pending commit.
+func (d *Dataset) entry(t *Tape) int {
+	p := &d.pend
+	if i := p.index[t.schema]; i > 0 {
+		return int(i - 1)
+	}
+	i := p.slot.n
+	p.slot.n++
+	p.index[t.schema] = int8(i + 1)
+	p.slot.tapes[i].schema = int(t.schema)
+	p.segs[i] = t.active
+	p.slot.tapes[i].place = place{tail: t.tail.Load()}
+	if t.active != nil {
+		p.slot.tapes[i].place.ordinal, p.slot.tapes[i].place.base = t.active.ordinal, t.active.base
+	}
+	return i
+}
+
+// commit makes what was copied part of the tapes, for good and in one step, and lets readers see it.
+func (d *Dataset) commit(w *Writer) {
+	p := &d.pend
+	if p.records > 0 {
+		p.slot.stream = w.stream.number
+		p.slot.count = w.stream.count.Load() + uint64(p.records)
+		d.keepCommitted(&p.slot)
+		d.state.commit(&p.slot)
+		for i := range p.slot.n {
+			d.publish(d.tapes[p.slot.tapes[i].schema], p.segs[i], p.slot.tapes[i].place.tail)
+		}
+		w.stream.count.Store(p.slot.count)
+		d.touch(w.stream, p.bytes)
+	}
+	for i := range p.slot.n {
+		p.index[p.slot.tapes[i].schema] = 0
+		p.segs[i] = nil
+	}
+	p.done += p.records
+	p.slot.n, p.records, p.bytes = 0, 0, 0
+}
+
+// keepCommitted drops entries that nothing was copied for: a tape's place must not be named before its first record.
+func (d *Dataset) keepCommitted(s *slot) {
+	p := &d.pend
+	for i := 0; i < s.n; {
+		if p.segs[i] != nil {
+			i++
+			continue
+		}
+		p.index[s.tapes[i].schema] = 0
+		s.n--
+		s.tapes[i], p.segs[i], p.segs[s.n] = s.tapes[s.n], p.segs[s.n], nil
+	}
+}
+
+// publish is where records become visible: the segment first, the tail last.
+func (d *Dataset) publish(t *Tape, seg *Segment, tail uint64) {
+	if t.active != seg {
+		t.active = seg
+		d.preparer.kick()
+	}
+	t.tail.Store(tail)
+	if d.visible[t.schema].Load() == nil {
+		d.visible[t.schema].Store(t)
+	}
+}
+
+// touch notes that the stream's count has to reach the sync log.
+func (d *Dataset) touch(s *stream, bytes int64) {
+	if !s.dirty {
+		s.dirty = true
+		d.dirty = append(d.dirty, s) // has room for every stream, see addStream
+	}
+	d.unsynced += bytes
+	d.syncer.dirty(d.unsynced)
+}
+
+// recoverFault turns a fault in mapped memory into the end of writing. Any other panic is a bug and goes on.
+func (d *Dataset) recoverFault(records *int, err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	if f, ok := r.(interface{ Addr() uintptr }); ok {
+		*records, *err = d.pend.done, d.fail(fmt.Errorf("%w: at address %#x", ErrFault, f.Addr()))
+		return
+	}
+	d.mu.Unlock() // as the caller's would not run
+	panic(r)
+}

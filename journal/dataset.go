@@ -1,0 +1,222 @@
+package journal
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+const (
+	anySchema = feed.SchemaNone
+	undefTime = feed.UndefTimestamp
+)
+
+// Dataset is a directory of tapes with one append lock: commits to all its tapes have one order.
+type Dataset struct {
+	j    *Journal
+	name string
+	dir  string
+	disk Disk
+	o    Options
+	log  *zap.Logger
+
+	epoch  uint64
+	epochs []Epoch
+
+	symbols    *Symbols
+	ledger     *ledger
+	streamsLog *sideLog
+	epochsLog  *sideLog
+	syncLog    *syncLog
+
+	preparer *worker
+	sealer   *worker
+	syncer   *syncer
+	watchers watchers
+	visible  [feed.NumSchemas]atomic.Pointer[Tape] // tapes with records
+	closed   atomic.Bool
+
+	openMu  sync.Mutex // orders OpenWriter calls; taken before mu
+	marksMu sync.Mutex // guards Tape.marks against two writers; taken before mu
+
+	mu       sync.Mutex // the append lock: never held over disk work
+	state    *statePage
+	pend     pending
+	tapes    [feed.NumSchemas]*Tape
+	wanted   [feed.NumSchemas]bool // no segment yet, but a record waits
+	streams  []*stream             // by number
+	streamOf map[streamKey]*stream
+	dirty    []*stream // whose counts the sync log does not have yet
+	unsynced int64     // bytes committed since the last sync began
+	writers  map[string]*Writer
+	failed   error         // why appending has stopped for good
+	changed  chan struct{} // closed, and replaced, when Wait should look again
+}
+
+type streamKey struct{ producer, stream string }
+
+// Name is the dataset's name.
+func (d *Dataset) Name() string { return d.name }
+
+// Epoch changes whenever a recovery cut records: (epoch, seq) names a record for ever.
+func (d *Dataset) Epoch() uint64 { return d.epoch }
+
+// Epochs is every epoch the dataset had, oldest first. The slice is never changed.
+func (d *Dataset) Epochs() []Epoch { return d.epochs }
+
+// Tape is the tape of a schema; nil until its first record.
+func (d *Dataset) Tape(s feed.Schema) *Tape {
+	if !s.Valid() {
+		return nil
+	}
+	return d.visible[s].Load()
+}
+
+// Symbols is the symbol table.
+func (d *Dataset) Symbols() *Symbols { return d.symbols }
+
+// Gaps is the ledger: every stretch that is known to be missing, in the order it became known. The slice is never changed.
+func (d *Dataset) Gaps() []Gap { return d.ledger.all() }
+
+// Err is nil, or the state that keeps records out: ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault or ErrClosed (do not).
+func (d *Dataset) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	for _, t := range d.tapes {
+		if t != nil && t.blocked != nil && t.next == nil {
+			return t.blocked
+		}
+	}
+	return nil
+}
+
+// Sync forces everything committed before the call to disk. Errors: ErrSyncFailed, ErrDiskFull (no room for the sync log; nothing is lost, try again), ErrClosed.
+func (d *Dataset) Sync() error {
+	if d.closed.Load() {
+		return ErrClosed
+	}
+	return d.sync(false)
+}
+
+// Watch calls committed after each commit, on the goroutine that committed, and synced after each sync, on the one that synced; either may be nil.
+// Neither may block. After cancel returns a call that had already begun may still end.
+func (d *Dataset) Watch(committed, synced func()) (cancel func()) {
+	return d.watchers.add(committed, synced)
+}
+
+// usable says why nobody can append any more. The caller holds mu.
+func (d *Dataset) usable() error {
+	if d.failed != nil {
+		return d.failed
+	}
+	if d.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// fail stops appending for good; readers go on. The caller holds mu.
+func (d *Dataset) fail(err error) error {
+	if d.failed == nil {
+		d.failed = err
+		d.log.Error("dataset takes no more records until a restart", zap.Error(err))
+		d.announce()
+	}
+	return d.failed
+}
+
+// announce wakes everybody in Wait. The caller holds mu.
+func (d *Dataset) announce() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// now is the wall clock in ns, for stamps only.
+func (d *Dataset) now() uint64 { return uint64(d.o.Now().UnixNano()) }
+
+func (d *Dataset) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *Dataset) makeTape(s feed.Schema) *Tape {
+	t := &Tape{d: d, schema: s, size: s.RecordSize(), dir: d.path(s.String())}
+	t.segs.Store(&[]*Segment{})
+	return t
+}
+
+// positions is every tape's tail, for an entry that must tell where it belongs.
+func (d *Dataset) positions() []Position {
+	var at []Position
+	for s := range feed.Schema(feed.NumSchemas) {
+		if t := d.Tape(s); t != nil && t.Tail() > 0 {
+			at = append(at, Position{s, t.Tail()})
+		}
+	}
+	return at
+}
+
+// start runs the background work.
+func (d *Dataset) start() {
+	go d.preparer.run(d.o.RetryInterval, d.prepareRound)
+	go d.sealer.run(d.o.RetryInterval, d.sealRound)
+	go d.syncer.run()
+	d.preparer.kick()
+	d.sealer.kick()
+}
+
+// close stops the work and syncs for the last time, so that the next opening, whenever and wherever, has nothing to cut.
+func (d *Dataset) close() error {
+	d.mu.Lock()
+	if d.closed.Swap(true) {
+		d.mu.Unlock()
+		return nil
+	}
+	d.announce()
+	d.mu.Unlock()
+	d.preparer.close()
+	d.syncer.close()
+	d.sealer.close()
+	err := d.sync(true)
+	if err != nil {
+		err = fmt.Errorf("close dataset %s: %w", d.name, err)
+	}
+	d.release()
+	return err
+}
+
+// release gives back files and mappings; segments that readers hold stay open until they let go.
+func (d *Dataset) release() {
+	for _, t := range d.tapes {
+		if t == nil {
+			continue
+		}
+		for _, s := range *t.segs.Load() {
+			if !s.sealed.Load() {
+				s.Release()
+			}
+		}
+	}
+	for _, l := range []*sideLog{d.streamsLog, d.epochsLog} {
+		if l != nil {
+			l.file.Close()
+		}
+	}
+	if d.symbols != nil {
+		d.symbols.log.file.Close()
+	}
+	if d.ledger != nil {
+		d.ledger.log.file.Close()
+	}
+	if d.syncLog != nil {
+		d.syncLog.file.Close()
+	}
+	if d.state != nil {
+		d.state.close()
+	}
+}

@@ -1,0 +1,239 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// OSDisk is the operating system's disk.
+type OSDisk struct{}
+
+const (
+	dirMode  = 0o750
+	fileMode = 0o640
+	pageSize = 4096 // the unit of Populate; a machine with larger pages rounds up by itself
+
+	bootIDPath = "/proc/sys/kernel/random/boot_id"
+)
+
+func (OSDisk) Open(path string, readOnly bool) (File, error) {
+	flag := os.O_RDWR
+	if readOnly {
+		flag = os.O_RDONLY
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+func (OSDisk) Create(path string) (File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f}, nil
+}
+
+func (OSDisk) Mkdir(path string) error {
+	if err := os.Mkdir(path, dirMode); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+func (OSDisk) Rename(oldPath, newPath string) error { return os.Rename(oldPath, newPath) }
+func (OSDisk) Remove(path string) error             { return os.Remove(path) }
+
+func (OSDisk) List(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		name := e.Name()
+		if e.IsDir() {
+			name += "/"
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (OSDisk) SyncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// Lock uses flock: it ends with the process, whatever way that ends, so no stale lock can keep a server from starting.
+func (OSDisk) Lock(path string) (io.Closer, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		pid := make([]byte, 20)
+		n, _ := f.ReadAt(pid, 0)
+		return nil, fmt.Errorf("%w: %s is held by pid %s", ErrLocked, path, bytes.TrimSpace(pid[:n]))
+	}
+	if err := f.Truncate(0); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil && !isFull(err) {
+		f.Close() // the pid is a courtesy: a full disk must not keep a server from starting
+		return nil, err
+	}
+	return f, nil
+}
+
+func (OSDisk) Filesystem(path string) (string, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return "", fmt.Errorf("statfs %s: %w", path, err)
+	}
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC:
+		return "ext4", nil
+	case unix.XFS_SUPER_MAGIC:
+		return "xfs", nil
+	case unix.TMPFS_MAGIC:
+		return "tmpfs", nil
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		return "overlayfs", nil
+	}
+	return fmt.Sprintf("type %#x", uint32(st.Type)), nil
+}
+
+type osFile struct{ *os.File }
+
+func (f *osFile) Fd() int { return int(f.File.Fd()) }
+
+func (f *osFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func (f *osFile) Sync() error {
+	for {
+		if err := unix.Fdatasync(f.Fd()); err != unix.EINTR {
+			return f.wrap("fdatasync", err)
+		}
+	}
+}
+
+func (f *osFile) Allocate(size int64) error {
+	for {
+		if err := unix.Fallocate(f.Fd(), 0, 0, size); err != unix.EINTR {
+			return f.wrap("fallocate", err)
+		}
+	}
+}
+
+func (f *osFile) Map(size int64) (Memory, error) {
+	b, err := unix.Mmap(f.Fd(), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, f.wrap("mmap", err)
+	}
+	return &osMemory{b}, nil
+}
+
+// Identity asks statx for the mount: two mounts of one device differ in it, and it is new after an unmount.
+func (f *osFile) Identity() (Identity, error) {
+	var id Identity
+	var st unix.Statx_t
+	err := unix.Statx(f.Fd(), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &st)
+	if err != nil {
+		return id, f.wrap("statx", err)
+	}
+	text, err := os.ReadFile(bootIDPath)
+	if err != nil {
+		return id, fmt.Errorf("boot id: %w", err)
+	}
+	hex := strings.ReplaceAll(strings.TrimSpace(string(text)), "-", "")
+	if len(hex) != 2*len(id.BootID) {
+		return id, fmt.Errorf("boot id: %s holds %q", bootIDPath, text)
+	}
+	for i := range id.BootID {
+		v, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
+		if err != nil {
+			return id, fmt.Errorf("boot id: %w", err)
+		}
+		id.BootID[i] = byte(v)
+	}
+	id.Mount, id.Device, id.Inode = st.Mnt_id, uint64(st.Dev_major)<<32|uint64(st.Dev_minor), st.Ino
+	return id, nil
+}
+
+func (f *osFile) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: f.Name(), Err: err}
+}
+
+type osMemory struct{ b []byte }
+
+func (m *osMemory) Bytes() []byte { return m.b }
+func (m *osMemory) Unmap() error  { return unix.Munmap(m.b) }
+
+// Populate prefers MADV_POPULATE_WRITE (Linux 5.14), which reports what cannot be backed as an error where a store would be a SIGBUS.
+func (m *osMemory) Populate(from, to int64) error {
+	for {
+		err := unix.Madvise(m.b[from:to], unix.MADV_POPULATE_WRITE)
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR, unix.EAGAIN:
+			continue
+		case unix.EINVAL:
+			touch(m.b[from:to])
+			return nil
+		}
+		return fmt.Errorf("populate mapping: %w", err)
+	}
+}
+
+// touch is for kernels without MADV_POPULATE_WRITE. Nobody else stores there yet: appends stay below what is populated.
+func touch(b []byte) {
+	for i := 0; i < len(b); i += pageSize {
+		p := (*byte)(unsafe.Pointer(&b[i]))
+		*p = *p | 0
+	}
+}
+
+// isFull says that err means a lack of space.
+func isFull(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
+
+// diskError gives a lack of space its name.
+func diskError(err error) error {
+	if err != nil && isFull(err) {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	return err
+}

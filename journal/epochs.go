@@ -1,0 +1,54 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+const (
+	epochsName  = "epochs.log"
+	streamsName = "streams.log"
+)
+
+// Epoch is a stretch of a dataset's life without a cut. A record that was read as (epoch, seq) is still that record in a later epoch
+// when seq lies below the First of every epoch that came after it.
+type Epoch struct {
+	Number uint64
+	Time   uint64     // wall ns when it began
+	First  []Position // each tape's first record of it: where the one before was cut. Tapes without records then are not named.
+}
+
+func (e *Epoch) append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, e.Number)
+	dst = binary.LittleEndian.AppendUint64(dst, e.Time)
+	return appendPositions(dst, e.First)
+}
+
+func parseEpochs(payloads [][]byte) ([]Epoch, error) {
+	list := []Epoch{{Number: firstEpoch}}
+	for _, p := range payloads {
+		f := fields{b: p}
+		e := Epoch{Number: f.u64(), Time: f.u64(), First: f.positions()}
+		if !f.done() {
+			return nil, fmt.Errorf("%w: entry of %s", ErrCorrupt, epochsName)
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// parseStreams reads streams.log: frame i is stream number i.
+func parseStreams(payloads [][]byte) ([]*stream, error) {
+	var list []*stream
+	for i, p := range payloads {
+		f := fields{b: p}
+		s := &stream{number: f.u32()}
+		f.u64() // when it was entered
+		s.producer, s.name = f.text(), f.text()
+		if !f.done() || int(s.number) != i || i >= MaxStreams {
+			return nil, fmt.Errorf("%w: entry %d of %s", ErrCorrupt, i, streamsName)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}

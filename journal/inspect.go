@@ -1,0 +1,111 @@
+package journal
+
+import (
+	"fmt"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// DatasetInfo is what Inspect tells of a dataset.
+type DatasetInfo struct {
+	Name    string
+	Epoch   uint64
+	Exact   bool // tails are the committed ones; else the machine was started since, and they are what the sync log vouches for
+	Symbols int  // entries of the symbol table
+	Gaps    int
+	Tapes   []TapeInfo
+	Streams []StreamInfo
+	Problem string // why nothing more can be told; empty: nothing is wrong
+}
+
+// TapeInfo is what Inspect tells of a tape.
+type TapeInfo struct {
+	Schema     feed.Schema
+	RecordSize int    // bytes
+	First      uint64 // first record kept
+	Tail       uint64
+	Segments   int
+	Bytes      int64  // of committed records kept
+	FirstTime  uint64 // ns, of the first record kept; UndefTimestamp: not known
+	LastTime   uint64
+}
+
+// StreamInfo is one numbering of a producer's records.
+type StreamInfo struct {
+	Producer, Stream string
+	Records          uint64 // accepted, over all schemas
+}
+
+// Inspect tells what a journal directory holds. It takes no lock and changes nothing: it may be used while a server runs.
+func Inspect(dir string) ([]DatasetInfo, error) { return inspect(OSDisk{}, dir) }
+
+func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
+	dirs, err := datasetDirs(disk, dir)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: %w", err)
+	}
+	var list []DatasetInfo
+	for _, dir := range dirs {
+		v, err := loadView(disk, dir)
+		if err != nil {
+			list = append(list, DatasetInfo{Name: baseName(dir), Problem: err.Error()})
+			continue
+		}
+		info := DatasetInfo{Name: v.name, Epoch: v.epoch, Exact: v.running, Symbols: len(v.symbols), Gaps: len(v.gaps)}
+		for i, s := range v.streams {
+			info.Streams = append(info.Streams, StreamInfo{s.producer, s.name, v.counts[i]})
+		}
+		for schema := range feed.Schema(feed.NumSchemas) {
+			if _, ok := v.places[int(schema)]; !ok {
+				continue
+			}
+			t, err := v.inspectTape(schema)
+			if err != nil {
+				info.Problem = err.Error()
+			}
+			info.Tapes = append(info.Tapes, t)
+		}
+		list = append(list, info)
+	}
+	return list, nil
+}
+
+func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {
+	p := v.places[int(schema)]
+	t := TapeInfo{Schema: schema, RecordSize: schema.RecordSize(), Tail: p.tail, FirstTime: undefTime, LastTime: undefTime}
+	ordinals, err := v.segments(schema)
+	if err != nil {
+		return t, err
+	}
+	t.Segments = len(ordinals)
+	for i, ordinal := range ordinals {
+		if i > 0 && i < len(ordinals)-1 {
+			continue
+		}
+		f, info, end, err := v.open(schema, ordinal)
+		if err != nil {
+			return t, err
+		}
+		if i == 0 {
+			t.First = info.base
+			t.FirstTime = recordTime(f, info, info.base, end)
+		}
+		if i == len(ordinals)-1 && end > info.base {
+			t.LastTime = recordTime(f, info, end-1, end)
+		}
+		f.Close()
+	}
+	t.Bytes = int64(t.Tail-t.First) * int64(t.RecordSize)
+	return t, nil
+}
+
+func recordTime(f File, info segmentInfo, seq, end uint64) uint64 {
+	b := make([]byte, info.recordSize)
+	if seq >= end {
+		return undefTime
+	}
+	if _, err := f.ReadAt(b, info.header+int64(seq-info.base)*int64(info.recordSize)); err != nil {
+		return undefTime
+	}
+	return feed.Record(b).IndexTime()
+}

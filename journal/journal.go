@@ -1,0 +1,227 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+const lockName = "LOCK"
+
+// Journal is an open data directory. One process has it open at a time.
+type Journal struct {
+	dir      string
+	o        Options
+	lock     io.Closer
+	tapes    atomic.Int64 // of all datasets: they share the prefault budget
+	watchers watchers
+
+	mu       sync.Mutex // guards closed, and orders changes of datasets
+	closed   bool
+	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
+}
+
+// Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset.
+// Errors: ErrLocked, ErrFilesystem, ErrCorrupt, ErrVersion, or the disk's own.
+func Open(dir string, o Options) (*Journal, error) {
+	j := &Journal{dir: dir, o: o.withDefaults()}
+	j.datasets.Store(&map[string]*Dataset{})
+	if err := j.o.Disk.Mkdir(dir); err != nil {
+		return nil, diskError(fmt.Errorf("open journal: %w", err))
+	}
+	if err := j.checkFilesystem(); err != nil {
+		return nil, err
+	}
+	lock, err := j.o.Disk.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("open journal %s: %w", dir, err)
+	}
+	j.lock = lock
+	if err := j.openAll(); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+func (j *Journal) checkFilesystem() error {
+	name, err := j.o.Disk.Filesystem(j.dir)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	switch {
+	case name == "ext4" || name == "xfs" || name == "tmpfs":
+		return nil
+	case j.o.AnyFilesystem:
+		j.o.Logger.Warn("filesystem is not one we vouch for", zap.String("dir", j.dir), zap.String("filesystem", name))
+		return nil
+	}
+	return fmt.Errorf("%w: %s is on %s, tested are ext4, xfs and tmpfs; use one of them, or allow any filesystem", ErrFilesystem, j.dir, name)
+}
+
+func (j *Journal) openAll() error {
+	names, err := j.o.Disk.List(j.dir)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	all := map[string]*Dataset{}
+	j.datasets.Store(&all)
+	for _, n := range names {
+		name, isDir := strings.CutSuffix(n, "/")
+		switch {
+		case !isDir:
+		case strings.HasSuffix(name, tmpSuffix):
+			// A creation that did not finish: no record was ever accepted for it.
+			if err := removeTree(j.o.Disk, filepath.Join(j.dir, name)); err != nil {
+				return fmt.Errorf("open journal: %w", err)
+			}
+		case CheckDataset(name) == nil:
+			d, err := j.openDataset(name)
+			if err != nil {
+				return fmt.Errorf("open journal: dataset %s: %w", name, diskError(err))
+			}
+			all[name] = d
+		}
+	}
+	return nil
+}
+
+func removeTree(disk Disk, dir string) error {
+	names, err := disk.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		path := filepath.Join(dir, n)
+		if strings.HasSuffix(n, "/") {
+			err = removeTree(disk, path)
+		} else {
+			err = disk.Remove(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return disk.Remove(dir)
+}
+
+// Close syncs everything and lets the directory go. Nothing is cut at the next opening.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil
+	}
+	j.closed = true
+	var errs []error
+	for _, d := range *j.datasets.Load() {
+		errs = append(errs, d.close())
+	}
+	return errors.Join(append(errs, j.lock.Close())...)
+}
+
+// Lookup is the dataset of that name; nil when nothing was ever published there.
+func (j *Journal) Lookup(name string) *Dataset { return (*j.datasets.Load())[name] }
+
+// Datasets is all datasets by name.
+func (j *Journal) Datasets() []*Dataset {
+	all := *j.datasets.Load()
+	list := make([]*Dataset, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, all[name])
+	}
+	return list
+}
+
+// Watch calls f after a dataset came to exist.
+func (j *Journal) Watch(f func()) (cancel func()) { return j.watchers.add(f, nil) }
+
+// Create opens the dataset of that name, or makes it. Errors: ErrName, ErrDiskFull, ErrClosed.
+func (j *Journal) Create(name string) (*Dataset, error) {
+	if d := j.Lookup(name); d != nil {
+		return d, nil
+	}
+	if err := CheckDataset(name); err != nil {
+		return nil, err
+	}
+	d, made, err := j.create(name)
+	if err != nil {
+		return nil, fmt.Errorf("create dataset %s: %w", name, diskError(err))
+	}
+	if made {
+		j.watchers.committed()
+	}
+	return d, nil
+}
+
+func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil, false, ErrClosed
+	}
+	if d := j.Lookup(name); d != nil {
+		return d, false, nil
+	}
+	tmp := filepath.Join(j.dir, name+tmpSuffix)
+	if err := makeDataset(j.o, tmp); err != nil {
+		// What was made so far would keep a full disk full.
+		return nil, false, errors.Join(err, removeTree(j.o.Disk, tmp))
+	}
+	if err := j.o.Disk.Rename(tmp, filepath.Join(j.dir, name)); err != nil {
+		return nil, false, err
+	}
+	if err := j.o.Disk.SyncDir(j.dir); err != nil {
+		return nil, false, err
+	}
+	if d, err = j.openDataset(name); err != nil {
+		return nil, false, err
+	}
+	all := maps.Clone(*j.datasets.Load())
+	all[name] = d
+	j.datasets.Store(&all)
+	return d, true, nil
+}
+
+// makeDataset fills a directory with the files of an empty dataset, all on disk.
+func makeDataset(o Options, dir string) error {
+	if err := o.Disk.Mkdir(dir); err != nil {
+		return err
+	}
+	for name, magic := range map[string]string{
+		symbolsName: symbolsMagic, streamsName: streamsMagic, ledgerName: ledgerMagic, epochsName: epochsMagic,
+	} {
+		if err := createSideLog(o.Disk, filepath.Join(dir, name), magic); err != nil {
+			return err
+		}
+	}
+	if _, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: firstEpoch, clean: true}); err != nil {
+		return err
+	}
+	if err := createState(o.Disk, dir, firstEpoch, nil, nil); err != nil {
+		return err
+	}
+	return o.Disk.SyncDir(dir)
+}
+
+// CheckDataset says whether name can be a dataset's: 1 to MaxDatasetName capital letters, digits, '.', '_' and '-', beginning with a letter or digit.
+func CheckDataset(name string) error {
+	bad := name == "" || len(name) > MaxDatasetName
+	for i := range len(name) {
+		c := name[i]
+		alnum := c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		bad = bad || !alnum && (i == 0 || c != '.' && c != '_' && c != '-')
+	}
+	if bad {
+		return fmt.Errorf("%w: dataset %.*q: want 1 to %d of A-Z 0-9 . _ -, beginning with a letter or digit", ErrName, 2*MaxDatasetName, name, MaxDatasetName)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+const ledgerName = "ledger.log"
+
+// The causes of gaps.
+const (
+	CauseUpstream    = "upstream"    // never reached us
+	CauseSkipped     = "skipped"     // a reader was too slow and chose to skip
+	CauseCut         = "cut"         // committed, then lost with the page cache in a power cut
+	CauseExpired     = "expired"     // older than what is kept
+	CauseQuarantined = "quarantined" // on disk but damaged
+)
+
+// Gap is an entry of the ledger: records that are known to be missing.
+type Gap struct {
+	Schema     feed.Schema // whose tape; SchemaNone: every tape
+	FromTs     uint64      // ns; UndefTimestamp: not known
+	ToTs       uint64
+	FromRecord uint64 // of the producer's stream, when the gap is in its numbering
+	ToRecord   uint64 // exclusive; 0: not known
+	Records    uint64 // how many are missing; 0: not known
+	Producer   string
+	Stream     string
+	Cause      string // one of the causes above, or another word of at most MaxCause bytes
+
+	Time uint64     // wall ns when it was entered; set by the journal
+	At   []Position // each tape's tail then; set by the journal
+}
+
+// ledger is the list of gaps. Reading takes no lock.
+type ledger struct {
+	log  *sideLog
+	mu   sync.Mutex            // orders appends
+	list atomic.Pointer[[]Gap] // a published prefix: its elements never change
+}
+
+func (l *ledger) all() []Gap {
+	list := *l.list.Load()
+	return list[:len(list):len(list)]
+}
+
+// has says whether the gap of a stream's records is entered already.
+func (l *ledger) has(producer, stream string, from, to uint64) bool {
+	for _, g := range l.all() {
+		if g.Producer == producer && g.Stream == stream && g.FromRecord == from && g.ToRecord == to {
+			return true
+		}
+	}
+	return false
+}
+
+// Gap enters a gap at the present tails; producer and stream are the writer's. Live readers and later replays are told when they get there.
+// It writes to a side file (no sync). Errors: ErrName, ErrLimit, ErrDiskFull, ErrFenced, ErrClosed.
+func (w *Writer) Gap(g Gap) error {
+	w.d.mu.Lock()
+	err := w.usable()
+	w.d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	g.Producer, g.Stream, g.At = w.producer, w.stream.name, w.d.positions()
+	return w.d.enterGap(g)
+}
+
+// enterGap appends a gap whose positions are set.
+func (d *Dataset) enterGap(g Gap) error {
+	if err := checkName("cause", g.Cause, MaxCause); err != nil {
+		return err
+	}
+	if g.Schema != anySchema && !g.Schema.Valid() {
+		return fmt.Errorf("%w: gap in schema %d, which is none", ErrRecord, g.Schema)
+	}
+	g.Time = d.now()
+	l := d.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.all()); n >= MaxGaps {
+		return fmt.Errorf("%w: the ledger of %s has %d gaps", ErrLimit, d.name, n)
+	}
+	if err := l.log.append(g.append(nil)); err != nil {
+		return err
+	}
+	d.addMark(func() { l.enter(g) }, func(t *Tape) (Mark, bool) { return gapMark(t, &g) })
+	return nil
+}
+
+func (l *ledger) enter(g Gap) {
+	list := append(*l.list.Load(), g)
+	l.list.Store(&list)
+}
+
+func (g *Gap) append(dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint16(dst, uint16(g.Schema))
+	for _, v := range []uint64{g.FromTs, g.ToTs, g.FromRecord, g.ToRecord, g.Records, g.Time} {
+		dst = le.AppendUint64(dst, v)
+	}
+	for _, t := range []string{g.Producer, g.Stream, g.Cause} {
+		dst = appendText(dst, t)
+	}
+	return appendPositions(dst, g.At)
+}
+
+func parseGap(b []byte) (Gap, error) {
+	f := fields{b: b}
+	g := Gap{Schema: feed.Schema(f.u16())}
+	for _, v := range []*uint64{&g.FromTs, &g.ToTs, &g.FromRecord, &g.ToRecord, &g.Records, &g.Time} {
+		*v = f.u64()
+	}
+	g.Producer, g.Stream, g.Cause = f.text(), f.text(), f.text()
+	g.At = f.positions()
+	if !f.done() {
+		return g, fmt.Errorf("%w: entry of %s", ErrCorrupt, ledgerName)
+	}
+	return g, nil
+}
+
+func loadLedger(log *sideLog, payloads [][]byte, tails map[int]place) (*ledger, error) {
+	l := &ledger{log: log}
+	l.list.Store(&[]Gap{})
+	for _, p := range payloads {
+		g, err := parseGap(p)
+		if err != nil {
+			return nil, err
+		}
+		clamp(g.At, tails)
+		l.enter(g)
+	}
+	return l, nil
+}

@@ -1,0 +1,108 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+const (
+	quarantineDir = "quarantine"
+	tmpSuffix     = ".tmp"
+)
+
+// quarantine is where recovery puts what it cuts: nothing that was once written is deleted for being damaged or unvouched for.
+// File names tell the origin: <schema>.<ordinal>.<first seq>.dbn.frag holds bare records, <name>.<offset>.bytes the end of a side file.
+type quarantine struct {
+	disk Disk
+	dir  string // the dataset's directory
+	log  *zap.Logger
+}
+
+// keep writes b, found at offset of the file at path, to a file of its own.
+func (q *quarantine) keep(path string, offset int64, b []byte) error {
+	return q.write(fmt.Sprintf("%s.%d.bytes", filepath.Base(path), offset), func(f File) error {
+		_, err := f.WriteAt(b, 0)
+		return err
+	})
+}
+
+// write makes a file under a name that is not taken yet: an earlier recovery may have kept something else from the same place.
+func (q *quarantine) write(name string, fill func(File) error) error {
+	dir := filepath.Join(q.dir, quarantineDir)
+	if err := q.disk.Mkdir(dir); err != nil {
+		return err
+	}
+	names, err := q.disk.List(dir)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, freeName(names, name))
+	err = writeWhole(q.disk, path, fill)
+	if err != nil {
+		return fmt.Errorf("quarantine %s: %w", name, diskError(err))
+	}
+	q.log.Info("kept in quarantine", zap.String("file", path))
+	return q.disk.SyncDir(q.dir)
+}
+
+// move puts a whole file into quarantine.
+func (q *quarantine) move(path, name string) error {
+	dir := filepath.Join(q.dir, quarantineDir)
+	if err := q.disk.Mkdir(dir); err != nil {
+		return err
+	}
+	names, err := q.disk.List(dir)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(dir, freeName(names, name))
+	if err := q.disk.Rename(path, to); err != nil {
+		return err
+	}
+	q.log.Warn("moved to quarantine", zap.String("file", to))
+	return errors.Join(q.disk.SyncDir(dir), q.disk.SyncDir(q.dir), q.disk.SyncDir(filepath.Dir(path)))
+}
+
+func freeName(taken []string, name string) string {
+	free := name
+	for n := 2; ; n++ {
+		used := false
+		for _, t := range taken {
+			used = used || strings.TrimSuffix(t, "/") == free
+		}
+		if !used {
+			return free
+		}
+		free = fmt.Sprintf("%s.%d", name, n)
+	}
+}
+
+// writeWhole makes a file that is either there in full or not at all: tmp, sync, rename, sync of the directory.
+func writeWhole(disk Disk, path string, fill func(File) error) error {
+	tmp := path + tmpSuffix
+	f, err := disk.Create(tmp)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = disk.Rename(tmp, path)
+	}
+	if err != nil {
+		// Space is given back: on a full disk a half-written file would keep the disk full.
+		if e := disk.Remove(tmp); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+		return err
+	}
+	return disk.SyncDir(filepath.Dir(path))
+}

@@ -1,0 +1,157 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// sealRound brings the block indexes up to the tails, and seals what is full. A segment is sealed only after the sync log vouches for its last record:
+// so a recovery never has a reason to cut a sealed one.
+func (d *Dataset) sealRound() (again bool) {
+	for i := range d.tapes {
+		d.mu.Lock()
+		t := d.tapes[i]
+		var active *Segment
+		var synced uint64
+		if t != nil {
+			active, synced = t.active, t.unsynced
+		}
+		d.mu.Unlock()
+		if active == nil {
+			continue
+		}
+		segs := *t.segs.Load()
+		first := len(segs)
+		for first > 0 && !segs[first-1].sealed.Load() {
+			first--
+		}
+		for _, s := range segs[first:] {
+			s.extendIndex(t.committedIn(s))
+			if s.ordinal >= active.ordinal || s.limit > synced {
+				continue
+			}
+			if err := s.seal(); err != nil {
+				d.log.Warn("segment could not be sealed; it is served as it is and tried again", zap.String("tape", t.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
+				again = true
+			}
+		}
+	}
+	return again
+}
+
+// extendIndex adds the blocks that are complete below end. Only the sealer calls it; readers see a prefix that never changes.
+func (s *Segment) extendIndex(end uint64) {
+	per := blockRecords(s.tape.size)
+	var list []block
+	at := s.base
+	if old := s.blocks.Load(); old != nil && len(*old) > 0 {
+		list = *old
+		last := list[len(list)-1]
+		at = last.first + uint64(last.count)
+	}
+	before := len(list)
+	for ; at < end && (at+per <= end || end == s.limit); at += per {
+		to := min(at+per, end)
+		list = append(list, makeBlock(at, s.Mapped(at, to), s.tape.schema, s.tape.size))
+	}
+	if len(list) > before {
+		s.blocks.Store(&list)
+	}
+}
+
+// seal turns a full segment into a DBN file of its exact size. Each step can be done again after a crash; the rename is the last.
+func (s *Segment) seal() error {
+	t := s.tape
+	d := t.d
+	blocks := *s.blocks.Load()
+	info := s.info()
+	info.sealed, info.epoch, info.created = true, d.epoch, d.now()
+	if err := writeIndex(d.disk, t.dir, info, blocks); err != nil {
+		return err
+	}
+	region, err := s.sealedRegion(info, totalSpan(blocks))
+	if err != nil {
+		return err
+	}
+	// Our own header goes last and in one write of 64 aligned bytes: until then the file says that it is not sealed.
+	own := int64(len(region)) - segmentHeader
+	if _, err := s.file.WriteAt(region[:own], 0); err != nil {
+		return err
+	}
+	if err := s.file.Truncate(s.Offset(s.limit)); err != nil {
+		return err
+	}
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	if _, err := s.file.WriteAt(region[own:], own); err != nil {
+		return err
+	}
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	err = d.disk.Rename(s.path(), segmentPath(t.dir, s.ordinal, sealedSuffix))
+	if err == nil {
+		s.sealed.Store(true)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	total := totalSpan(blocks)
+	s.total.Store(&total)
+	s.blocks.Store(nil)
+	d.log.Info("sealed", zap.String("tape", t.name()), zap.Uint64("segment", s.ordinal), zap.Uint64("records", info.records))
+	s.Release() // the tape's reference: the mapping goes when the last reader goes
+	return d.disk.SyncDir(t.dir)
+}
+
+// sealedRegion is the header with times and symbol mappings filled in; without the mappings when they do not fit.
+func (s *Segment) sealedRegion(info segmentInfo, total span) ([]byte, error) {
+	m := s.tape.d.metadata(info.schema)
+	m.Start, m.End = 0, undefTime
+	from, to := total.index()
+	if from <= to {
+		m.Start, m.End = from, to+1
+	}
+	m.Mappings = s.mappings(from, to)
+	for i := range m.Mappings {
+		m.Symbols = append(m.Symbols, m.Mappings[i].RawSymbol)
+	}
+	region, err := info.headerRegion(m)
+	if errors.Is(err, ErrLimit) {
+		s.tape.d.log.Warn("symbol mappings do not fit into the segment's header and are left out", zap.String("tape", s.tape.name()),
+			zap.Uint64("segment", s.ordinal), zap.Int("symbols", len(m.Symbols)))
+		m.Mappings, m.Symbols = nil, nil
+		region, err = info.headerRegion(m)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("seal segment %d of %s: %w", s.ordinal, s.tape.name(), err)
+	}
+	return region, nil
+}
+
+// instruments is every instrument id in the segment, in order.
+func (s *Segment) instruments() []uint32 {
+	seen := map[uint32]struct{}{}
+	b := s.Mapped(s.base, s.limit)
+	last, any := uint32(0), false
+	for ; len(b) > 0; b = b[s.tape.size:] {
+		id := recordID(b)
+		if any && id == last {
+			continue
+		}
+		last, any = id, true
+		seen[id] = struct{}{}
+	}
+	ids := make([]uint32, 0, len(seen))
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}

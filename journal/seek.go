@@ -1,0 +1,121 @@
+package journal
+
+import (
+	"encoding/binary"
+
+	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// Seek is the first committed record whose time by the clock c is not before ts (ns); the tail when there is none. Records without that time do not count,
+// and times need not be in order: no record before the one found has such a time. It reads index files and up to one block of the tape from disk.
+func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
+	tail := t.Tail()
+	offset := eventOffset
+	if c == feed.ClockRecv {
+		offset = t.schema.TsRecvOffset()
+	}
+	if offset < 0 || ts == undefTime {
+		return tail, nil
+	}
+	for _, s := range *t.segs.Load() {
+		if s.base >= tail {
+			break
+		}
+		if err := s.acquire(); err != nil {
+			return 0, err
+		}
+		seq, ok, err := s.seek(c, offset, ts, min(tail, s.limit))
+		s.Release()
+		if ok || err != nil {
+			return seq, err
+		}
+	}
+	return tail, nil
+}
+
+// seek looks for the record among those below end. The first block whose greatest time is not before ts holds it: all before have only earlier times.
+func (s *Segment) seek(c feed.Clock, offset int, ts, end uint64) (uint64, bool, error) {
+	if total := s.total.Load(); total != nil && !total.has(c, ts) {
+		return 0, false, nil
+	}
+	var blocks []block
+	if list := s.blocks.Load(); list != nil {
+		blocks = *list
+	} else if s.sealed.Load() {
+		var err error
+		if blocks, err = s.loadIndex(c, ts); err != nil {
+			return 0, false, err
+		}
+	}
+	from := s.base
+	for i := range blocks {
+		k := &blocks[i]
+		if k.span.has(c, ts) {
+			return s.scan(offset, ts, k.first, min(k.first+uint64(k.count), end))
+		}
+		from = k.first + uint64(k.count)
+	}
+	return s.scan(offset, ts, from, end)
+}
+
+// scan looks at the records themselves.
+func (s *Segment) scan(offset int, ts, from, to uint64) (uint64, bool, error) {
+	per := blockRecords(s.tape.size)
+	var buf []byte
+	for ; from < to; from += per {
+		n := min(per, to-from)
+		b := s.Mapped(from, from+n)
+		if b == nil {
+			if buf == nil {
+				buf = make([]byte, int(per)*s.tape.size)
+			}
+			b = buf[:int(n)*s.tape.size]
+			if _, err := s.ReadAt(b, s.Offset(from)); err != nil {
+				return 0, false, err
+			}
+		}
+		for i := range n {
+			if v := binary.LittleEndian.Uint64(b[int(i)*s.tape.size+offset:]); v >= ts && v != undefTime {
+				return from + i, true, nil
+			}
+		}
+	}
+	return 0, false, nil
+}
+
+// info is what the segment's file header holds, for those who need it beside the index.
+func (s *Segment) info() segmentInfo {
+	return segmentInfo{
+		schema: s.tape.schema, recordSize: s.tape.size, ordinal: s.ordinal, sealed: s.sealed.Load(),
+		base: s.base, records: s.limit - s.base, header: s.header,
+	}
+}
+
+// loadIndex reads a sealed segment's blocks, or nothing when its total says that no block has the time. An index that is lost or damaged is made again.
+func (s *Segment) loadIndex(c feed.Clock, ts uint64) ([]block, error) {
+	d := s.tape.d
+	total, _, err := readIndex(d.disk, s.tape.dir, s.info(), false)
+	if err == nil {
+		s.total.Store(&total)
+		if !total.has(c, ts) {
+			return []block{{first: s.base, count: uint32(s.limit - s.base), span: emptySpan}}, nil
+		}
+		var blocks []block
+		if _, blocks, err = readIndex(d.disk, s.tape.dir, s.info(), true); err == nil {
+			return blocks, nil
+		}
+	}
+	d.log.Warn("making a block index again", zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
+	blocks, err := makeBlocks(s, s.info(), s.base, s.limit)
+	if err != nil {
+		return nil, err
+	}
+	total = totalSpan(blocks)
+	s.total.Store(&total)
+	if err := writeIndex(d.disk, s.tape.dir, s.info(), blocks); err != nil {
+		d.log.Warn("block index could not be written; it will be made again when needed", zap.Error(err))
+	}
+	return blocks, nil
+}

@@ -1,0 +1,139 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// A sideLog is an append-only file of frames: symbols.log, streams.log, ledger.log, epochs.log.
+// Header: 8 bytes of magic, u32 format version, u32 zero. It grows by ordinary writes, so an append survives kill -9, and a power cut once a sync covered it.
+type sideLog struct {
+	mu     sync.Mutex
+	file   File
+	path   string
+	buf    []byte
+	size   atomic.Int64 // bytes of header and whole frames
+	synced atomic.Int64 // of those, on disk
+}
+
+const (
+	sideHeader  = 16
+	sideVersion = 1
+
+	symbolsMagic = "TWSYMBOL"
+	streamsMagic = "TWSTREAM"
+	ledgerMagic  = "TWLEDGER"
+	epochsMagic  = "TWEPOCHS"
+)
+
+// createSideLog makes an empty log and forces it to disk.
+func createSideLog(disk Disk, path, magic string) error {
+	f, err := disk.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := append(make([]byte, 0, sideHeader), magic...)
+	b = binary.LittleEndian.AppendUint32(b, sideVersion)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// readSideLog reads a log's payloads and how many bytes are whole frames; rest is what follows them.
+func readSideLog(f File, path, magic string) (payloads [][]byte, whole int64, rest []byte, err error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if size > maxSideLog {
+		return nil, 0, nil, fmt.Errorf("%w: %s is %d bytes, the bound is %d", ErrLimit, path, size, maxSideLog)
+	}
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return nil, 0, nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(b) < sideHeader || string(b[:8]) != magic {
+		return nil, 0, nil, fmt.Errorf("%w: %s does not begin with %s", ErrCorrupt, path, magic)
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != sideVersion {
+		return nil, 0, nil, fmt.Errorf("%w: %s has version %d, known is %d", ErrVersion, path, v, sideVersion)
+	}
+	at := int64(sideHeader)
+	for {
+		p, ok := nextFrame(b[at:])
+		if !ok {
+			return payloads, at, b[at:], nil
+		}
+		payloads = append(payloads, p)
+		at += frameHeader + int64(len(p))
+	}
+}
+
+// openSideLog opens a log for appending. What follows its last whole frame (an append that a crash cut short) goes to quarantine.
+func openSideLog(disk Disk, path, magic string, q *quarantine) (*sideLog, [][]byte, error) {
+	f, err := disk.Open(path, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	payloads, whole, rest, err := readSideLog(f, path, magic)
+	if err == nil && len(rest) > 0 {
+		if !allZero(rest) {
+			q.log.Warn("side log ends in a torn entry, which was never acknowledged; cut", zap.String("file", path), zap.Int("bytes", len(rest)))
+			err = q.keep(path, whole, rest)
+		}
+		if err == nil {
+			err = f.Truncate(whole)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	l := &sideLog{file: f, path: path}
+	l.size.Store(whole)
+	return l, payloads, nil
+}
+
+// append writes one entry. After an error nothing was added: the next append writes over what may have reached the file.
+func (l *sideLog) append(payload []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.size.Load()
+	l.buf = appendFrame(l.buf[:0], payload)
+	if len(payload) > maxFrame || at+int64(len(l.buf)) > maxSideLog {
+		return fmt.Errorf("%w: %s would grow beyond %d bytes", ErrLimit, l.path, maxSideLog)
+	}
+	if _, err := l.file.WriteAt(l.buf, at); err != nil {
+		return diskError(fmt.Errorf("append to %s: %w", l.path, err))
+	}
+	l.size.Store(at + int64(len(l.buf)))
+	return nil
+}
+
+// sync forces the log to disk up to size, a value of l.size from before.
+func (l *sideLog) sync(size int64) error {
+	if l.synced.Load() >= size {
+		return nil
+	}
+	if err := l.file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", l.path, err)
+	}
+	l.synced.Store(size)
+	return nil
+}
+
+func allZero(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,229 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"unsafe"
+)
+
+// The state page is the mapped file `state`: what kill -9 leaves behind. Offsets are in README.md. All words are 8 bytes, little-endian, 8-byte aligned and
+// stored atomically, so that another process may map the file too.
+const (
+	stateName    = "state"
+	stateMagic   = "TWSTATE\x00"
+	stateVersion = 1
+
+	stateCRC     = 12
+	stateBoot    = 16
+	stateMount   = 32
+	stateDevice  = 40
+	stateInode   = 48
+	stateEpoch   = 56
+	stateConst   = 128 // bytes the CRC covers, itself excluded
+	stateCommit  = 128 // commit_no, on a cache line of its own
+	stateSlots   = 256
+	slotBytes    = 1024
+	slotHeader   = 32 // commit_no, stream, count, n
+	slotEntry    = 32 // schema, ordinal, base, tail
+	stateTapes   = 4096
+	tapeBytes    = 64
+	stateStreams = 8192
+	stateBytes   = stateStreams + 8*MaxStreams
+)
+
+// place is where a tape ends: in which segment file, which record that file begins with, and the first record not committed.
+type place struct{ ordinal, base, tail uint64 }
+
+type statePage struct {
+	file File
+	mem  Memory
+	b    []byte
+}
+
+func (p *statePage) word(off int) *uint64 { return (*uint64)(unsafe.Pointer(&p.b[off])) }
+
+func (p *statePage) load(off int) uint64     { return atomic.LoadUint64(p.word(off)) }
+func (p *statePage) store(off int, v uint64) { atomic.StoreUint64(p.word(off), v) }
+
+func (p *statePage) place(schema int) place {
+	at := stateTapes + schema*tapeBytes
+	return place{p.load(at), p.load(at + 8), p.load(at + 16)}
+}
+
+// setPlace stores the tail last: who sees it may rely on the segment it lies in, or sees that the ordinal has moved on.
+func (p *statePage) setPlace(schema int, v place) {
+	at := stateTapes + schema*tapeBytes
+	p.store(at, v.ordinal)
+	p.store(at+8, v.base)
+	p.store(at+16, v.tail)
+}
+
+func (p *statePage) count(stream uint32) uint64       { return p.load(stateStreams + 8*int(stream)) }
+func (p *statePage) setCount(stream uint32, n uint64) { p.store(stateStreams+8*int(stream), n) }
+
+// constant fills in what the CRC covers.
+func (p *statePage) constant(id Identity, epoch uint64) {
+	copy(p.b, stateMagic)
+	binary.LittleEndian.PutUint32(p.b[8:], stateVersion)
+	copy(p.b[stateBoot:], id.BootID[:])
+	binary.LittleEndian.PutUint64(p.b[stateMount:], id.Mount)
+	binary.LittleEndian.PutUint64(p.b[stateDevice:], id.Device)
+	binary.LittleEndian.PutUint64(p.b[stateInode:], id.Inode)
+	binary.LittleEndian.PutUint64(p.b[stateEpoch:], epoch)
+	binary.LittleEndian.PutUint32(p.b[stateCRC:], stateSum(p.b))
+}
+
+func stateSum(b []byte) uint32 {
+	var head [stateConst]byte
+	copy(head[:], b)
+	clear(head[stateCRC : stateCRC+4])
+	return crc32c(head[:])
+}
+
+// checkState says whether b begins like a state page, and what identity and epoch it holds.
+func checkState(b []byte) (id Identity, epoch uint64, err error) {
+	if len(b) < stateBytes || string(b[:8]) != stateMagic {
+		return id, 0, fmt.Errorf("%w: not a state page", ErrCorrupt)
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != stateVersion {
+		return id, 0, fmt.Errorf("%w: state page has version %d, known is %d", ErrVersion, v, stateVersion)
+	}
+	if binary.LittleEndian.Uint32(b[stateCRC:]) != stateSum(b) {
+		return id, 0, fmt.Errorf("%w: state page fails its CRC", ErrCorrupt)
+	}
+	copy(id.BootID[:], b[stateBoot:])
+	id.Mount = binary.LittleEndian.Uint64(b[stateMount:])
+	id.Device = binary.LittleEndian.Uint64(b[stateDevice:])
+	id.Inode = binary.LittleEndian.Uint64(b[stateInode:])
+	return id, binary.LittleEndian.Uint64(b[stateEpoch:]), nil
+}
+
+// createState replaces the state page by one that holds the given places and counts. It is synced with this file's own identity in it.
+func createState(disk Disk, dir string, epoch uint64, places map[int]place, counts []uint64) error {
+	return writeWhole(disk, filepath.Join(dir, stateName), func(f File) error {
+		id, err := f.Identity()
+		if err != nil {
+			return err
+		}
+		p := statePage{b: make([]byte, stateBytes)}
+		p.constant(id, epoch)
+		for schema, v := range places {
+			p.setPlace(schema, v)
+		}
+		for stream, n := range counts {
+			p.setCount(uint32(stream), n)
+		}
+		if err := f.Allocate(stateBytes); err != nil {
+			return err
+		}
+		_, err = f.WriteAt(p.b, 0)
+		return err
+	})
+}
+
+// mapState opens the state page and faults it in. It does not judge what it holds.
+func mapState(disk Disk, dir string) (*statePage, error) {
+	f, err := disk.Open(filepath.Join(dir, stateName), false)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	if err == nil && size != stateBytes {
+		err = fmt.Errorf("%w: state page is %d bytes, want %d", ErrCorrupt, size, stateBytes)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	m, err := f.Map(stateBytes)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	p := &statePage{file: f, mem: m, b: m.Bytes()}
+	if err := m.Populate(0, stateBytes); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *statePage) close() {
+	p.mem.Unmap()
+	p.file.Close()
+}
+
+// slot is one commit: everything absolute, so applying it twice is harmless.
+type slot struct {
+	stream uint32
+	count  uint64
+	n      int
+	tapes  [MaxTapes - 1]struct {
+		schema int
+		place  place
+	}
+}
+
+// slotEntries is how many tapes a slot has room for: all of DBN's schemas, so one commit can span them.
+const slotEntries = (slotBytes - slotHeader) / slotEntry
+
+// fill writes s into the slot that commit number no will make valid.
+func (p *statePage) fill(no uint64, s *slot) {
+	at := stateSlots + int(no&1)*slotBytes
+	p.store(at, no)
+	p.store(at+8, uint64(s.stream))
+	p.store(at+16, s.count)
+	p.store(at+24, uint64(s.n))
+	for i := range s.tapes[:s.n] {
+		e := at + slotHeader + i*slotEntry
+		t := &s.tapes[i]
+		p.store(e, uint64(t.schema))
+		p.store(e+8, t.place.ordinal)
+		p.store(e+16, t.place.base)
+		p.store(e+24, t.place.tail)
+	}
+}
+
+// read is the slot of the newest commit; an error when it is not one that fill wrote.
+func (p *statePage) read(s *slot) error {
+	no := p.load(stateCommit)
+	*s = slot{}
+	if no == 0 {
+		return nil
+	}
+	at := stateSlots + int(no&1)*slotBytes
+	stream, n := p.load(at+8), p.load(at+24)
+	if p.load(at) != no || stream >= MaxStreams || n > slotEntries {
+		return fmt.Errorf("%w: commit slot of commit %d", ErrCorrupt, no)
+	}
+	s.stream, s.count, s.n = uint32(stream), p.load(at+16), int(n)
+	for i := range s.tapes[:s.n] {
+		e := at + slotHeader + i*slotEntry
+		schema := p.load(e)
+		if schema >= MaxTapes {
+			return fmt.Errorf("%w: commit slot of commit %d names schema %d", ErrCorrupt, no, schema)
+		}
+		s.tapes[i].schema = int(schema)
+		s.tapes[i].place = place{p.load(e + 8), p.load(e + 16), p.load(e + 24)}
+	}
+	return nil
+}
+
+// apply stores what s says into the tapes' places and the stream's count.
+func (p *statePage) apply(s *slot) {
+	for i := range s.tapes[:s.n] {
+		p.setPlace(s.tapes[i].schema, s.tapes[i].place)
+	}
+	p.setCount(s.stream, s.count)
+}
+
+// commit makes s the newest commit. The one store of commit_no decides: before it nothing happened, after it everything did,
+// since an opening applies the newest slot again.
+func (p *statePage) commit(s *slot) {
+	no := p.load(stateCommit) + 1
+	p.fill(no, s)
+	p.store(stateCommit, no)
+	p.apply(s)
+}

@@ -1,0 +1,86 @@
+package journal
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"sync/atomic"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// Tape is everything recorded for one schema of a dataset: records of one size, numbered from 0 without a hole. Its methods take no lock that a
+// writer holds, and only Seek and the first holder of a sealed Segment read the disk.
+type Tape struct {
+	d      *Dataset
+	schema feed.Schema
+	size   int // bytes of a record
+	dir    string
+
+	first atomic.Uint64
+	tail  atomic.Uint64
+	segs  atomic.Pointer[[]*Segment] // by base, from First on; the last one may be prepared and not in use yet; copied when changed
+	marks atomic.Pointer[[]Mark]     // by Seq; copied when changed, under Dataset.marksMu
+
+	// Under Dataset.mu.
+	active   *Segment // holds the tail; nil before the first record
+	next     *Segment // prepared
+	blocked  error    // why there is no next yet: nil (not asked for, or in the making), ErrDiskFull, or another reason to try again
+	unsynced uint64   // first record no sync log entry vouches for
+
+	began time.Time // preparer's: when the segment before next came into use
+}
+
+// Schema is the kind of records.
+func (t *Tape) Schema() feed.Schema { return t.schema }
+
+// RecordSize is the size of each record in bytes.
+func (t *Tape) RecordSize() int { return t.size }
+
+// First is the oldest record still kept.
+func (t *Tape) First() uint64 { return t.first.Load() }
+
+// Tail is the end of the committed records: every record below it can be read and never changes.
+func (t *Tape) Tail() uint64 { return t.tail.Load() }
+
+// Marks is what a reader must be told when it reaches Seq, in order of Seq. The slice is never changed.
+// A mark is there before the tail moves beyond its Seq: load the tail first, then the marks.
+func (t *Tape) Marks() []Mark {
+	if m := t.marks.Load(); m != nil {
+		return *m
+	}
+	return nil
+}
+
+// Segment pins the segment that holds record seq, or that will hold it when seq is the tail. When the segment in use is just full and no other
+// is prepared, that one comes back for seq == Tail(), with Limit() == seq: ask again once the tail has moved.
+func (t *Tape) Segment(seq uint64) (*Segment, error) {
+	if tail := t.Tail(); seq > tail {
+		return nil, fmt.Errorf("%w: record %d of %s, tail is %d", ErrBeyondTail, seq, t.name(), tail)
+	}
+	segs := *t.segs.Load()
+	i := sort.Search(len(segs), func(i int) bool { return segs[i].base > seq }) - 1
+	if i < 0 || seq < t.First() {
+		return nil, fmt.Errorf("%w: record %d of %s, first is %d", ErrAgedOut, seq, t.name(), t.First())
+	}
+	if err := segs[i].acquire(); err != nil {
+		return nil, err
+	}
+	return segs[i], nil
+}
+
+func (t *Tape) name() string { return t.d.name + "/" + t.schema.String() }
+
+// committedIn is the end of the committed records of s.
+func (t *Tape) committedIn(s *Segment) uint64 { return min(s.limit, max(t.Tail(), s.base)) }
+
+// addSegment publishes one more segment at the end. Only one goroutine at a time: recovery, then the preparer.
+func (t *Tape) addSegment(s *Segment) {
+	var segs []*Segment
+	if old := t.segs.Load(); old != nil {
+		segs = slices.Clone(*old)
+	}
+	segs = append(segs, s)
+	t.segs.Store(&segs)
+}

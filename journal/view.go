@@ -1,0 +1,163 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// view is a dataset as its files show it, read without the lock and without changing anything, also while a server runs.
+type view struct {
+	disk    Disk
+	dir     string
+	name    string
+	running bool // the state page belongs to this boot: tails are exact, whether a server runs or was killed
+	epoch   uint64
+	places  map[int]place
+	counts  []uint64
+	streams []*stream
+	entries []*syncEntry
+	symbols [][]byte
+	gaps    [][]byte
+}
+
+const viewTries = 1000 // reads of a state page that keeps changing under us
+
+// loadView reads tails first and everything else after: what a record needs was there before it.
+func loadView(disk Disk, dir string) (*view, error) {
+	v := &view{disk: disk, dir: dir, name: filepath.Base(dir), places: map[int]place{}}
+	stateErr := v.loadState()
+	var logErr error
+	if v.entries, _, logErr = readSyncLog(disk, dir); logErr != nil && stateErr != nil {
+		return nil, errors.Join(stateErr, logErr)
+	}
+	streams, err := v.payloads(streamsName, streamsMagic)
+	if err != nil {
+		return nil, err
+	}
+	if v.streams, err = parseStreams(streams); err != nil {
+		return nil, err
+	}
+	if stateErr != nil {
+		last := v.entries[len(v.entries)-1]
+		v.epoch, v.places, v.counts = last.epoch, last.places, make([]uint64, MaxStreams)
+		for _, e := range v.entries {
+			for _, c := range e.counts {
+				v.counts[c.stream] = c.count
+			}
+		}
+	}
+	if v.symbols, err = v.payloads(symbolsName, symbolsMagic); err != nil {
+		return nil, err
+	}
+	v.gaps, err = v.payloads(ledgerName, ledgerMagic)
+	return v, err
+}
+
+// loadState copies the state page between two equal commit numbers, so that the newest slot is whole, and applies that slot to the copy.
+func (v *view) loadState() error {
+	f, err := v.disk.Open(filepath.Join(v.dir, stateName), true)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p := &statePage{b: make([]byte, stateBytes)}
+	for try := 0; ; try++ {
+		if n, err := f.ReadAt(p.b, 0); n < len(p.b) {
+			return fmt.Errorf("%w: state page: %w", ErrCorrupt, err)
+		}
+		again := make([]byte, 8)
+		if _, err := f.ReadAt(again, stateCommit); err != nil {
+			return err
+		}
+		if string(again) == string(p.b[stateCommit:stateCommit+8]) || try == viewTries {
+			break
+		}
+	}
+	then, epoch, err := checkState(p.b)
+	if err != nil {
+		return err
+	}
+	if now, err := f.Identity(); err != nil || now != then {
+		return errors.Join(errors.New("state page is of another boot, mount or copy"), err)
+	}
+	var s slot
+	if err := p.read(&s); err != nil {
+		return err
+	}
+	if p.load(stateCommit) > 0 {
+		p.apply(&s)
+	}
+	v.running, v.epoch, v.counts = true, epoch, make([]uint64, MaxStreams)
+	for schema := range feed.NumSchemas {
+		if at := p.place(schema); at.ordinal > 0 {
+			v.places[schema] = at
+		}
+	}
+	for i := range v.counts {
+		v.counts[i] = p.count(uint32(i))
+	}
+	return nil
+}
+
+func (v *view) payloads(name, magic string) ([][]byte, error) {
+	path := filepath.Join(v.dir, name)
+	f, err := v.disk.Open(path, true)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	list, _, _, err := readSideLog(f, path, magic)
+	return list, err
+}
+
+// segments is the ordinals of a tape's segments up to the one in use.
+func (v *view) segments(schema feed.Schema) ([]uint64, error) {
+	names, err := v.disk.List(filepath.Join(v.dir, schema.String()))
+	if err != nil {
+		return nil, err
+	}
+	var list []uint64
+	for _, name := range names {
+		suffix := filepath.Ext(name)
+		ordinal, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 32)
+		if err == nil && (suffix == activeSuffix || suffix == sealedSuffix) && ordinal <= v.places[int(schema)].ordinal {
+			list = append(list, ordinal)
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i] < list[j] })
+	return list, nil
+}
+
+// open opens a segment and says where its committed records end.
+func (v *view) open(schema feed.Schema, ordinal uint64) (File, segmentInfo, uint64, error) {
+	f, info, err := openSegmentFile(v.disk, filepath.Join(v.dir, schema.String()), ordinal)
+	if err != nil {
+		return nil, info, 0, err
+	}
+	end := info.base + info.records
+	if p := v.places[int(schema)]; ordinal == p.ordinal {
+		end = min(end, p.tail)
+	}
+	return f, info, end, nil
+}
+
+// datasetDirs is the directories of a journal's datasets, by name.
+func datasetDirs(disk Disk, dir string) ([]string, error) {
+	names, err := disk.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, n := range names {
+		if name, isDir := strings.CutSuffix(n, "/"); isDir && CheckDataset(name) == nil {
+			list = append(list, filepath.Join(dir, name))
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,208 @@
+package journal
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+)
+
+// WriterOptions name a writer. (Producer, Stream) is one numbering of records: a stream that was seen before goes on where it ended.
+type WriterOptions struct {
+	Producer, Stream string // 1 .. MaxName printable ASCII characters without '|'
+	Resume           uint64 // the oldest record the producer can still send
+	HasResume        bool
+}
+
+// Writer appends one stream's records to a dataset. Append is for one goroutine at a time; everything else may be called from any.
+type Writer struct {
+	d        *Dataset
+	producer string
+	stream   *stream
+	fenced   bool   // under Dataset.mu
+	closed   bool   // under Dataset.mu
+	lacking  uint32 // schemas the last Append found no room for, a bit each; under Dataset.mu
+}
+
+// stream counts the records of one (producer, stream) over all schemas.
+type stream struct {
+	number         uint32 // slot in the state page
+	producer, name string
+	count          atomic.Uint64
+	synced         atomic.Uint64
+	dirty          bool // under Dataset.mu: the sync log does not have the count yet
+}
+
+// OpenWriter opens a stream for appending, and fences the older writer of the same producer, if there is one. When the producer can only go on from a
+// record beyond what was accepted (Resume), the gap goes into the ledger and counting goes on from there.
+// Errors: ErrName, ErrLimit (MaxStreams), ErrDiskFull, ErrClosed, ErrSyncFailed, ErrFault.
+func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
+	if err := checkName("producer", o.Producer, MaxName); err != nil {
+		return nil, err
+	}
+	if err := checkName("stream", o.Stream, MaxName); err != nil {
+		return nil, err
+	}
+	d.openMu.Lock()
+	defer d.openMu.Unlock()
+	s, err := d.addStream(o.Producer, o.Stream)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{d: d, producer: o.Producer, stream: s}
+	d.mu.Lock()
+	if err := d.usable(); err != nil {
+		d.mu.Unlock()
+		return nil, err
+	}
+	if old := d.writers[o.Producer]; old != nil {
+		old.fenced = true
+	}
+	d.writers[o.Producer] = w
+	d.announce()
+	d.mu.Unlock()
+	if o.HasResume && o.Resume > s.count.Load() {
+		if err := w.skipTo(o.Resume); err != nil {
+			w.Close()
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// addStream finds the stream or enters it into streams.log. The caller holds openMu.
+func (d *Dataset) addStream(producer, name string) (*stream, error) {
+	d.mu.Lock()
+	s := d.streamOf[streamKey{producer, name}]
+	n := len(d.streams)
+	d.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	if n >= MaxStreams {
+		return nil, fmt.Errorf("%w: dataset %s has %d streams; publish to another dataset, or go on with a stream that exists", ErrLimit, d.name, n)
+	}
+	s = &stream{number: uint32(n), producer: producer, name: name}
+	p := binary.LittleEndian.AppendUint32(nil, s.number)
+	p = binary.LittleEndian.AppendUint64(p, d.now())
+	p = appendText(appendText(p, producer), name)
+	if err := d.streamsLog.append(p); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.enterStream(s)
+	d.mu.Unlock()
+	return s, nil
+}
+
+// enterStream makes room for the stream in the list of dirty ones, which Append fills.
+func (d *Dataset) enterStream(s *stream) {
+	d.streams = append(d.streams, s)
+	d.streamOf[streamKey{s.producer, s.name}] = s
+	if cap(d.dirty) < len(d.streams) {
+		d.dirty = append(make([]*stream, 0, 2*len(d.streams)), d.dirty...)
+	}
+}
+
+// skipTo enters the gap of records that the producer can no longer send, then counts on from record n.
+func (w *Writer) skipTo(n uint64) error {
+	d := w.d
+	from := w.stream.count.Load()
+	g := Gap{Schema: anySchema, FromTs: undefTime, ToTs: undefTime, FromRecord: from, ToRecord: n, Records: n - from, Cause: CauseUpstream}
+	if !d.ledger.has(w.producer, w.stream.name, from, n) { // else a crash came between the entry and the count
+		if err := w.Gap(g); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	s := slot{stream: w.stream.number, count: n}
+	d.state.commit(&s)
+	w.stream.count.Store(n)
+	d.touch(w.stream, 0)
+	return nil
+}
+
+// usable says why the writer can no longer append. The caller holds Dataset.mu.
+func (w *Writer) usable() error {
+	switch {
+	case w.fenced:
+		return ErrFenced
+	case w.closed:
+		return ErrClosed
+	}
+	return w.d.usable()
+}
+
+// Accepted is how many records of the stream were committed, over all schemas: the number of the next one. Records skipped by Resume count.
+func (w *Writer) Accepted() uint64 { return w.stream.count.Load() }
+
+// Synced is how many of the accepted records are on disk.
+func (w *Writer) Synced() uint64 { return w.stream.synced.Load() }
+
+// Wait returns nil when Append may go on after ErrNotReady or ErrDiskFull, an error when it never will or ctx ended.
+// A full disk is tried again every Options.RetryInterval, for as long as it takes; Dataset.Err tells of it meanwhile.
+func (w *Writer) Wait(ctx context.Context) error {
+	d := w.d
+	for {
+		d.mu.Lock()
+		err, ready, changed := w.usable(), d.hasRoom(w.lacking), d.changed
+		d.mu.Unlock()
+		if err != nil || ready {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// hasRoom says whether each of the schemas can take at least one record. The caller holds mu.
+func (d *Dataset) hasRoom(schemas uint32) bool {
+	for s, t := range d.tapes {
+		if schemas&(1<<s) == 0 {
+			continue
+		}
+		if t == nil {
+			return false
+		}
+		if a := t.active; a != nil && t.Tail() < a.limit {
+			if a.Offset(t.Tail()+1) > a.populated.Load() {
+				return false
+			}
+		} else if t.next == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Close ends the writer; its stream can be opened again. It does not wait for a sync.
+func (w *Writer) Close() {
+	d := w.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w.closed = true
+	if d.writers[w.producer] == w {
+		delete(d.writers, w.producer)
+	}
+	d.announce()
+}
+
+// checkName admits what can stand in a text line and a file of the Live protocol.
+func checkName(what, s string, limit int) error {
+	if s == "" || len(s) > limit {
+		return fmt.Errorf("%w: %s %.*q: want 1 to %d characters", ErrName, what, limit, s, limit)
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '|' {
+			return fmt.Errorf("%w: %s %q: character %d is not printable ASCII other than '|'", ErrName, what, s, i+1)
+		}
+	}
+	return nil
+}
