@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -258,14 +259,15 @@ func (p *Producer) Flush() error {
 
 // WaitAcked flushes and waits until the first n records of the stream are acked.
 func (p *Producer) WaitAcked(ctx context.Context, n uint64) error {
-	if err := p.Flush(); err != nil {
+	if err := p.Flush(); err != nil && p.Acked() < n { // the ack may have been the last that came before the end
 		return err
 	}
 	return p.await(ctx, func() bool { return p.acked >= n })
 }
 
 // Close sends what is buffered, says that no more will come, waits for the last ack and closes the connection. When ctx ends before that, the
-// connection is cut and the error says how much was acked. A session that was over already is only cleaned up, and Close returns its error.
+// connection is cut and the error says how much was acked. A session that was over already is only cleaned up, and Close returns its error; a
+// connection that was lost after everything was acked is none.
 func (p *Producer) Close(ctx context.Context) error {
 	p.close.Do(func() {
 		stop := context.AfterFunc(ctx, func() { p.abort(context.Cause(ctx)) })
@@ -290,6 +292,9 @@ func (p *Producer) finish(ctx context.Context) error {
 	sent := p.Sent()
 	if err == nil && started {
 		err = p.await(ctx, func() bool { return p.acked >= sent })
+	}
+	if errors.Is(err, ErrLost) && p.Acked() >= sent {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("feed: closed with %d of %d records acked: %w", p.Acked(), sent, err)

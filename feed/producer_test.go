@@ -433,3 +433,30 @@ func TestPublishingCostsNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations a record", n)
 	}
 }
+
+// Gateways close after the last ack, so the end may be known before the ack is asked for.
+func TestAckCountsThoughTheConnectionEndedAfterIt(t *testing.T) {
+	addr := servePeers(t, func(p *peer) error {
+		if err := errors.Join(p.admit(0), p.started()); err != nil {
+			return err
+		}
+		if _, err := p.records(1); err != nil {
+			return err
+		}
+		return p.ack(1)
+	})
+	p := startTestProducer(t, addr)
+	if err := errors.Join(p.Publish(testTrades(0, 1)), p.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if err := p.WaitAcked(testContext(t), 1); err != nil {
+		t.Errorf("WaitAcked: %v", err)
+	}
+	if err := p.WaitAcked(testContext(t), 2); !errors.Is(err, ErrLost) {
+		t.Errorf("WaitAcked beyond the end: %v, want ErrLost", err)
+	}
+	if err := p.Close(testContext(t)); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}

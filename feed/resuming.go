@@ -21,6 +21,8 @@ type ResumingConfig struct {
 	Metadata    Metadata     // as for Producer.Start
 	Instruments []Instrument // declared in every session before Start
 	MaxHeld     int          // bytes; DefaultMaxHeld when 0
+
+	pause time.Duration // RedialFirst, but for tests
 }
 
 // ResumingProducer is a Producer that outlives its connection: it keeps what is not acked, dials again when the connection is lost, and sends from
@@ -61,7 +63,7 @@ func DialResumingProducer(ctx context.Context, cfg ResumingConfig) (*ResumingPro
 	if cfg.ProducerConfig, err = cfg.ProducerConfig.withDefaults(); err != nil {
 		return nil, err
 	}
-	cfg.MaxHeld = cmp.Or(cfg.MaxHeld, DefaultMaxHeld)
+	cfg.MaxHeld, cfg.pause = cmp.Or(cfg.MaxHeld, DefaultMaxHeld), cmp.Or(cfg.pause, RedialFirst)
 	r := &ResumingProducer{cfg: cfg, ids: map[string]uint32{}, done: make(chan struct{}), changed: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	p, err := r.dial(ctx, cfg.ProducerConfig)
@@ -149,6 +151,16 @@ func (r *ResumingProducer) Publish(recs ...Record) error {
 		}
 	}
 	return nil
+}
+
+// Write is Publish for records that lie one behind the other. It takes all of b or nothing.
+func (r *ResumingProducer) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.publish(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // Gap says that records are missing here because they were lost upstream.

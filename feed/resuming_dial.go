@@ -69,7 +69,7 @@ func (r *ResumingProducer) learn(symbol string, id uint32) error {
 // keep holds a connection until the producer is closed or trying again is of no use.
 func (r *ResumingProducer) keep(p *Producer) {
 	defer close(r.done)
-	pause := RedialFirst
+	pause := r.cfg.pause
 	for {
 		err := r.watch(p)
 		if r.over(p) {
@@ -77,7 +77,7 @@ func (r *ResumingProducer) keep(p *Producer) {
 			return
 		}
 		if p.Acked() > p.Accepted() {
-			pause = RedialFirst // but it goes on doubling when sessions begin and get nowhere
+			pause = r.cfg.pause // but it goes on doubling when sessions begin and get nowhere
 		}
 		for p = nil; p == nil; pause = min(2*pause, RedialLongest) {
 			if isFinal(err) || !r.sleep(pause) {
