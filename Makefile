@@ -1,0 +1,48 @@
+# What can be done with this repository. `make` lists it; settings in capitals, e.g. make demo FILE=any.dbn.zst DURATION=20s
+GO ?= go
+FILE ?=
+FUZZTIME ?= 10s
+CRASH_ROUNDS ?= 200
+export CRASH_ROUNDS
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test race fuzz crash allocs lint interop clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+demo: build ## a market, two bots and a check, in one terminal (FILE=, DURATION=)
+	bin/tapewire demo $(FILE)
+
+build: ## bin/tapewire
+	$(GO) build -o bin/tapewire ./cmd/tapewire
+
+test: ## gofmt, vet and all tests; needs Go alone
+	@unformatted=$$(gofmt -l cmd feed gateway journal); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(GO) test ./...
+
+race: ## all tests under the race detector; needs a C compiler
+	$(GO) test -race ./...
+
+fuzz: ## each fuzz test for FUZZTIME
+	@grep -rl --include='*_test.go' '^func Fuzz' cmd feed gateway journal | while read -r file; do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "$$name in $$file"; $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+		done; \
+	done
+
+crash: ## kill -9 of gateway and producers, CRASH_ROUNDS times
+	$(GO) test -count=1 -timeout 30m -run 'Killed' ./gateway
+
+allocs: ## benchmarks of the paths that must not allocate
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1000x ./...
+
+lint: ## staticcheck, pinned in tools/go.mod
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+interop: ## the official Python and Rust clients against this gateway; downloads them
+	bash interop/run
+
+clean: ## remove what was built
+	rm -rf bin

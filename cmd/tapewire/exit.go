@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+)
+
+// The exit codes. Scripts depend on them.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitConnect = 3 // no session came about, or it was lost for good
+	exitRefused = 4 // the gateway said no
+	exitMissing = 5 // done, but the gateway told of records that are missing
+)
+
+// exitError is an error that decides the exit code.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+// withExit gives err an exit code.
+func withExit(code int, err error) error { return exitError{code, err} }
+
+// usage is an error in what the user asked for.
+func usage(format string, args ...any) error {
+	return withExit(exitUsage, fmt.Errorf(format, args...))
+}
+
+// report prints err, if any, and returns the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return exitFailed // whoever read our output has gone, and so has the need to tell
+	}
+	fmt.Fprintln(w, "tapewire:", err)
+	var exit exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return exitFailed
+}
+
+// clientError gives an error of the SDK its exit code and a remedy.
+func clientError(addr string, err error) error {
+	var refused *feed.RefusedError
+	var rejected *feed.ProducerError
+	var ended *feed.SessionError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code)))
+	case errors.As(err, &rejected):
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code)))
+	case errors.As(err, &ended) && ended.Text != "" && ended.Code != feed.ErrorInternal:
+		return withExit(exitRefused, err)
+	case errors.Is(err, feed.ErrConfig):
+		return withExit(exitUsage, err)
+	case errors.Is(err, feed.ErrConnect) && errors.Is(err, syscall.ECONNREFUSED):
+		return withExit(exitConnect, fmt.Errorf("cannot connect to %s: nothing listens there\nis the gateway running? start it with: tapewire serve%s", addr, listenHint(addr)))
+	case errors.Is(err, feed.ErrConnect), errors.Is(err, feed.ErrLost), errors.Is(err, feed.ErrSilent), ended != nil:
+		return withExit(exitConnect, err)
+	}
+	return err
+}
+
+// refusalRemedy says what to do about a refusal.
+func refusalRemedy(code string) string {
+	switch code {
+	case lsg.CodeAuth:
+		return "\nset TAPEWIRE_KEY to a key of the gateway's key file that has the right for this dataset; make one with: tapewire key new"
+	case lsg.CodeFenced:
+		return "\nanother publisher uses the same name; give each its own with --producer NAME"
+	}
+	return ""
+}
+
+// listenHint completes `tapewire serve` so that it would listen where the client looked.
+func listenHint(addr string) string {
+	if _, _, err := net.SplitHostPort(addr); err != nil || addr == feed.DefaultAddr {
+		return ""
+	}
+	return " --listen " + addr
+}
+
+// interrupted reports that the user, not a failure, ended what err ended.
+func interrupted(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, feed.ErrClosed))
+}

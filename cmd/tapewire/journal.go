@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
+)
+
+type journalCmd struct {
+	Ls     journalLsCmd     `cmd:"" help:"List datasets, tapes, and the streams that they were published in."`
+	Verify journalVerifyCmd `cmd:"" help:"Read everything and hold it against its checksums."`
+}
+
+type dataFlag struct {
+	Data string `help:"The data directory (default ${default})." placeholder:"DIR" default:"./tapewire-data"`
+}
+
+// check makes a wrong path a clear error, where an empty listing would look like lost data.
+func (d dataFlag) check() error {
+	info, err := os.Stat(d.Data)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is no directory")
+	}
+	if err != nil {
+		return withExit(exitUsage, fmt.Errorf("no data directory %s: %w; name the one of tapewire serve with --data", d.Data, err))
+	}
+	return nil
+}
+
+type journalLsCmd struct {
+	dataFlag
+}
+
+// Help teaches by example.
+func (journalLsCmd) Help() string {
+	return `Examples:
+
+  tapewire journal ls
+  tapewire journal ls --data /var/lib/tapewire
+
+It takes no lock: the gateway may be running. Each tape is a directory of DBN files below the data directory.`
+}
+
+// Run prints a block of lines for each dataset.
+func (l *journalLsCmd) Run(c console) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	datasets, err := journal.Inspect(l.Data)
+	if err != nil {
+		return err
+	}
+	if len(datasets) == 0 {
+		fmt.Fprintf(c.out, "no datasets in %s yet\n", l.Data)
+	}
+	problems := 0
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	for _, d := range datasets {
+		fmt.Fprintf(w, "%s\tepoch %d, %d symbols, %d gaps\t%s\n", d.Name, d.Epoch, d.Symbols, d.Gaps, filepath.Join(l.Data, d.Name))
+		for _, t := range d.Tapes {
+			fmt.Fprintf(w, "  %s\t%s records\t%s\t%d segments\t%s .. %s\n", t.Schema, grouped(t.Tail-t.First), byteSize(t.Bytes), t.Segments,
+				feed.FormatTime(t.FirstTime), feed.FormatTime(t.LastTime))
+		}
+		for _, s := range d.Streams {
+			fmt.Fprintf(w, "  stream\t%s records\t%s\t%s\n", grouped(s.Records), s.Producer, s.Stream)
+		}
+		if !d.Exact {
+			fmt.Fprintln(w, "  note\tthe machine was started since: shown is what is known to be on disk")
+		}
+		if d.Problem != "" {
+			problems++
+			fmt.Fprintf(w, "  problem\t%s\n", d.Problem)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if problems > 0 {
+		return fmt.Errorf("%d of %d datasets cannot be read whole; see: tapewire journal verify --data %s", problems, len(datasets), l.Data)
+	}
+	return nil
+}
+
+type journalVerifyCmd struct {
+	dataFlag
+}
+
+// Help teaches by example.
+func (journalVerifyCmd) Help() string {
+	return `Examples:
+
+  tapewire journal verify
+  tapewire journal verify --data /backup/tapewire
+
+It takes no lock and changes nothing: the gateway may be running, and the directory may be a copy. The exit
+code is 1 when something is not as it was written.`
+}
+
+// Run prints a line for each tape and one for each problem.
+func (v *journalVerifyCmd) Run(c console) error {
+	if err := v.check(); err != nil {
+		return err
+	}
+	terminal := isTerminal(c.err)
+	report, err := journal.Verify(v.Data, func(p journal.Progress) {
+		if terminal {
+			fmt.Fprintf(c.err, "\r%s %s: segment %d, %s records checked\x1b[K", p.Dataset, p.Schema, p.Segment, grouped(p.Records))
+		}
+	})
+	if terminal {
+		fmt.Fprint(c.err, "\r\x1b[K")
+	}
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	total := uint64(0)
+	for _, t := range report.Tapes {
+		total += t.Records
+		fmt.Fprintf(w, "%s\t%s\t%s of %s records whole\t%d segments\t%d blocks and %d synced ranges match their CRC\n",
+			t.Dataset, t.Schema, grouped(t.Records), grouped(t.Tail-t.First), t.Segments, t.Blocks, t.Ranges)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, p := range report.Problems {
+		fmt.Fprintln(c.out, "problem:", p)
+	}
+	if n := len(report.Problems); n > 0 {
+		return fmt.Errorf("%d problems in %s; what is damaged is listed above, everything else is whole", n, v.Data)
+	}
+	fmt.Fprintf(c.out, "ok: %s records in %d tapes\n", grouped(total), len(report.Tapes))
+	return nil
+}
+
+// byteSize writes a size in binary units.
+func byteSize(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, prefix := float64(n)/unit, 0
+	for ; value >= unit && prefix < len(binaryPrefixes)-1; prefix++ {
+		value /= unit
+	}
+	return fmt.Sprintf("%.1f %ciB", value, binaryPrefixes[prefix])
+}
+
+const binaryPrefixes = "KMGTP"

@@ -1,0 +1,140 @@
+// Command tapewire is the whole product in one binary: the gateway, and the commands that publish to it, subscribe to it and look at what it wrote.
+//
+// It is thin on purpose. What it promises are names: commands, flags, environment variables, exit codes and the first words of what it prints;
+// everything else is done by packages gateway, journal and feed. Flags hold settings and never secrets: a key comes from the environment.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// cli is the command line; kong reads names, defaults and help from its tags.
+type cli struct {
+	Serve     serveCmd     `cmd:"" help:"Run the gateway: take ticks from producers, keep them on disk, hand them to subscribers."`
+	Publish   publishCmd   `cmd:"" help:"Publish DBN files, or DBN on standard input."`
+	Subscribe subscribeCmd `cmd:"" help:"Print or save what a subscriber receives: live, from the past, or both."`
+	Journal   journalCmd   `cmd:"" help:"List or verify what lies in a data directory; the gateway may be running."`
+	Key       keyCmd       `cmd:"" help:"Make and list the keys of a key file."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+}
+
+const description = `A market-data feed server: adapters publish ticks over TCP, the gateway keeps them on disk and fans them out to bots that speak the Databento Live protocol.
+
+  tapewire serve                                   run the gateway on 127.0.0.1:13000
+  tapewire publish ticks.dbn.zst                   play a file into it
+  tapewire subscribe --dataset D --schema trades   print what arrives
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 cannot connect, 4 refused, 5 records are missing in what was received.`
+
+// console is where a command reads and writes, so that none of them names the process's own files.
+type console struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run is the program; its result is the exit code.
+func run(ctx context.Context, args []string, c console) int {
+	helped := false
+	parser, err := kong.New(new(cli), kong.Name("tapewire"), kong.Description(description),
+		kong.Writers(c.out, c.err), kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: helpWidth}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(c))
+	if err != nil {
+		return report(c.err, fmt.Errorf("command line: %w", err))
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(joinNegative(args))
+	if helped {
+		return exitDone
+	}
+	if err != nil {
+		return report(c.err, usageError(err))
+	}
+	return report(c.err, command.Run())
+}
+
+// helpWidth is the longest line of a help text, in characters.
+const helpWidth = 110
+
+// joinNegative lets a value that begins with a minus follow its flag after a space, as in `--start -5m`; kong would take it for a flag.
+func joinNegative(args []string) []string {
+	joined := make([]string, 0, len(args))
+	for _, arg := range args {
+		if n := len(joined); n > 0 && joined[n-1] == "--start" && negative.MatchString(arg) {
+			joined[n-1] += "=" + arg
+			continue
+		}
+		joined = append(joined, arg)
+	}
+	return joined
+}
+
+var negative = regexp.MustCompile(`^-[0-9]`)
+
+// usageError adds the remedy to what kong found wrong.
+func usageError(err error) error {
+	remedy := "tapewire --help"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if node := parse.Context.Selected(); node != nil {
+			remedy = node.FullPath() + " --help"
+		}
+	}
+	return withExit(exitUsage, fmt.Errorf("%w\nsee %s", err, remedy))
+}
+
+// gatewayFlag is shared by the commands that connect.
+type gatewayFlag struct {
+	Gateway string `help:"The gateway's address (default ${default})." placeholder:"HOST:PORT" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
+}
+
+// clientKey is the key to authenticate with. It has no flag, since command lines are seen by everybody on a machine.
+func clientKey() string {
+	return cmp.Or(os.Getenv("TAPEWIRE_KEY"), os.Getenv("DATABENTO_API_KEY"), feed.OpenModeKey)
+}
+
+type versionCmd struct{}
+
+// Run prints the version of the module and what it was built from.
+func (versionCmd) Run(c console) error {
+	_, err := fmt.Fprintln(c.out, "tapewire", version())
+	return err
+}
+
+// version is the module's version, with the revision when the build knows one.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	text := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && !strings.Contains(text, s.Value[:min(12, len(s.Value))]) {
+			text += " " + s.Value
+		}
+	}
+	return text + " " + info.GoVersion
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+)
+
+type publishCmd struct {
+	gatewayFlag
+	Dataset         string   `help:"Publish as this dataset instead of the one that the file names." placeholder:"D"`
+	Producer        string   `help:"The producer's name. Publishers at work at the same time need names of their own (default ${default})." placeholder:"NAME" default:"publish"`
+	Stream          string   `help:"The stream's ID, within which records are numbered; a digest of the records unless given." placeholder:"ID"`
+	Ack             string   `help:"What an acknowledged record survives: written (kill -9) or synced (a power cut); default ${default}." placeholder:"LEVEL" enum:"written,synced" default:"written"`
+	FragmentVersion uint8    `help:"The files are fragments, records without metadata, of this DBN version (1 to 3); needs --dataset." placeholder:"V"`
+	Files           []string `arg:"" name:"file" help:"DBN files, plain or .zst; - is standard input."`
+}
+
+// Help teaches by example.
+func (publishCmd) Help() string {
+	return `Examples:
+
+  tapewire publish trades.dbn.zst
+  tapewire publish --dataset REPLAY.TEST --ack synced monday.dbn tuesday.dbn
+  zcat capture.gz | tapewire publish --stream monday -
+
+Every record goes into the tapes once: a lost connection is dialled again and the file goes on where the
+gateway has it, and a file that was published before is recognised by its records. The key comes from
+TAPEWIRE_KEY or DATABENTO_API_KEY; an open gateway needs none.`
+}
+
+// Times of trying again after a session was lost.
+const (
+	redialFirst    = 50 * time.Millisecond // the first pause; it doubles
+	redialLongest  = 5 * time.Second
+	redialPatience = 10 * time.Minute // without one more record acked
+)
+
+// Run publishes the files one after the other. All of them are read through first, so that a bad one is found before anything was published.
+func (p *publishCmd) Run(ctx context.Context, c console) error {
+	sources, err := p.sources(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, src := range sources {
+		dataset := src.dataset
+		if p.Dataset != "" {
+			dataset = p.Dataset
+		}
+		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
+			Addr: p.Gateway, Key: clientKey(), Dataset: dataset, Name: p.Producer, Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish",
+		}}
+		if err := job.run(ctx); err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("%s: stopped with %d records kept; the same command goes on from there", src.name, job.acked)
+			}
+			return fmt.Errorf("%s: %w", src.name, clientError(p.Gateway, err))
+		}
+	}
+	return nil
+}
+
+// publication is one file on its way into one stream, over as many sessions as that takes.
+type publication struct {
+	src     *source
+	cfg     feed.ProducerConfig
+	screen  console
+	had     uint64 // records of the stream that the gateway had before
+	acked   uint64
+	session int
+}
+
+// run publishes, tries again while that makes sense, and prints what came of it. Only a session that was lost is tried again: when the first one
+// cannot be had, the address is most often wrong.
+func (p *publication) run(ctx context.Context) error {
+	start, progress, pause := time.Now(), time.Now(), redialFirst
+	for {
+		before := p.acked
+		err := p.once(ctx)
+		if err == nil {
+			p.summary(time.Since(start))
+			return nil
+		}
+		if p.acked > before {
+			progress, pause = time.Now(), redialFirst
+		}
+		if ctx.Err() != nil || p.session == 0 || !retryable(err) || time.Since(progress) > redialPatience {
+			return err
+		}
+		if !p.src.rereadable {
+			return fmt.Errorf("%w\nstandard input cannot be read again: publish a file to have it go on by itself", err)
+		}
+		fmt.Fprintf(p.screen.err, "%v; trying again in %v\n", err, pause.Round(time.Millisecond))
+		select {
+		case <-time.After(pause/2 + rand.N(pause/2)): // spread, so that many publishers do not come at once
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause = min(2*pause, redialLongest)
+	}
+}
+
+// retryable reports whether the same records may fare better in another session.
+func retryable(err error) bool {
+	var refused *feed.RefusedError
+	if errors.As(err, &refused) {
+		return refused.Retry == lsg.RetryNow || refused.Retry == lsg.RetryLater
+	}
+	var rejected *feed.ProducerError
+	if errors.As(err, &rejected) {
+		return rejected.Code != lsg.CodeFenced && (rejected.Retry == lsg.RetryNow || rejected.Retry == lsg.RetryLater)
+	}
+	return errors.Is(err, feed.ErrConnect) || errors.Is(err, feed.ErrLost)
+}
+
+// once is one session: it sends what the gateway does not have and waits until all of it is acked.
+func (p *publication) once(ctx context.Context) (err error) {
+	dec, err := p.src.open()
+	if err != nil {
+		return err
+	}
+	defer dec.Close()
+	producer, err := feed.DialProducer(ctx, p.cfg)
+	if err != nil {
+		return err
+	}
+	if p.session++; p.session == 1 {
+		p.had = producer.Accepted()
+	}
+	stop := context.AfterFunc(ctx, func() { producer.Close(ctx) }) // ends whatever blocks
+	show := showProgress(p.screen.err, p.src, producer)
+	defer func() {
+		show.stop()
+		stop()
+		if closeErr := producer.Close(ctx); err == nil {
+			err = closeErr
+		}
+		p.acked = max(p.acked, producer.Acked())
+	}()
+	resume, err := skipAccepted(dec, producer.Accepted(), p.cfg.Stream)
+	if err != nil {
+		return err
+	}
+	meta := *dec.Metadata()
+	meta.Dataset = p.cfg.Dataset
+	if err := producer.Start(meta); err != nil {
+		return err
+	}
+	if err := producer.Publish(resume...); err != nil {
+		return err
+	}
+	for rec, err := range dec.Records() {
+		if err != nil {
+			return err
+		}
+		if err := producer.Publish(rec); err != nil {
+			return err
+		}
+	}
+	return producer.WaitAcked(ctx, producer.Sent())
+}
+
+// skipAccepted reads over the first n data records, which the gateway has, and returns what still matters of the records before the next one:
+// the newest symbol mapping of each instrument.
+func skipAccepted(dec *feed.Decoder, n uint64, stream string) ([]feed.Record, error) {
+	var mappings []feed.Record
+	newest := map[uint32]int{}
+	for skipped := uint64(0); skipped < n; {
+		rec, err := dec.Next()
+		if errors.Is(err, io.EOF) {
+			return nil, usage("the gateway has %d records of stream %s already, but here are only %d: this is something else; give it a --stream of its own", n, stream, skipped)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !rec.RType().IsControl() {
+			skipped++
+			continue
+		}
+		if rec.RType() != feed.RTypeSymbolMapping {
+			continue
+		}
+		at, ok := newest[rec.InstrumentID()]
+		if !ok {
+			at = len(mappings)
+			mappings, newest[rec.InstrumentID()] = append(mappings, nil), at
+		}
+		mappings[at] = append(mappings[at][:0], rec...)
+	}
+	return mappings, nil
+}
+
+// summary says in one line what is in the tapes now.
+func (p *publication) summary(took time.Duration) {
+	sent := p.acked - min(p.had, p.acked)
+	level := "written: it survives kill -9"
+	if p.cfg.Ack == feed.AckSynced {
+		level = "synced: it survives a power cut"
+	}
+	if sent == 0 {
+		fmt.Fprintf(p.screen.out, "%s: nothing to do, %s has all %s records of stream %s\n", p.src.name, p.cfg.Dataset, grouped(p.acked), p.cfg.Stream)
+		return
+	}
+	resumed := ""
+	if p.had > 0 {
+		resumed = fmt.Sprintf(" after the %s that were there", grouped(p.had))
+	}
+	fmt.Fprintf(p.screen.out, "%s: %s records published to %s%s in %.2f s (%s/s), all %s\n",
+		p.src.name, grouped(sent), p.cfg.Dataset, resumed, took.Seconds(), grouped(uint64(float64(sent)/max(took.Seconds(), 1e-6))), level)
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/tapewire/tapewire/gateway"
+	"github.com/tapewire/tapewire/journal"
+)
+
+type serveCmd struct {
+	Data           string `help:"Where the tapes are kept (default ${default})." placeholder:"DIR" default:"./tapewire-data"`
+	Listen         string `help:"Where producers and subscribers connect. Without --keys: loopback only (default ${default})." placeholder:"ADDR" default:"127.0.0.1:13000"`
+	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default, without authentication." placeholder:"ADDR"`
+	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine." placeholder:"FILE"`
+	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
+	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, copy (default ${default})." placeholder:"PATH" default:"auto"`
+	MaxConnections int    `help:"Connections at once; by default what the file limit allows." placeholder:"N"`
+	AnyFilesystem  bool   `help:"Run on filesystems other than ext4, XFS and tmpfs, which nobody has tested."`
+}
+
+// Help teaches by example.
+func (serveCmd) Help() string {
+	return `Examples:
+
+  tapewire serve
+  tapewire serve --data /var/lib/tapewire --sync each
+  tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090
+
+Clients: databento.Live(key=..., gateway="127.0.0.1", port=13000), or tapewire subscribe.
+SIGTERM and SIGINT end it in order: sessions get what they are owed, everything is on disk.`
+}
+
+// shutdownPatience bounds an orderly end. Sessions have a bound of their own (Limits.Drain); this is for what lies beside them.
+const shutdownPatience = 30 * time.Second
+
+// Run serves until a signal comes or the gateway fails.
+func (s *serveCmd) Run(ctx context.Context, c console) error {
+	if err := raiseFileLimit(); err != nil {
+		return err
+	}
+	log := newLogger(c.err)
+	cfg, sync, err := s.config(log)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(s.Data, journal.Options{Sync: sync, Logger: log.Named("journal"), AnyFilesystem: s.AnyFilesystem})
+	if err != nil {
+		return openRemedy(s.Data, err)
+	}
+	server, err := gateway.New(j, cfg)
+	if err != nil {
+		err = withExit(exitUsage, err)
+	} else {
+		err = s.serve(ctx, c.out, server, sync)
+	}
+	if closeErr := j.Close(); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("close the journal: %w", closeErr))
+	}
+	if err == nil {
+		fmt.Fprintln(c.out, "stopped; everything that was received is on disk")
+	}
+	return err
+}
+
+// config turns flags into a configuration; what it finds wrong is the user's to mend.
+func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, error) {
+	sync, err := journal.ParseSync(s.Sync)
+	if err != nil {
+		return gateway.Config{}, sync, withExit(exitUsage, err)
+	}
+	path, err := gateway.ParseSendPath(s.SendPath)
+	if err != nil {
+		return gateway.Config{}, sync, withExit(exitUsage, err)
+	}
+	cfg := gateway.Config{Listen: s.Listen, SendPath: path, Limits: gateway.DefaultLimits(), Logger: log.Named("gateway")}
+	if s.MaxConnections < 0 {
+		return cfg, sync, usage("--max-connections is %d; give a number above 0", s.MaxConnections)
+	}
+	if s.MaxConnections > 0 {
+		cfg.Limits.Connections = s.MaxConnections
+	}
+	if s.Keys != "" {
+		cfg.Keys, err = gateway.LoadKeys(s.Keys)
+	}
+	return cfg, sync, err
+}
+
+// serve runs the server from its start to its orderly end.
+func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Server, sync journal.SyncPolicy) error {
+	admin, err := s.listenAdmin(server)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	if err := server.Start(); err != nil {
+		if errors.Is(err, gateway.ErrAddressInUse) {
+			err = fmt.Errorf("%w\nanother gateway runs there; stop it, or give this one its own address with --listen and its own --data", err)
+		}
+		return err
+	}
+	s.greet(out, server.Addr(), admin.addr, sync)
+	failed := make(chan error, 1)
+	go func() { failed <- server.Wait() }()
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.Background(), shutdownPatience)
+	defer cancel()
+	return errors.Join(err, server.Shutdown(patience))
+}
+
+// greet says in a few lines what the operator must know, above all what an ack is worth.
+func (s *serveCmd) greet(out io.Writer, addr, admin net.Addr, sync journal.SyncPolicy) {
+	access := "open: any key will do, from this machine only"
+	if s.Keys != "" {
+		access = "keys from " + s.Keys
+	}
+	fmt.Fprintf(out, "tapewire %s\n", version())
+	fmt.Fprintf(out, "data       %s\n", s.Data)
+	fmt.Fprintf(out, "access     %s\n", access)
+	fmt.Fprintf(out, "sync       %s; ack=written survives kill -9, ack=synced a power cut too\n", syncText(sync))
+	fmt.Fprintf(out, "send path  %s\n", s.SendPath)
+	if admin != nil {
+		fmt.Fprintf(out, "admin      http://%s/metrics, /healthz, /readyz, /sessions\n", admin)
+	}
+	fmt.Fprintf(out, "try        tapewire publish%s FILE.dbn.zst\n", gatewayHint(addr.String()))
+	fmt.Fprintf(out, "listening on %s\n", addr)
+}
+
+func syncText(p journal.SyncPolicy) string {
+	switch {
+	case p.Each:
+		return "each commit"
+	case p.Bytes > 0:
+		return "every " + p.String()
+	}
+	return "within " + p.String()
+}
+
+// gatewayHint is the flag that a client needs to find the gateway, "" when the default does.
+func gatewayHint(addr string) string {
+	if addr == gateway.DefaultListen {
+		return ""
+	}
+	return " --gateway " + addr
+}
+
+// openRemedy tells how to get past an error of opening the data directory.
+func openRemedy(dir string, err error) error {
+	switch {
+	case errors.Is(err, journal.ErrLocked):
+		return fmt.Errorf("%w\na gateway runs on %s; stop it, or give this one its own directory with --data", err, dir)
+	case errors.Is(err, journal.ErrFilesystem):
+		return fmt.Errorf("%w\nput --data on ext4, XFS or tmpfs, or pass --any-filesystem if you know that it keeps what was synced", err)
+	}
+	return err
+}
+
+// raiseFileLimit takes what the system grants: each session is a file. It must come before the limit on connections is computed.
+func raiseFileLimit() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read the limit of open files: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raise the limit of open files to %d: %w", limit.Max, err)
+	}
+	return nil
+}
+
+// adminServer is the HTTP side; its zero value is one that is off.
+type adminServer struct {
+	addr net.Addr
+	http *http.Server
+}
+
+// adminTimeout is how long a client of the admin side may take to send its request.
+const adminTimeout = 10 * time.Second
+
+// listenAdmin starts the HTTP side when it was asked for.
+func (s *serveCmd) listenAdmin(server *gateway.Server) (adminServer, error) {
+	if s.Admin == "" {
+		return adminServer{}, nil
+	}
+	host, port, err := net.SplitHostPort(s.Admin)
+	if err != nil {
+		return adminServer{}, usage("--admin %q is no address: %w; write HOST:PORT or :PORT", s.Admin, err)
+	}
+	if host == "" {
+		host = "127.0.0.1" // it has no authentication: open to others only on demand
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return adminServer{}, fmt.Errorf("--admin: %w", err)
+	}
+	a := adminServer{addr: l.Addr(), http: &http.Server{Handler: server.Admin(), ReadHeaderTimeout: adminTimeout}}
+	go a.http.Serve(l) // ends with Close
+	return a, nil
+}
+
+// Close stops the HTTP side.
+func (a adminServer) Close() {
+	if a.http != nil {
+		a.http.Close()
+	}
+}
+
+// newLogger writes structured lines: JSON for machines, columns for a person at a terminal.
+func newLogger(w io.Writer) *zap.Logger {
+	encoding := zap.NewProductionEncoderConfig()
+	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	encoder := zapcore.NewJSONEncoder(encoding)
+	if isTerminal(w) {
+		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(encoding)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zap.InfoLevel))
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// source is something to publish: a file, which can be read again, or standard input, which cannot.
+type source struct {
+	name       string // as messages call it
+	dataset    string // as its metadata says, "" for a fragment
+	stream     string
+	records    uint64 // data records; 0: not known
+	rereadable bool
+	open       func() (*feed.Decoder, error)
+}
+
+// digestChars is how much of a digest names a stream: 128 bits, in hex.
+const digestChars = 32
+
+// sources reads through what is to be published.
+func (p *publishCmd) sources(ctx context.Context, c console) ([]*source, error) {
+	if p.Stream != "" && len(p.Files) > 1 {
+		return nil, usage("--stream %s names one stream, but %d files are given; publish them one by one", p.Stream, len(p.Files))
+	}
+	if p.FragmentVersion > feed.Version {
+		return nil, usage("--fragment-version %d is no version of DBN; use 1, 2 or 3", p.FragmentVersion)
+	}
+	if p.FragmentVersion > 0 && p.Dataset == "" {
+		return nil, usage("a fragment does not say its dataset; add --dataset")
+	}
+	var options []feed.DecoderOption
+	if p.FragmentVersion > 0 {
+		options = append(options, feed.WithFragment(p.FragmentVersion))
+	}
+	var sources []*source
+	for _, path := range p.Files {
+		read := p.fileSource
+		if path == "-" {
+			read = func(context.Context, string, []feed.DecoderOption) (*source, error) { return p.inputSource(c, options) }
+		}
+		src, err := read(ctx, path, options)
+		if errors.Is(err, feed.ErrNotDBN) && p.FragmentVersion == 0 {
+			err = fmt.Errorf("%w\nif it is a fragment, add --fragment-version 1, 2 or 3 and --dataset", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, src)
+	}
+	return sources, nil
+}
+
+// fileSource reads a file from end to end: its digest names the stream, and a file that is cut or damaged must not be published in part, because
+// the whole one would be another stream later and bring the same records again.
+func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed.DecoderOption) (*source, error) {
+	src := &source{name: path, stream: p.Stream, rereadable: true, open: func() (*feed.Decoder, error) { return feed.OpenFile(path, options...) }}
+	dec, err := src.open()
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	src.dataset = dec.Metadata().Dataset
+	// The digest is that of the records as version 3: the same data compressed, or upgraded before, is the same stream.
+	digest := sha256.New()
+	fmt.Fprintln(digest, dec.Metadata().Schema)
+	for rec, err := range dec.Records() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: nothing of it was published: %w", path, err)
+		}
+		digest.Write(rec)
+		if !rec.RType().IsControl() {
+			src.records++
+		}
+	}
+	if src.stream == "" {
+		src.stream = hex.EncodeToString(digest.Sum(nil))[:digestChars]
+	}
+	return src, nil
+}
+
+// inputSource is standard input. Its stream is new unless it was named.
+func (p *publishCmd) inputSource(c console, options []feed.DecoderOption) (*source, error) {
+	dec, err := feed.NewDecoder(c.in, options...)
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	src := &source{name: "standard input", dataset: dec.Metadata().Dataset, stream: p.Stream, open: func() (*feed.Decoder, error) { return dec, nil }}
+	if src.stream == "" {
+		src.stream = time.Now().UTC().Format("stdin-20060102T150405.000000000")
+		fmt.Fprintf(c.err, "standard input is published as the new stream %s; --stream %s goes on with it\n", src.stream, src.stream)
+	}
+	return src, nil
+}
