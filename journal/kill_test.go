@@ -1,0 +1,5 @@
+package journal
+
+const childEnv = "TAPEWIRE_JOURNAL_CHILD"
+
+func childMain() {}
