@@ -1,5 +1,167 @@
 package journal
 
-const childEnv = "TAPEWIRE_JOURNAL_CHILD"
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
 
-func childMain() {}
+const (
+	childEnv   = "TAPEWIRE_JOURNAL_CHILD" // directory; makes the test binary the child of a kill -9 test
+	childSeed  = "TAPEWIRE_JOURNAL_SEED"
+	killRounds = 25
+)
+
+// childMain appends two schemas from two writers until it is killed, and says "go" once it has begun.
+func childMain() {
+	dir := os.Getenv(childEnv)
+	seed, err := strconv.ParseUint(os.Getenv(childSeed), 10, 64)
+	if err == nil {
+		err = childAppend(dir, seed)
+	}
+	fmt.Fprintln(os.Stderr, "child:", err)
+	os.Exit(1)
+}
+
+func childAppend(dir string, seed uint64) error {
+	j, err := Open(dir, killOptions())
+	if err != nil {
+		return err
+	}
+	d, err := j.Create(testDataset)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 2)
+	for id := uint32(1); id <= 2; id++ {
+		w, err := d.OpenWriter(WriterOptions{Producer: fmt.Sprint("p", id), Stream: "s"})
+		if err != nil {
+			return err
+		}
+		rnd := rand.New(rand.NewPCG(seed, uint64(id)))
+		go func() {
+			n := w.Accepted()
+			for {
+				a, b := rnd.IntN(40), 1+rnd.IntN(20)
+				err := appendAll(w, Run{trades, records(trades, id, n, a)}, Run{mbp1, records(mbp1, id, n+uint64(a), b)})
+				if err != nil {
+					failed <- err
+					return
+				}
+				n += uint64(a + b)
+			}
+		}()
+	}
+	fmt.Println("go")
+	return <-failed
+}
+
+func killOptions() Options {
+	return Options{Sync: SyncPolicy{Interval: 3 * time.Millisecond}, MinSegment: 64 << 10, MaxSegment: 256 << 10}
+}
+
+func TestKillAtAnyMomentLeavesCountsEqualToRecords(t *testing.T) {
+	rnd := newRand(t)
+	rounds := killRounds
+	if testing.Short() {
+		rounds = 3
+	}
+	dir := t.TempDir()
+	var before [3]uint64
+	for round := range rounds {
+		killOne(t, dir, rnd)
+		j, err := Open(dir, killOptions())
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		d := j.Lookup(testDataset)
+		if d == nil {
+			j.Close()
+			continue // killed before the dataset was there
+		}
+		counts := map[uint32]uint64{}
+		for id := uint32(1); id <= 2; id++ {
+			n := openWriter(t, d, fmt.Sprint("p", id), "s").Accepted()
+			if n < before[id] {
+				t.Fatalf("round %d: stream %d went back from %d to %d", round, id, before[id], n)
+			}
+			before[id], counts[id] = n, n
+		}
+		if err := checkStreams(d, counts); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if d.Epoch() != 1 {
+			t.Fatalf("round %d: epoch %d: a kill must not cut", round, d.Epoch())
+		}
+		// Half of the rounds go on after a second kill in place of a proper close.
+		if round%2 == 0 {
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			abandon(j)
+		}
+	}
+	t.Logf("%d and %d records after %d kills", before[1], before[2], rounds)
+	if before[1] == 0 || before[2] == 0 {
+		t.Error("nothing was ever appended")
+	}
+	report, err := Verify(dir, nil)
+	if err != nil || len(report.Problems) > 0 {
+		t.Errorf("verify: %v, %v", report.Problems, err)
+	}
+}
+
+// killOne runs a child and kills it at a random moment after, or now and then before, it has begun.
+func killOne(t *testing.T, dir string, rnd *rand.Rand) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, childSeed+"="+strconv.FormatUint(rnd.Uint64(), 10))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if rnd.IntN(8) > 0 {
+		if _, err := io.ReadFull(out, make([]byte, len("go\n"))); err != nil {
+			cmd.Wait()
+			t.Fatalf("child did not begin: %v: %s", err, stderr.String())
+		}
+	}
+	time.Sleep(time.Duration(rnd.IntN(60_000)) * time.Microsecond) // the moment is the point of the test
+	cmd.Process.Kill()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		t.Fatalf("child ended by itself: %s", stderr.String())
+	}
+}
+
+// abandon leaves a journal as a kill would: nothing is synced or marked, only the process's hold on it ends.
+func abandon(j *Journal) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed = true
+	for _, d := range *j.datasets.Load() {
+		d.mu.Lock()
+		d.closed.Store(true)
+		d.announce()
+		d.mu.Unlock()
+		d.preparer.close()
+		d.syncer.close()
+		d.sealer.close()
+		d.release()
+	}
+	j.lock.Close()
+}
