@@ -13,6 +13,7 @@ NONE_U64, SCHEMA_TRADES, RTYPE_TRADE, RTYPE_SYSTEM = 2**64 - 1, 4, 0x00, 0x17
 
 def main():
     sock = socket.create_connection((HOST, int(PORT)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a tick leaves at once
     lines = sock.makefile("r", encoding="ascii", newline="\n")
 
     def read():  # a line is fields: key=value|key=value

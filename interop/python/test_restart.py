@@ -85,17 +85,22 @@ def test_python_client_reconnects_and_data_goes_on(own_gateway, held_port, datas
 
 
 def test_python_client_that_cannot_reconnect_is_told(own_gateway, dataset, tmp_path):
-    # Its attempt comes while the old gateway still drains: to be let in there and then be closed
-    # without an error would look like an ordinary end of the session.
+    # Its attempt comes while the old gateway still waits for another client to close: to be let in
+    # there and then be closed without an error would look like an ordinary end of the session.
     publish_trades(own_gateway, tmp_path, dataset, 100)
+    dawdler = rust_client(own_gateway, dataset, "trades", "reconnect=1")  # keeps its socket when told to go
     session = Session(own_gateway, dataset, reconnect_policy="reconnect").subscribe("trades", start=0).start()
-    with session:
+    try:
+        assert json.loads(dawdler.stdout.readline())["stage"] == "replayed"
         session.wait_replayed("trades")
         own_gateway.stop()
-        with pytest.raises(BentoError):
+        assert session.errors()[0][0] == int(ErrorCode.INTERNAL_ERROR)
+        with session, pytest.raises(BentoError):
             session.live.block_for_close(timeout=PATIENCE)
             pytest.fail(f"the session ended without an error; {session}")
-        assert session.errors()[0][0] == int(ErrorCode.INTERNAL_ERROR)
+    finally:
+        dawdler.kill()
+        dawdler.wait()
 
 
 def test_rust_client_is_told_resubscribes_and_goes_on(own_gateway, dataset, tmp_path):
