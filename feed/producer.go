@@ -128,25 +128,6 @@ func (p *Producer) Instrument(ctx context.Context, in Instrument) (id uint32, er
 	return id, err
 }
 
-func (p *Producer) sendInstrument(in Instrument) error {
-	p.out.Lock()
-	defer p.out.Unlock()
-	if p.started {
-		text, err := in.Text()
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrConfig, err)
-		}
-		p.putText(text)
-		return p.flush()
-	}
-	line, err := in.Append(p.buf)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	p.buf = line
-	return p.flush()
-}
-
 // Start ends the text phase: records can be published after it. The metadata says what they are; its Dataset and Version may be left empty. Set
 // Schema to SchemaNone when records of several schemas will come.
 func (p *Producer) Start(meta Metadata) error {

@@ -119,6 +119,26 @@ func (p *Producer) sendLate(beat bool) {
 	}
 }
 
+// sendInstrument declares as the phase of the session demands: on a line of text, or in band.
+func (p *Producer) sendInstrument(in Instrument) error {
+	p.out.Lock()
+	defer p.out.Unlock()
+	if p.started {
+		text, err := in.Text()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		p.putText(text)
+		return p.flush()
+	}
+	line, err := in.Append(p.buf)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	p.buf = line
+	return p.flush()
+}
+
 // putText buffers an in-band line. The caller holds out.
 func (p *Producer) putText(text string) {
 	p.buf = AppendSystem(p.buf, now(), SystemUnset, text)
