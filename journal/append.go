@@ -64,13 +64,17 @@ func (w *Writer) Append(runs []Run) (records int, err error) {
 		}
 	}
 	d := w.d
-	d.mu.Lock()
-	records, err = d.appendRuns(w, runs)
-	d.mu.Unlock()
+	records, err = d.appendLocked(w, runs)
 	if records > 0 {
 		d.watchers.committed()
 	}
 	return records, err
+}
+
+func (d *Dataset) appendLocked(w *Writer, runs []Run) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.appendRuns(w, runs)
 }
 
 // appendRuns is called with d.mu held, and so is everything below.
@@ -240,16 +244,9 @@ func (d *Dataset) touch(s *stream, bytes int64) {
 	d.syncer.dirty(d.unsynced)
 }
 
-// recoverFault turns a fault in mapped memory into the end of writing. Any other panic is a bug and goes on.
+// recoverFault turns a fault in mapped memory into the end of writing. What commits before it took stays committed.
 func (d *Dataset) recoverFault(records *int, err *error) {
-	r := recover()
-	if r == nil {
-		return
+	if r := recover(); r != nil {
+		*records, *err = d.pend.done, d.fail(faultError(r))
 	}
-	if f, ok := r.(interface{ Addr() uintptr }); ok {
-		*records, *err = d.pend.done, d.fail(fmt.Errorf("%w: at address %#x", ErrFault, f.Addr()))
-		return
-	}
-	d.mu.Unlock() // as the caller's would not run
-	panic(r)
 }

@@ -29,11 +29,14 @@ func (d *Dataset) sealRound() (again bool) {
 			first--
 		}
 		for _, s := range segs[first:] {
-			s.extendIndex(t.committedIn(s))
-			if s.ordinal >= active.ordinal || s.limit > synced {
-				continue
-			}
-			if err := s.seal(); err != nil {
+			err := guarded(func() error {
+				s.extendIndex(t.committedIn(s))
+				if s.ordinal >= active.ordinal || s.limit > synced {
+					return nil
+				}
+				return s.seal()
+			})
+			if err != nil {
 				d.log.Warn("segment could not be sealed; it is served as it is and tried again", zap.String("tape", t.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
 				again = true
 			}

@@ -197,7 +197,13 @@ func (d *Dataset) flush(e *syncEntry) error {
 		if err := r.segment.file.Sync(); err != nil {
 			return fmt.Errorf("%s segment %d: %w", r.schema, r.ordinal, err)
 		}
-		r.crc = crc32c(r.segment.Mapped(r.from, r.to))
+		err := guarded(func() error {
+			r.crc = crc32c(r.segment.Mapped(r.from, r.to))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	for i, l := range d.sideLogs() {
 		if err := l.sync(e.logs[i]); err != nil {
