@@ -26,10 +26,13 @@ const (
 
 func (a *acks) init(p *producer) { a.p = p }
 
-// start begins at what a resuming producer was told with the authentication.
+// start begins at what a resuming producer was told with the authentication:
+// accepted records, of which nothing says yet that they are on disk.
 func (a *acks) start() {
-	a.sent = a.p.writer.Accepted()
-	a.seen = a.sent
+	a.seen = a.p.writer.Accepted()
+	if a.p.req.Ack == lsg.AckWritten {
+		a.sent = a.seen
+	}
 	a.timer = time.AfterFunc(time.Hour, a.p.wake)
 	a.timer.Stop()
 }
@@ -41,12 +44,8 @@ func (a *acks) stop() {
 }
 
 // due sends an ack line if it is time for one and otherwise sees to it that it
-// is called again. It reports true when the producer ended its session and
-// everything it sent is acknowledged.
-func (a *acks) due(now time.Time) (done bool) {
-	if a.p.writer == nil || !a.p.opened {
-		return false
-	}
+// is called again. The last ack of an ended session closes it.
+func (a *acks) due(now time.Time) {
 	accepted := a.p.writer.Accepted()
 	if accepted != a.seen {
 		a.seen, a.seenAt = accepted, now
@@ -55,18 +54,17 @@ func (a *acks) due(now time.Time) (done bool) {
 	if a.p.req.Ack == lsg.AckSynced {
 		n = a.p.writer.Synced()
 	}
-	ending := a.p.ingest.ended.Load()
-	if n > a.sent {
-		ready := ending || n-a.sent >= ackEveryRecords || now.Sub(a.at) >= ackEvery || now.Sub(a.seenAt) >= ackSilence
-		if !ready || a.p.lines().busy() {
-			a.arm()
-			return false
-		}
+	switch {
+	case a.p.ingest.ended.Load() && n >= accepted:
+		a.p.lastLine(lsg.Ack{N: n, Level: a.p.req.Ack}.Append(nil))
+	case n == a.sent:
+	case a.p.lines().busy() || n-a.sent < ackEveryRecords && now.Sub(a.at) < ackEvery && now.Sub(a.seenAt) < ackSilence:
+		a.arm()
+	default:
 		a.buf = lsg.Ack{N: n, Level: a.p.req.Ack}.Append(a.buf[:0])
 		a.p.line(a.buf)
 		a.sent, a.at = n, now
 	}
-	return ending && a.sent >= accepted
 }
 
 // arm has the producer woken after a silence.

@@ -145,14 +145,20 @@ func crashSettings(t *testing.T) (rounds int, rng *rand.Rand) {
 	return rounds, rand.New(rand.NewPCG(seed, 0))
 }
 
-func freeAddr(t *testing.T) string {
+// freeAddr is an address outside the range of ephemeral ports: a client that
+// redials a port of that range while nobody listens sooner or later connects to
+// itself and keeps the server off it.
+func freeAddr(t *testing.T, rng *rand.Rand) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rng.IntN(10_000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // The gateway is killed at random moments while two producers stream two
@@ -160,7 +166,7 @@ func freeAddr(t *testing.T) string {
 // hold each stream once and in order.
 func TestKilledGatewayKeepsEachStreamOnceAndInOrder(t *testing.T) {
 	rounds, rng := crashSettings(t)
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), freeAddr(t, rng)
 	env := []string{dirEnv + "=" + dir, addrEnv + "=" + addr}
 	server := startChild(t, "server", env...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -217,7 +223,7 @@ func TestKilledGatewayKeepsEachStreamOnceAndInOrder(t *testing.T) {
 // tapes once, and their successors go on from there.
 func TestKilledProducersResumeExactly(t *testing.T) {
 	rounds, rng := crashSettings(t)
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), freeAddr(t, rng)
 	startChild(t, "server", dirEnv+"="+dir, addrEnv+"="+addr)
 	for round := range rounds {
 		var pair []*child

@@ -17,7 +17,7 @@ type ingest struct {
 	p        *producer
 	phase    ingestPhase
 	blocking bool        // wait for the journal instead of returning
-	ended    atomic.Bool // the producer said that nothing follows
+	ended    atomic.Bool // the producer said that nothing follows, and everything is committed
 
 	text     []byte // of a line that is not complete
 	header   []byte // of metadata that is not complete
@@ -88,7 +88,10 @@ func (in *ingest) consume(b []byte) (n int, err error) {
 			break
 		}
 	}
-	return n, in.commit(err)
+	if err = in.commit(err); err == nil && in.phase == phaseEnded {
+		in.ended.Store(true) // only now: the last ack counts what has just been committed
+	}
+	return n, err
 }
 
 // line takes one line of the text phase.
@@ -214,7 +217,6 @@ func (in *ingest) command(text string) error {
 	switch {
 	case lsg.IsEndSession(text):
 		in.phase = phaseEnded
-		in.ended.Store(true)
 	case lsg.IsInstrument(text):
 		if err := in.commit(nil); err != nil {
 			return err

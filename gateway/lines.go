@@ -95,9 +95,7 @@ func (p *producer) serve(lines *tcpLines) {
 			case <-gone:
 				return
 			case <-lines.wakes:
-				if p.acks.due(time.Now()) {
-					lines.conn.Close()
-				}
+				p.acks.due(time.Now())
 			}
 		}
 	})

@@ -37,10 +37,11 @@ type producer struct {
 	backlog []byte
 	opened  bool // the authentication is answered
 
-	mu    sync.Mutex // guards out, which the move to a goroutine replaces
-	out   lineWriter
-	heard atomic.Int64 // unix ns of the last input
-	idle  *time.Timer  // set when the producer promised heartbeats
+	mu     sync.Mutex // guards out, which the move to a goroutine replaces
+	out    lineWriter
+	heard  atomic.Int64 // unix ns of the last input
+	paused atomic.Bool  // it was told to wait, so its silence is what we asked for
+	idle   *time.Timer  // set when the producer promised heartbeats
 
 	dismissed atomic.Bool // its last line is on the way
 	finished  atomic.Bool // the connection is gone
@@ -148,9 +149,7 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	if err != nil {
 		return p.end(err)
 	}
-	if p.acks.due(time.Now()) {
-		return p.end(nil)
-	}
+	p.acks.due(time.Now())
 	return gnet.None
 }
 
@@ -173,7 +172,10 @@ func (p *producer) waiter(why error) func(context.Context) error {
 			p.line(lsg.Pause{Reason: "disk_full"}.Append(nil))
 			p.srv.log.Warn("producer waits: disk full", zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer))
 		}
+		p.paused.Store(true)
 		err := p.writer.Wait(ctx)
+		p.heard.Store(time.Now().UnixNano())
+		p.paused.Store(false)
 		if full && err == nil {
 			p.line(lsg.AppendResume(nil))
 		}
@@ -206,23 +208,25 @@ func (p *producer) watchIdle(most time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = time.AfterFunc(most, func() {
-		if p.finished.Load() {
+		if silent := time.Since(time.Unix(0, p.heard.Load())); silent < most || p.paused.Load() {
+			p.lookAgain(max(most-silent, time.Second))
 			return
 		}
-		silent := time.Since(time.Unix(0, p.heard.Load()))
-		if silent < most {
-			p.watchIdle(most - silent)
-			return
-		}
-		p.dismiss(lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNow, Text: fmt.Sprintf("nothing came for %v; send a heartbeat every heartbeat_interval_s", silent.Round(time.Second))})
+		p.dismiss(lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNow, Text: fmt.Sprintf("nothing came for %v; send a heartbeat every heartbeat_interval_s", most)})
 	})
 }
 
-// end finishes the session: with err it is told why, without it was asked for.
-func (p *producer) end(err error) gnet.Action {
-	if err == nil {
-		return gnet.Close
+// lookAgain resets the idle timer unless the producer has left.
+func (p *producer) lookAgain(in time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.finished.Load() {
+		p.idle.Reset(in)
 	}
+}
+
+// end finishes the session and tells the producer why.
+func (p *producer) end(err error) gnet.Action {
 	if !p.opened {
 		reason := err.Error()
 		if errors.Is(err, context.Canceled) {

@@ -133,6 +133,7 @@ func (s *Server) serveGnet() {
 	err := gnet.Run(&front{srv: s}, "tcp://"+s.cfg.Listen,
 		gnet.WithNumEventLoop(ingestLoop),
 		gnet.WithReusePort(true), // accept on the loop itself: the cap holds before the next accept
+		gnet.WithReuseAddr(true), // or the sockets of a gateway that was killed would keep checkFree off the port
 		gnet.WithReadBufferCap(readBuffer),
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
 		gnet.WithLogger(s.log.Sugar()),
