@@ -17,9 +17,8 @@ const (
 	PreludeSize = 8
 	// MinMetadataSize is the size of metadata without symbols and mappings, prelude included.
 	MinMetadataSize = 128
-	// MaxMetadataSize bounds what is read, prelude included. The largest real block (every option of a US options
-	// dataset with its mapping) is about a quarter of it. A server that reads from the network wants a smaller limit and
-	// compares it with what MetadataSize gives.
+	// MaxMetadataSize bounds what is read and written, prelude included: room for four million symbols with a mapping each.
+	// A server that reads from the network wants a smaller limit, and compares it with what MetadataSize gives.
 	MaxMetadataSize = 1 << 30
 	// MaxDatasetLen is the longest dataset name.
 	MaxDatasetLen = datasetFieldSize - 1

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode/utf8"
 	"unsafe"
 )
 
@@ -26,9 +27,16 @@ func cutAtNul(field string) string {
 	return text
 }
 
-// setText fills a field with text, cut so that a NUL ends it, and zeros.
+// setText fills a field with text and zeros. The text is cut so that a NUL ends it, and between characters: readers in other
+// languages refuse a field that is not UTF-8.
 func setText(field []byte, text string) {
-	clear(field[copy(field[:len(field)-1], text):])
+	if n := len(field) - 1; len(text) > n {
+		for n > 0 && !utf8.RuneStart(text[n]) {
+			n--
+		}
+		text = text[:n]
+	}
+	clear(field[copy(field, text):])
 }
 
 // appendField appends text, which is shorter than size, and NULs up to size bytes.

@@ -12,13 +12,15 @@ type Message interface {
 // long as r. It is false when r's type is not one that M stands for, or when r does not hold the v3 size of its type, with
 // or without ts_out. r need not be aligned.
 func View[M Message](r Record) (*M, bool) {
-	if len(r) < HeaderSize || !isType[M](r.RType()) {
+	m := (*M)(unsafe.Pointer(unsafe.SliceData(r)))
+	size := int(unsafe.Sizeof(*m))
+	if len(r) < size || messages[r[offRType]] != any((*M)(nil)) {
 		return nil, false
 	}
-	if extra := r.Size() - int(unsafe.Sizeof(*new(M))); extra != 0 && extra != TsOutSize || len(r) < r.Size() {
+	if got := r.Size(); got != size && got != size+TsOutSize || got > len(r) {
 		return nil, false
 	}
-	return (*M)(unsafe.Pointer(unsafe.SliceData(r))), true
+	return m, true
 }
 
 // Bytes gives the message as a record, in place: no copy. The record's length byte is whatever Init or the sender set.
@@ -33,39 +35,30 @@ func Init[M Message](m *M, rt RType) {
 	h[offRType] = byte(rt)
 }
 
-// isType reports whether records of type rt have the layout M.
-func isType[M Message](rt RType) bool {
-	switch any((*M)(nil)).(type) {
-	case *MboMsg:
-		return rt == RTypeMbo
-	case *TradeMsg:
-		return rt == RTypeMbp0
-	case *Mbp1Msg:
-		return rt == RTypeMbp1
-	case *Mbp10Msg:
-		return rt == RTypeMbp10
-	case *BboMsg:
-		return rt == RTypeBbo1s || rt == RTypeBbo1m
-	case *Cmbp1Msg:
-		return rt == RTypeCmbp1 || rt == RTypeTcbbo
-	case *CbboMsg:
-		return rt == RTypeCbbo1s || rt == RTypeCbbo1m
-	case *OhlcvMsg:
-		return rt >= RTypeOhlcv1s && rt <= RTypeOhlcvEod || rt == RTypeOhlcvDeprecated
-	case *StatusMsg:
-		return rt == RTypeStatus
-	case *ImbalanceMsg:
-		return rt == RTypeImbalance
-	case *StatMsg:
-		return rt == RTypeStatistics
-	case *InstrumentDefMsg:
-		return rt == RTypeInstrumentDef
-	case *ErrorMsg:
-		return rt == RTypeError
-	case *SystemMsg:
-		return rt == RTypeSystem
-	case *SymbolMappingMsg:
-		return rt == RTypeSymbolMapping
-	}
-	return false
+// messages gives the message of each record type as a nil pointer to it; nil for an unknown type. Comparing two of them
+// compares types, for which a type switch over all messages takes several times as long.
+var messages = [256]any{
+	RTypeMbo:             (*MboMsg)(nil),
+	RTypeMbp0:            (*TradeMsg)(nil),
+	RTypeMbp1:            (*Mbp1Msg)(nil),
+	RTypeMbp10:           (*Mbp10Msg)(nil),
+	RTypeBbo1s:           (*BboMsg)(nil),
+	RTypeBbo1m:           (*BboMsg)(nil),
+	RTypeCmbp1:           (*Cmbp1Msg)(nil),
+	RTypeTcbbo:           (*Cmbp1Msg)(nil),
+	RTypeCbbo1s:          (*CbboMsg)(nil),
+	RTypeCbbo1m:          (*CbboMsg)(nil),
+	RTypeOhlcvDeprecated: (*OhlcvMsg)(nil),
+	RTypeOhlcv1s:         (*OhlcvMsg)(nil),
+	RTypeOhlcv1m:         (*OhlcvMsg)(nil),
+	RTypeOhlcv1h:         (*OhlcvMsg)(nil),
+	RTypeOhlcv1d:         (*OhlcvMsg)(nil),
+	RTypeOhlcvEod:        (*OhlcvMsg)(nil),
+	RTypeStatus:          (*StatusMsg)(nil),
+	RTypeImbalance:       (*ImbalanceMsg)(nil),
+	RTypeStatistics:      (*StatMsg)(nil),
+	RTypeInstrumentDef:   (*InstrumentDefMsg)(nil),
+	RTypeError:           (*ErrorMsg)(nil),
+	RTypeSystem:          (*SystemMsg)(nil),
+	RTypeSymbolMapping:   (*SymbolMappingMsg)(nil),
 }
