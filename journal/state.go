@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// The state page is the mapped file `state`: what kill -9 leaves behind. Offsets are in README.md. All words are 8 bytes, little-endian, 8-byte aligned and
-// stored atomically, so that another process may map the file too.
+// The state page is the mapped file `state`: what kill -9 leaves behind. Offsets are in README.md. All words are 8 bytes, little-endian and 8-byte aligned; places
+// and counts are stored atomically, so that another process may map the file too.
 const (
 	stateName    = "state"
 	stateMagic   = "TWSTATE\x00"
@@ -55,8 +55,10 @@ func (p *statePage) place(schema int) place {
 // setPlace stores the tail last: who sees it may rely on the segment it lies in, or sees that the ordinal has moved on.
 func (p *statePage) setPlace(schema int, v place) {
 	at := stateTapes + schema*tapeBytes
-	p.store(at, v.ordinal)
-	p.store(at+8, v.base)
+	if p.load(at) != v.ordinal || p.load(at+8) != v.base {
+		p.store(at, v.ordinal)
+		p.store(at+8, v.base)
+	}
 	p.store(at+16, v.tail)
 }
 
@@ -169,20 +171,15 @@ type slot struct {
 // slotEntries is how many tapes a slot has room for: all of DBN's schemas, so one commit can span them.
 const slotEntries = (slotBytes - slotHeader) / slotEntry
 
-// fill writes s into the slot that commit number no will make valid.
+// fill writes s into the slot that commit number no will make valid. The stores need not be atomic: nobody reads this slot before the atomic store
+// of commit_no, which no store before it passes.
 func (p *statePage) fill(no uint64, s *slot) {
 	at := stateSlots + int(no&1)*slotBytes
-	p.store(at, no)
-	p.store(at+8, uint64(s.stream))
-	p.store(at+16, s.count)
-	p.store(at+24, uint64(s.n))
+	*p.word(at), *p.word(at + 8), *p.word(at + 16), *p.word(at + 24) = no, uint64(s.stream), s.count, uint64(s.n)
 	for i := range s.tapes[:s.n] {
-		e := at + slotHeader + i*slotEntry
 		t := &s.tapes[i]
-		p.store(e, uint64(t.schema))
-		p.store(e+8, t.place.ordinal)
-		p.store(e+16, t.place.base)
-		p.store(e+24, t.place.tail)
+		e := at + slotHeader + i*slotEntry
+		*p.word(e), *p.word(e + 8), *p.word(e + 16), *p.word(e + 24) = uint64(t.schema), t.place.ordinal, t.place.base, t.place.tail
 	}
 }
 
