@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/tapewire/tapewire/feed"
@@ -44,7 +45,7 @@ func (p *pretty) Data(rec feed.Record) error {
 	}
 	b = padRight(append(b, "  "...), symbol, symbolWidth)
 	b = padRight(append(b, ' '), schemaName(rec, p.schema), schemaWidth)
-	b = append(appendFields(append(b, ' '), rec), '\n')
+	b = append(bytes.TrimRight(appendFields(append(b, ' '), rec), " "), '\n')
 	p.line = b
 	_, err := p.Write(b)
 	return err

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// testStart is the time of the first generated record, in ns: 2026-01-05 14:00 UTC. Each follows a millisecond after the one before.
+const testStart = 1_767_621_600_000_000_000
+
+var testSymbols = []string{"ALFA", "BRAVO", "CHARLIE"}
+
+// scriptDBN is `dbn FILE DATASET COUNT [FIRST [GAP]]`: it writes trades number FIRST to FIRST+COUNT-1 of one endless made-up day. With GAP, the
+// file says after so many records that some are missing.
+func scriptDBN(ts *testscript.TestScript, neg bool, args []string) {
+	numbers := []int{0, 0, -1}
+	for i, arg := range args[2:] {
+		n, err := strconv.Atoi(arg)
+		ts.Check(err)
+		numbers[i] = n
+	}
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(writeTrades(f, args[1], numbers[0], numbers[1], numbers[2]))
+	ts.Check(f.Close())
+}
+
+func writeTrades(f *os.File, dataset string, count, first, gap int) error {
+	meta := feed.Metadata{Version: 3, Dataset: dataset, Schema: feed.SchemaTrades, Start: testStart, End: feed.UndefTimestamp,
+		StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID}
+	for i, symbol := range testSymbols {
+		meta.Symbols = append(meta.Symbols, symbol)
+		meta.Mappings = append(meta.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{
+			{StartDate: 20260105, EndDate: 20260106, Symbol: strconv.Itoa(i + 1)}}})
+	}
+	var b bytes.Buffer
+	enc, err := feed.NewEncoder(&b, meta)
+	if err != nil {
+		return err
+	}
+	for i := first; i < first+count; i++ {
+		if i-first == gap {
+			if err := enc.Write(feed.AppendSystem(nil, testStart, feed.SystemUnset, "gap|cause=upstream")); err != nil {
+				return err
+			}
+		}
+		if err := enc.Write(testTrade(i)); err != nil {
+			return err
+		}
+	}
+	_, err = f.Write(b.Bytes())
+	return err
+}
+
+// testTrade is trade number i; all its values follow from i, so that none can be mistaken for another.
+func testTrade(i int) feed.Record {
+	m := new(feed.TradeMsg)
+	feed.Init(m, feed.RTypeMbp0)
+	m.PublisherID, m.InstrumentID = 1, uint32(i%len(testSymbols)+1)
+	m.TsEvent = testStart + uint64(i)*1e6
+	m.TsRecv = m.TsEvent + 150_000
+	m.Price = feed.Price(100*feed.PriceScale + i%997*10_000_000)
+	m.Size, m.Action, m.Side, m.Sequence = uint32(1+i%500), 'T', 'B', uint32(i+1)
+	return feed.Bytes(m)
+}
+
+// scriptZstd is `zst FILE`: it compresses FILE to FILE.zst.
+func scriptZstd(ts *testscript.TestScript, neg bool, args []string) {
+	enc, err := zstd.NewWriter(nil)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".zst"), enc.EncodeAll([]byte(ts.ReadFile(args[0])), nil), 0o666))
+}
+
+// scriptSameRecords is `samerecords COUNT FILE FILE...`: the first file holds COUNT data records, and the others together the same ones, byte for byte.
+func scriptSameRecords(ts *testscript.TestScript, neg bool, args []string) {
+	count, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	want, n := dataRecords(ts, args[1])
+	if n != count {
+		ts.Fatalf("%s holds %d records, want %d", args[1], n, count)
+	}
+	var got []byte
+	for _, path := range args[2:] {
+		b, _ := dataRecords(ts, path)
+		got = append(got, b...)
+	}
+	if !bytes.Equal(got, want) {
+		ts.Fatalf("%s holds %d bytes of records, want the %d of %s", strings.Join(args[2:], " and "), len(got), len(want), args[1])
+	}
+}
+
+func dataRecords(ts *testscript.TestScript, path string) (b []byte, n int) {
+	dec, err := feed.OpenFile(ts.MkAbs(path))
+	ts.Check(err)
+	defer dec.Close()
+	for rec, err := range dec.Records() {
+		ts.Check(err)
+		if !rec.RType().IsControl() {
+			b, n = append(b, rec...), n+1
+		}
+	}
+	return b, n
+}
+
+// scriptFlip is `flip FILE`: it changes one bit in the last byte of a file.
+func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
+	b := []byte(ts.ReadFile(args[0]))
+	b[len(b)-1] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
+}
