@@ -83,7 +83,7 @@ func (d *Dataset) Symbols() *Symbols { return d.symbols }
 // Gaps is the ledger: every stretch that is known to be missing, in the order it became known. The slice is never changed.
 func (d *Dataset) Gaps() []Gap { return d.ledger.all() }
 
-// Err is nil, or the state that keeps records out: ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault or ErrClosed (do not).
+// Err is nil, or the state that keeps records out now or as soon as a segment in use is full: ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault or ErrClosed (do not).
 func (d *Dataset) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -196,11 +196,7 @@ func (d *Dataset) release() {
 		if t == nil {
 			continue
 		}
-		for _, s := range *t.segs.Load() {
-			if !s.sealed.Load() {
-				s.Release()
-			}
-		}
+		releaseUnsealed(*t.segs.Load())
 	}
 	for _, l := range []*sideLog{d.streamsLog, d.epochsLog} {
 		if l != nil {

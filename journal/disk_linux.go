@@ -161,11 +161,12 @@ func (f *osFile) Map(size int64) (Memory, error) {
 	return &osMemory{b}, nil
 }
 
-// Identity asks statx for the mount: two mounts of one device differ in it, and it is new after an unmount.
+// Identity asks statx for the mount. The unique id (Linux 6.8) is never used again; an older kernel gives the plain one, which a later mount may get
+// again: then everything had been written at the unmount.
 func (f *osFile) Identity() (Identity, error) {
 	var id Identity
 	var st unix.Statx_t
-	err := unix.Statx(f.Fd(), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &st)
+	err := unix.Statx(f.Fd(), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID|unix.STATX_MNT_ID_UNIQUE, &st)
 	if err != nil {
 		return id, f.wrap("statx", err)
 	}

@@ -41,6 +41,10 @@ func Open(dir string, o Options) (*Journal, error) {
 	if err := j.checkFilesystem(); err != nil {
 		return nil, err
 	}
+	// A parent that we may not read was made, and is kept, by somebody else.
+	if err := j.o.Disk.SyncDir(filepath.Dir(dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
 	lock, err := j.o.Disk.Lock(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", dir, err)
@@ -78,7 +82,7 @@ func (j *Journal) openAll() error {
 		name, isDir := strings.CutSuffix(n, "/")
 		switch {
 		case !isDir:
-		case strings.HasSuffix(name, tmpSuffix):
+		case strings.HasSuffix(name, tmpSuffix) && CheckDataset(strings.TrimSuffix(name, tmpSuffix)) == nil:
 			// A creation that did not finish: no record was ever accepted for it.
 			if err := removeTree(j.o.Disk, filepath.Join(j.dir, name)); err != nil {
 				return fmt.Errorf("open journal: %w", err)

@@ -13,10 +13,12 @@ const (
 	MaxGaps        = 1 << 16 // entries of a ledger
 	MaxTapes       = 32      // slots in the state page; DBN has 20 schemas today
 
-	DefaultMinSegment = 1 << 20   // bytes
-	DefaultMaxSegment = 256 << 20 // bytes
-	smallestSegment   = 16 << 10  // bytes; below this a header would be most of the file
-	fastFill          = time.Minute
+	DefaultMinSegment = 1 << 20     // bytes
+	DefaultMaxSegment = 256 << 20   // bytes
+	smallestSegment   = 16 << 10    // bytes; below this a header would be most of the file
+	fastFill          = time.Minute // a segment that fills within this makes the next one twice as large
+	slowFill          = time.Hour   // one that takes longer, half as large
+	maxSeq            = 1 << 62     // records of a tape
 	headerUnit        = 4096
 	maxHeader         = 4 << 20 // bytes of a segment's header region; symbol mappings that need more are left out
 	headerShare       = 4       // a header region is at most this part of its file

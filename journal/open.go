@@ -130,7 +130,7 @@ func (o *opening) openTapes() error {
 	return nil
 }
 
-func (o *opening) openTape(schema feed.Schema, p place) error {
+func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	d := o.d
 	t := d.makeTape(schema)
 	names, err := d.disk.List(t.dir)
@@ -142,6 +142,11 @@ func (o *opening) openTape(schema feed.Schema, p place) error {
 		return err
 	}
 	var segs []*Segment
+	defer func() {
+		if err != nil {
+			releaseUnsealed(segs)
+		}
+	}()
 	next := uint64(0) // base of the segment after the one at hand
 	for _, ordinal := range slices.Backward(slices.Sorted(maps.Keys(files))) {
 		s, err := o.openSegment(t, ordinal, files[ordinal], p)

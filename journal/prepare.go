@@ -127,8 +127,13 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 		ordinal, base = active.ordinal+1, active.limit
 		bytes = max(active.Offset(active.limit), d.o.MinSegment)
 		now := d.o.Now()
-		if !t.began.IsZero() && now.Sub(t.began) < fastFill {
+		took := now.Sub(t.began)
+		switch {
+		case t.began.IsZero():
+		case took < fastFill:
 			bytes *= 2
+		case took > slowFill:
+			bytes = max(bytes/2, d.o.MinSegment)
 		}
 		t.began = now
 	}

@@ -264,6 +264,9 @@ const chunkBytes = 1 << 20
 // eachChunk reads records [from, to) of a segment file in chunks of whole records.
 func eachChunk(f io.ReaderAt, info segmentInfo, from, to uint64, do func([]byte) error) error {
 	size := uint64(info.recordSize)
+	if from < info.base {
+		return fmt.Errorf("%w: record %d is not in a segment that begins with %d", ErrCorrupt, from, info.base)
+	}
 	buf := make([]byte, min(chunkBytes/size, max(to, from)-from)*size)
 	for from < to {
 		b := buf[:min(uint64(len(buf)), (to-from)*size)]

@@ -86,6 +86,15 @@ func (s *Segment) Release() {
 	s.file, s.mem, s.data = nil, nil, nil
 }
 
+// releaseUnsealed gives back the reference that a tape holds to each segment it has not sealed.
+func releaseUnsealed(segs []*Segment) {
+	for _, s := range segs {
+		if !s.sealed.Load() {
+			s.Release()
+		}
+	}
+}
+
 // acquire pins the segment, without a lock while anybody else holds it. A sealed one that nobody holds is opened, without a mapping.
 func (s *Segment) acquire() error {
 	for n := s.refs.Load(); n > 0; n = s.refs.Load() {
@@ -207,7 +216,7 @@ func readSegmentInfo(f File, path string) (segmentInfo, error) {
 	if err != nil {
 		return i, err
 	}
-	if i.recordSize == 0 || i.records > uint64(size)/uint64(i.recordSize) || i.header+int64(i.records)*int64(i.recordSize) > size {
+	if i.recordSize == 0 || i.base > maxSeq || i.records > uint64(size)/uint64(i.recordSize) || i.header+int64(i.records)*int64(i.recordSize) > size {
 		return i, fmt.Errorf("%w: %s holds %d bytes, its header speaks of %d records of %d", ErrCorrupt, path, size, i.records, i.recordSize)
 	}
 	return i, nil
