@@ -12,15 +12,15 @@ type Message interface {
 // long as r. It is false when r's type is not one that M stands for, or when r does not hold the v3 size of its type, with
 // or without ts_out. r need not be aligned.
 func View[M Message](r Record) (*M, bool) {
-	m := (*M)(unsafe.Pointer(unsafe.SliceData(r)))
-	size := int(unsafe.Sizeof(*m))
-	if len(r) < size || messages[r[offRType]] != any((*M)(nil)) {
+	var none *M
+	size := int(unsafe.Sizeof(*none))
+	if len(r) < size || messages[r[offRType]] != any(none) {
 		return nil, false
 	}
 	if got := r.Size(); got != size && got != size+TsOutSize || got > len(r) {
 		return nil, false
 	}
-	return m, true
+	return (*M)(unsafe.Pointer(unsafe.SliceData(r))), true
 }
 
 // Bytes gives the message as a record, in place: no copy. The record's length byte is whatever Init or the sender set.
