@@ -3,7 +3,9 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -234,7 +236,7 @@ func TestQuarantineHoldsWhatRecoveryCut(t *testing.T) {
 		var kept []byte
 		for _, n := range names {
 			if strings.HasPrefix(n, s.String()+".") {
-				kept = append(kept, disk.nodes[path.Join(dir, n)].data...)
+				kept = append(kept, contents(disk, path.Join(dir, n))...)
 			}
 		}
 		if want := all[v.syncedTails[i]*uint64(s.RecordSize()):]; string(kept) != string(want) {
@@ -391,5 +393,47 @@ func TestDamageThatCannotBeRecoveredIsRefusedAndLeftAlone(t *testing.T) {
 	}
 	if _, err := Open("j", memOptions(disk)); !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("second open, which the first must not have locked: %v", err)
+	}
+}
+
+func TestCopyOfADirectoryRecoversThroughTheSyncLog(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "j"), memOptions(nil)
+	o.Disk = OSDisk{}
+	j, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := create(t, j)
+	w := openWriter(t, d, "p1", "s")
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, 700)}, Run{mbp1, records(mbp1, 1, 700, 10)})
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, w, Run{trades, records(trades, 1, 710, 90)})
+	abandon(j)
+	for name, without := range map[string]string{"whole": "", "without the state page": stateName} {
+		t.Run(name, func(t *testing.T) {
+			copied := filepath.Join(t.TempDir(), "j")
+			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if without != "" {
+				if err := os.Remove(filepath.Join(copied, testDataset, without)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := open(t, copied, o).Lookup(testDataset)
+			if n := openWriter(t, d, "p1", "s").Accepted(); n != 710 || d.Epoch() != 2 {
+				t.Errorf("%d records in epoch %d, want the 710 synced ones in a new epoch", n, d.Epoch())
+			}
+			if err := checkStreams(d, map[uint32]uint64{1: 710}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// The directory itself is on the same boot: nothing is cut.
+	d = open(t, dir, o).Lookup(testDataset)
+	if err := checkStreams(d, map[uint32]uint64{1: 800}); err != nil || d.Epoch() != 1 {
+		t.Errorf("epoch %d, %v", d.Epoch(), err)
 	}
 }

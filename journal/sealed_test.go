@@ -116,7 +116,7 @@ func TestSymbolsThatDoNotFitAreLeftOutOfTheHeader(t *testing.T) {
 	mustAppend(t, w, Run{trades, b})
 	sealAll(t, d, trades)
 	path := segmentPath(d.Tape(trades).dir, 1, sealedSuffix)
-	m, err := feed.ParseMetadata(disk.nodes[path].data)
+	m, err := feed.ParseMetadata(contents(disk, path))
 	if err != nil || len(m.Mappings) != 0 || m.Schema != trades {
 		t.Errorf("%d mappings in a header without room for them, %v", len(m.Mappings), err)
 	}

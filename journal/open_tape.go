@@ -1,0 +1,182 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// openTapes opens every tape that has records.
+func (o *opening) openTapes() error {
+	for schema := range feed.Schema(feed.NumSchemas) {
+		if p, ok := o.result.places[int(schema)]; ok {
+			if err := o.openTape(schema, p); err != nil {
+				return err
+			}
+			continue
+		}
+		// No record was ever committed here, or recovery kept none: clear away what was prepared.
+		t := o.d.makeTape(schema)
+		names, err := o.d.disk.List(t.dir)
+		if err == nil {
+			_, err = o.sortFiles(t, names, 0)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *opening) openTape(schema feed.Schema, p place) (err error) {
+	d := o.d
+	t := d.makeTape(schema)
+	names, err := d.disk.List(t.dir)
+	if err != nil {
+		return err
+	}
+	files, err := o.sortFiles(t, names, p.ordinal)
+	if err != nil {
+		return err
+	}
+	var segs []*Segment
+	defer func() {
+		if err != nil {
+			releaseUnsealed(segs)
+		}
+	}()
+	next := uint64(0) // base of the segment after the one at hand
+	for _, ordinal := range slices.Backward(slices.Sorted(maps.Keys(files))) {
+		s, err := o.openSegment(t, ordinal, files[ordinal], p)
+		if err == nil && ordinal < p.ordinal && s.limit != next {
+			err = fmt.Errorf("%w: %s ends with record %d, the next segment begins with %d", ErrCorrupt, segmentPath(t.dir, ordinal, files[ordinal]), s.limit, next)
+		}
+		if err != nil && (ordinal == p.ordinal || !errors.Is(err, ErrCorrupt)) {
+			return err
+		}
+		if err != nil {
+			o.breakChain(t, next, err)
+			break
+		}
+		segs, next = append(segs, s), s.base
+	}
+	if len(segs) == 0 {
+		return fmt.Errorf("%w: segment %d of %s, in use when the journal was last open, is missing", ErrCorrupt, p.ordinal, t.name())
+	}
+	slices.Reverse(segs)
+	t.segs.Store(&segs)
+	t.active, t.unsynced = segs[len(segs)-1], p.tail
+	t.first.Store(segs[0].base)
+	t.tail.Store(p.tail)
+	d.tapes[schema] = t
+	d.j.tapes.Add(1)
+	d.visible[schema].Store(t)
+	return nil
+}
+
+// breakChain gives up what lies before a damaged segment: it stays on disk, is not served, and is told of.
+func (o *opening) breakChain(t *Tape, first uint64, err error) {
+	o.d.log.Error("segment is damaged; records before the next one are not served, files stay", zap.String("tape", t.name()), zap.Uint64("first", first), zap.Error(err))
+	o.broken = append(o.broken, Gap{
+		Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first, Cause: CauseQuarantined, At: []Position{{t.schema, first}},
+	})
+}
+
+// sortFiles tells the segment files of a tape by ordinal and suffix, and clears away what is no part of it: unfinished files, and
+// segments beyond the one in use, which were prepared and never committed to.
+func (o *opening) sortFiles(t *Tape, names []string, active uint64) (map[uint64]string, error) {
+	files := map[uint64]string{}
+	for _, name := range names {
+		path := filepath.Join(t.dir, name)
+		suffix := filepath.Ext(name)
+		ordinal, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 32)
+		switch {
+		case suffix == tmpSuffix:
+			if err := o.d.disk.Remove(path); err != nil {
+				return nil, err
+			}
+		case err != nil || suffix != activeSuffix && suffix != sealedSuffix:
+		case ordinal <= active:
+			files[ordinal] = suffix
+		case suffix == sealedSuffix:
+			// Recovery has gone back behind a sealed segment.
+			if err := o.q.move(path, fmt.Sprintf("%s.%s", t.schema, name)); err != nil {
+				return nil, err
+			}
+		default:
+			if err := o.d.disk.Remove(path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return files, nil
+}
+
+func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (*Segment, error) {
+	path := segmentPath(t.dir, ordinal, suffix)
+	if suffix == sealedSuffix && ordinal == p.ordinal {
+		if err := o.unseal(t, ordinal); err != nil {
+			return nil, err
+		}
+		path, suffix = segmentPath(t.dir, ordinal, activeSuffix), activeSuffix
+	}
+	f, err := o.d.disk.Open(path, true)
+	if err != nil {
+		return nil, err
+	}
+	info, err := readSegmentInfo(f, path)
+	f.Close()
+	if err == nil && (info.schema != t.schema || info.recordSize != t.size || info.ordinal != ordinal) {
+		err = fmt.Errorf("%w: %s says it is segment %d of %s", ErrCorrupt, path, info.ordinal, info.schema)
+	}
+	if err == nil && ordinal == p.ordinal && (info.base != p.base || p.tail < p.base || p.tail > p.base+info.records) {
+		err = fmt.Errorf("%w: %s holds records %d to %d, the tail is %d", ErrCorrupt, path, info.base, info.base+info.records, p.tail)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if suffix == activeSuffix {
+		tail := info.base + info.records
+		if ordinal == p.ordinal {
+			tail = p.tail
+		}
+		return o.d.openActive(t, info, tail)
+	}
+	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records}
+	s.sealed.Store(true)
+	return s, nil
+}
+
+// unseal takes a segment back into use, after recovery went back into it. Its capacity is what it holds.
+func (o *opening) unseal(t *Tape, ordinal uint64) error {
+	path := segmentPath(t.dir, ordinal, sealedSuffix)
+	f, err := o.d.disk.Open(path, false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := readSegmentInfo(f, path)
+	if err != nil {
+		return err
+	}
+	info.sealed = false
+	if _, err := f.WriteAt(info.append(nil), info.header-segmentHeader); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := o.d.disk.Rename(path, segmentPath(t.dir, ordinal, activeSuffix)); err != nil {
+		return err
+	}
+	return o.d.disk.SyncDir(t.dir)
+}
