@@ -112,7 +112,7 @@ func TestCutFilesAreToldFromWholeOnes(t *testing.T) {
 			t.Errorf("cut at %d: %v", at, err)
 		}
 	}
-	compressed := frames(t, tradesFile(t, 2000))
+	compressed := frames(t, tradesFile(t, 200))
 	for at := range len(compressed) {
 		if _, _, err := transcode(bytes.NewReader(compressed[:at])); err == nil {
 			t.Errorf("compressed, cut at %d of %d: no error", at, len(compressed))
@@ -143,6 +143,7 @@ func TestWrongInputsAreRefusedByName(t *testing.T) {
 		{"a fragment of version 4", plain[128:], []DecoderOption{WithFragment(4)}, ErrVersion, "1 to 3"},
 		{"version 4", append([]byte("DBN\x04"), plain[4:]...), nil, ErrVersion, "4"},
 		{"garbage after the frame", append(frames(t, plain), "garbage"...), nil, zstd.ErrMagicMismatch, "record 2"},
+		{"a zstd window of 256 MiB", []byte{0x28, 0xB5, 0x2F, 0xFD, 0, 18 << 3, 1, 0, 0}, nil, zstd.ErrWindowSizeExceeded, "window"},
 		{"length", badLength, nil, ErrLength, "record 1: want 48 bytes of mbp-0 in version 3, got 44"},
 		{"type", badType, nil, ErrRType, "record 1: want a known record type, got rtype 0x33"},
 		{"shorter than a header", short, nil, ErrLength, "record 1: want at least 16 bytes, got 12"},

@@ -1,5 +1,5 @@
 // Package feed says what a tick is: DBN records, their metadata, schemas, symbology and enumerations, and the codec that
-// reads and writes them.
+// reads and writes them. It also holds the clients of a gateway, for adapters (Producer) and bots (Subscriber).
 //
 // # What it promises
 //
@@ -8,7 +8,7 @@
 //   - A [Record] is bytes, and a message is a view of these bytes ([View]): reading a field copies nothing and allocates
 //     nothing. The accessors of Record, [SchemaOf], [View] and [ScanRun] never allocate.
 //   - Nothing is allocated by a count or a length that was read and not yet checked against the bytes that are there.
-//     Bad input gets an error that wraps one of the sentinels in errors.go, and never a panic.
+//     Input that is parsed gets an error that wraps one of the sentinels in errors.go, and never causes a panic.
 //   - What is decoded from version 3 and encoded again is equal byte for byte, metadata included.
 //
 // # What it does not promise
