@@ -49,11 +49,11 @@ type pending struct {
 	segs    [slotEntries]*Segment
 	records int // in this commit
 	bytes   int64
-	done    int // records of the call that earlier commits took
+	done    int // records of the call that were committed
 }
 
-// Append commits runs as the next records of the writer's stream: all of them, over all their tapes, in one step that a crash cannot split. Only where
-// a segment is full, or room is not prepared, does it take several steps or stop, in the order given; records says how many were committed, also with an error.
+// Append commits runs as the next records of the writer's stream: all of them, over all their tapes, in one step that a crash cannot split. Where room
+// is not prepared it commits what comes before that, in the order given; records says how many were committed, also with an error.
 //
 // It does no disk work and allocates nothing. Errors: ErrRecord (nothing was committed), ErrNotReady and ErrDiskFull (go on with the rest after Wait),
 // ErrFenced, ErrSyncFailed, ErrFault, ErrClosed (this writer is finished).
@@ -144,10 +144,7 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 		if t.next == nil {
 			return 0, d.lack(w, t)
 		}
-		if p.records > 0 { // a slot has one place per tape, so a switch begins a commit
-			d.commit(w)
-			i = d.entry(t)
-		}
+		// The place in the new segment says all: a segment is left only when it is full, so what went into the old one is committed with it.
 		p.segs[i], t.next = t.next, nil
 		p.slot.tapes[i].place = place{p.segs[i].ordinal, p.segs[i].base, p.segs[i].base}
 	}

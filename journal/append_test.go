@@ -318,3 +318,30 @@ func TestSyncPolicyIsKept(t *testing.T) {
 		})
 	}
 }
+
+func TestSwitchOfSegmentsIsPartOfTheOneCommit(t *testing.T) {
+	disk := NewMemDisk()
+	j := open(t, "j", memOptions(disk))
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, 250)}, Run{mbp1, records(mbp1, 1, 250, 1)})
+	limit := (*d.Tape(trades).segs.Load())[0].limit
+	eventually(t, "the next segment", func() bool { return len(*d.Tape(trades).segs.Load()) == 2 })
+	before := d.state.load(stateCommit)
+	runs := []Run{{trades, records(trades, 1, 251, 20)}, {mbp1, records(mbp1, 1, 271, 5)}}
+	eventually(t, "room", func() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.tapes[trades].next != nil })
+	if n, err := w.Append(runs); n != 25 || err != nil {
+		t.Fatalf("committed %d, %v", n, err)
+	}
+	if n := d.state.load(stateCommit) - before; n != 1 || d.Tape(trades).Tail() <= limit {
+		t.Errorf("%d commits, tail %d, limit %d: want one commit across the limit", n, d.Tape(trades).Tail(), limit)
+	}
+	abandon(j)
+	for _, reboot := range []bool{false, true} { // also when the switch was never synced
+		d := open(t, "j", memOptions(disk.Clone(reboot))).Lookup(testDataset)
+		n := openWriter(t, d, "p", "s").Accepted()
+		if err := checkStreams(d, map[uint32]uint64{1: n}); err != nil || !reboot && n != 276 {
+			t.Errorf("reboot %v: %d records, %v", reboot, n, err)
+		}
+	}
+}

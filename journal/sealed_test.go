@@ -163,3 +163,29 @@ func TestInterruptedSealingIsFinishedByTheNextOpening(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingIsSealedBeforeTheSyncLogVouchesForIt(t *testing.T) {
+	j := open(t, "j", memOptions(NewMemDisk()))
+	d := create(t, j)
+	d.sealer.close() // we take its place
+	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 0, 1000)})
+	sealed := func() (n int) {
+		for _, s := range *d.Tape(trades).segs.Load() {
+			if s.sealed.Load() {
+				n++
+			}
+		}
+		return n
+	}
+	if again := d.sealRound(); again || sealed() != 0 {
+		t.Errorf("%d segments sealed without a sync", sealed())
+	}
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if again := d.sealRound(); again || sealed() < 2 {
+		t.Errorf("%d segments sealed after the sync", sealed())
+	}
+	d.sealer = newWorker()
+	go d.sealer.run(time.Hour, func() bool { return false })
+}
