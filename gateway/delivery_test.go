@@ -50,7 +50,7 @@ func TestReplayCrossesIntoLiveUnderFullLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stop atomic.Bool
-	produced := make(chan int)
+	produced := make(chan int, 1)
 	go func() {
 		i := 0
 		for ; !stop.Load(); i++ {

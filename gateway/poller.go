@@ -94,11 +94,12 @@ func (p *poller) kick() {
 }
 
 // unkick re-arms kick. It must come before the loop looks at what kicks
-// announce, so that whatever is missed brings a new one.
+// announce, so that whatever is missed brings a new one; and it empties the
+// eventfd first, or it could swallow a new kick and leave kicked set for ever.
 func (p *poller) unkick() {
 	var count [8]byte
-	p.kicked.Store(false)
 	_, _ = unix.Read(p.evfd, count[:])
+	p.kicked.Store(false)
 }
 
 // wait fills events. With block it waits until there is one or the deadline set
