@@ -29,11 +29,13 @@ type cli struct {
 	Subscribe subscribeCmd `cmd:"" help:"Print or save what a subscriber receives: live, from the past, or both."`
 	Journal   journalCmd   `cmd:"" help:"List or verify what lies in a data directory; the gateway may be running."`
 	Key       keyCmd       `cmd:"" help:"Make and list the keys of a key file."`
+	Demo      demoCmd      `cmd:"" help:"See everything at work in one terminal, on a made-up market or on your own file."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 const description = `A market-data feed server: adapters publish ticks over TCP, the gateway keeps them on disk and fans them out to bots that speak the Databento Live protocol.
 
+  tapewire demo                                    see it work
   tapewire serve                                   run the gateway on 127.0.0.1:13000
   tapewire publish ticks.dbn.zst                   play a file into it
   tapewire subscribe --dataset D --schema trades   print what arrives
@@ -47,6 +49,11 @@ type console struct {
 }
 
 func main() {
+	for _, name := range []string{"TAPEWIRE_GATEWAY", "DURATION"} {
+		if os.Getenv(name) == "" {
+			os.Unsetenv(name) // set to nothing is not set; kong would take it for a value
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], console{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()

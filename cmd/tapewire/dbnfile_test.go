@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+func mapping(id uint32, symbol string) feed.Record {
+	return feed.AppendSymbolMapping(nil, feed.SymbolMappingFields{InstrumentID: id, InSymbol: symbol, OutSymbol: symbol, StartTs: feed.UndefTimestamp, EndTs: feed.UndefTimestamp})
+}
+
+func tradeOf(id uint32, ts uint64) feed.Record {
+	m := new(feed.TradeMsg)
+	feed.Init(m, feed.RTypeMbp0)
+	m.InstrumentID, m.TsEvent, m.TsRecv = id, ts, ts
+	return feed.Bytes(m)
+}
+
+func recordFile(t *testing.T, fill func(out recordOutput)) (*feed.Metadata, []byte) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "x.dbn"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := newDBNFile(f, feed.Metadata{Version: 3, Dataset: "TEST.ONE", Schema: feed.SchemaTrades, End: feed.UndefTimestamp, StypeIn: feed.STypeRawSymbol})
+	fill(out)
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dec, err := feed.OpenFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dec.Close()
+	if left, err := filepath.Glob(f.Name() + "?*"); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	return dec.Metadata(), fileRecords(t, f.Name())
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMoreSymbolsThanTheHeaderHasRoomFor(t *testing.T) {
+	const count = 5000 // come one by one, each before its first record
+	var want []byte
+	meta, got := recordFile(t, func(out recordOutput) {
+		for id := uint32(1); id <= count; id++ {
+			must(t, out.Control(mapping(id, fmt.Sprintf("SYMBOL-%d", id))))
+			rec := tradeOf(id, testStart+uint64(id))
+			want = append(want, rec...)
+			must(t, out.Data(rec))
+		}
+	})
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of records, want %d", len(got), len(want))
+	}
+	if len(meta.Mappings) != count || len(meta.Symbols) != count {
+		t.Fatalf("%d mappings of %d symbols, want %d", len(meta.Mappings), len(meta.Symbols), count)
+	}
+	for _, m := range meta.Mappings {
+		if id, _ := strconv.Atoi(m.Intervals[0].Symbol); m.RawSymbol != fmt.Sprintf("SYMBOL-%d", id) {
+			t.Fatalf("%s is mapped to %s", m.RawSymbol, m.Intervals[0].Symbol)
+		}
+	}
+	if meta.Start != testStart+1 || meta.End != testStart+count+1 {
+		t.Errorf("from %d to %d", meta.Start, meta.End)
+	}
+}
+
+func TestSymbolsOfAnIDThatIsUsedAgain(t *testing.T) {
+	const day = 24 * 3600 * 1_000_000_000
+	meta, _ := recordFile(t, func(out recordOutput) {
+		must(t, out.Control(mapping(7, "OLD")))
+		must(t, out.Control(mapping(8, "UNSEEN")))
+		must(t, out.Data(tradeOf(7, testStart)))
+		must(t, out.Control(mapping(7, "NEW")))
+		must(t, out.Data(tradeOf(7, testStart+1))) // on the day of OLD: days cannot tell them apart
+		must(t, out.Data(tradeOf(7, testStart+2*day)))
+		must(t, out.Data(tradeOf(9, testStart+2*day))) // never mapped
+	})
+	want := []feed.SymbolMapping{
+		{RawSymbol: "NEW", Intervals: []feed.MappingInterval{{StartDate: 20260106, EndDate: 20260108, Symbol: "7"}}},
+		{RawSymbol: "OLD", Intervals: []feed.MappingInterval{{StartDate: 20260105, EndDate: 20260106, Symbol: "7"}}},
+	}
+	if fmt.Sprint(meta.Mappings) != fmt.Sprint(want) || fmt.Sprint(meta.Symbols) != "[NEW OLD]" {
+		t.Errorf("mappings %v of %v, want %v", meta.Mappings, meta.Symbols, want)
+	}
+}
+
+func TestRecordingNothingIsAWholeFile(t *testing.T) {
+	meta, records := recordFile(t, func(recordOutput) {})
+	if meta.Schema != feed.SchemaTrades || len(records) != 0 {
+		t.Errorf("%v with %d bytes", meta, len(records))
+	}
+}

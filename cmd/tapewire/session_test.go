@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/gateway"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// startGateway runs an open gateway for one test and returns its address.
+func startGateway(t *testing.T) string {
+	t.Helper()
+	j, err := journal.Open(t.TempDir(), journal.Options{AnyFilesystem: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := gateway.New(j, gateway.Config{Listen: "127.0.0.1:0", Limits: gateway.DefaultLimits()})
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownPatience)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server.Addr().String()
+}
+
+// tapewire runs a command in this process and returns its exit code and what it wrote.
+func tapewire(ctx context.Context, args ...string) (code int, out, errors string) {
+	var o, e bytes.Buffer
+	code = run(ctx, args, console{in: strings.NewReader(""), out: &o, err: &e})
+	return code, o.String(), e.String()
+}
+
+func tradesFile(t *testing.T, count int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "trades.dbn")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := writeTrades(f, "TEST.ONE", count, 0, -1); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func fileRecords(t *testing.T, path string) []byte {
+	t.Helper()
+	dec, err := feed.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dec.Close()
+	var b []byte
+	for rec, err := range dec.Records() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = append(b, rec...)
+	}
+	return b
+}
+
+// cutter passes bytes on to a gateway, and cuts the first connection after so many of them.
+func cutter(t *testing.T, to string, after int64) (addr string, connections *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	connections = new(atomic.Int64)
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			first := connections.Add(1) == 1
+			go func() {
+				defer in.Close()
+				out, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				defer out.Close()
+				go io.Copy(in, out)
+				if first {
+					io.CopyN(out, in, after)
+					return
+				}
+				io.Copy(out, in)
+			}()
+		}
+	}()
+	return l.Addr().String(), connections
+}
+
+func TestConnectionLostWhilePublishingIsDialledAgain(t *testing.T) {
+	gateway := startGateway(t)
+	path := tradesFile(t, 50_000)
+	addr, connections := cutter(t, gateway, 1_000_003) // within a record
+	code, out, errors := tapewire(t.Context(), "publish", "--gateway", addr, path)
+	if code != exitDone || !strings.Contains(out, "50,000 records published") || !strings.Contains(errors, "trying again") {
+		t.Fatalf("exit code %d\n%s%s", code, out, errors)
+	}
+	if n := connections.Load(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+	got := filepath.Join(t.TempDir(), "got.dbn")
+	if code, _, errors := tapewire(t.Context(), "subscribe", "--gateway", gateway, "--dataset", "TEST.ONE", "--schema", "trades", "--start", "0", "--until-replayed", "-o", got); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, errors)
+	}
+	if !bytes.Equal(fileRecords(t, got), fileRecords(t, path)) {
+		t.Error("the tape does not hold the file's records once and in order")
+	}
+}
+
+func TestInterruptedRecordingIsAWholeFile(t *testing.T) {
+	gateway := startGateway(t)
+	const count = 1000
+	path, got := tradesFile(t, count), filepath.Join(t.TempDir(), "got.dbn")
+	if code, _, errors := tapewire(t.Context(), "publish", "--gateway", gateway, path); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, errors)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan string, 1)
+	go func() {
+		code, _, errors := tapewire(ctx, "subscribe", "--gateway", gateway, "--dataset", "TEST.ONE", "--schema", "trades", "--start", "0", "-o", got)
+		if code != exitDone {
+			ended <- errors
+		}
+		close(ended)
+	}()
+	whole := len(fileRecords(t, path))
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if info, err := os.Stat(got); err == nil && info.Size() > int64(whole) {
+			break // all records, and a header before them
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the records do not come")
+		}
+		time.Sleep(time.Millisecond) // polls a file
+	}
+	interrupt()
+	if errors, failed := <-ended; failed {
+		t.Fatal(errors)
+	}
+	if !bytes.Equal(fileRecords(t, got), fileRecords(t, path)) {
+		t.Error("the file does not hold what was received")
+	}
+}
+
+func TestInterruptedPublishingSaysHowFarItCame(t *testing.T) {
+	path := tradesFile(t, 1000)
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a gateway that accepts and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			defer c.Close()
+			interrupt()
+			<-t.Context().Done()
+		}
+	}()
+	code, _, errors := tapewire(ctx, "publish", "--gateway", l.Addr().String(), path)
+	if code != exitFailed || !strings.Contains(errors, "stopped with 0 records kept") {
+		t.Errorf("exit code %d: %s", code, errors)
+	}
+}
