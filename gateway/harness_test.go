@@ -43,10 +43,17 @@ func serveDir(t testing.TB, dir string, change ...func(*Config)) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Listen: "127.0.0.1:0", Logger: log, Limits: Limits{Drain: 100 * time.Millisecond}}
+	cfg := Config{Logger: log}
 	for _, f := range change {
 		f(&cfg)
 	}
+	return serveJournal(t, j, cfg)
+}
+
+// serveJournal runs a gateway on a journal and closes both at the end.
+func serveJournal(t testing.TB, j *journal.Journal, cfg Config) *Server {
+	t.Helper()
+	cfg.Listen, cfg.Limits.Drain = "127.0.0.1:0", 100*time.Millisecond
 	s, err := New(j, cfg)
 	if err != nil {
 		t.Fatal(err)
