@@ -3,7 +3,6 @@ GO ?= go
 FILE ?=
 FUZZTIME ?= 10s
 CRASH_ROUNDS ?= 200
-export CRASH_ROUNDS
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race fuzz crash allocs lint interop clean
@@ -33,7 +32,7 @@ fuzz: ## each fuzz test for FUZZTIME
 	done
 
 crash: ## kill -9 of gateway and producers, CRASH_ROUNDS times
-	$(GO) test -count=1 -timeout 30m -run 'Killed' ./gateway
+	CRASH_ROUNDS=$(CRASH_ROUNDS) $(GO) test -count=1 -v -timeout 30m -run Killed ./gateway
 
 allocs: ## benchmarks of the paths that must not allocate
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1000x ./...
