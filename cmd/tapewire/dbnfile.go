@@ -113,27 +113,3 @@ func (d *dbnFile) rewrite() error {
 	}
 	return os.Rename(larger.Name(), path)
 }
-
-// dbnStream writes DBN to a pipe, where nothing can be completed later: mapping records stay in the stream and name the symbols, as in a capture of
-// a live session.
-type dbnStream struct {
-	*delayedWriter
-	encoder *feed.Encoder
-}
-
-func newDBNStream(w io.Writer, meta feed.Metadata) (*dbnStream, error) {
-	out := newDelayedWriter(w, nil)
-	encoder, err := feed.NewEncoder(out, meta)
-	return &dbnStream{delayedWriter: out, encoder: encoder}, err
-}
-
-// Control passes mappings on.
-func (d *dbnStream) Control(rec feed.Record) error {
-	if rec.RType() != feed.RTypeSymbolMapping {
-		return nil
-	}
-	return d.encoder.Write(rec)
-}
-
-// Data passes a record on.
-func (d *dbnStream) Data(rec feed.Record) error { return d.encoder.Write(rec) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -95,9 +94,4 @@ func listenHint(addr string) string {
 		return ""
 	}
 	return " --listen " + addr
-}
-
-// interrupted reports that the user, not a failure, ended what err ended.
-func interrupted(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, feed.ErrClosed))
 }

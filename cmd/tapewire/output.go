@@ -20,18 +20,32 @@ type recordOutput interface {
 	Close() error
 }
 
-// openOutput chooses the output by --format and -o.
-func (s *subscribeCmd) openOutput(c console, subs []feed.Subscription) (recordOutput, error) {
-	format := s.Format
+// outputFormat is --format, or what -o implies.
+func (s *subscribeCmd) outputFormat(c console) (format string, err error) {
+	format = s.Format
 	if format == "" {
-		format = "pretty"
+		format = formatPretty
 		if strings.HasSuffix(s.Output, ".dbn") {
-			format = "dbn"
+			format = formatDBN
 		}
 	}
-	if strings.HasSuffix(s.Output, ".zst") {
-		return nil, usage("-o %s: the header is completed at the end, which compressed files do not allow; write a .dbn and run zstd on it", s.Output)
+	switch {
+	case strings.HasSuffix(s.Output, ".zst"):
+		return "", usage("-o %s: the header is completed at the end, which compressed files do not allow; write a .dbn and run zstd on it", s.Output)
+	case s.Output == "" && format == formatDBN && isTerminal(c.out):
+		return "", usage("--format dbn is not for a terminal; name a file with -o, or pipe it into a program")
 	}
+	return format, nil
+}
+
+// The formats.
+const (
+	formatPretty = "pretty"
+	formatDBN    = "dbn"
+)
+
+// openOutput opens what records are written to. An existing file is replaced.
+func (s *subscribeCmd) openOutput(c console, format string, subs []feed.Subscription) (recordOutput, error) {
 	schema := feed.SchemaNone
 	if len(subs) == 1 {
 		schema = subs[0].Schema
@@ -41,10 +55,8 @@ func (s *subscribeCmd) openOutput(c console, subs []feed.Subscription) (recordOu
 		StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID,
 	}
 	switch {
-	case s.Output == "" && format == "dbn" && isTerminal(c.out):
-		return nil, usage("--format dbn is not for a terminal; name a file with -o, or pipe it into a program")
-	case s.Output == "" && format == "dbn":
-		return newDBNStream(c.out, meta)
+	case s.Output == "" && format == formatDBN:
+		return newDBNStream(c.out, c.err, meta), nil
 	case s.Output == "":
 		return newPretty(newDelayedWriter(c.out, nil), schema), nil
 	}
@@ -52,7 +64,7 @@ func (s *subscribeCmd) openOutput(c console, subs []feed.Subscription) (recordOu
 	if err != nil {
 		return nil, err
 	}
-	if format == "dbn" {
+	if format == formatDBN {
 		return newDBNFile(f, meta), nil
 	}
 	return newPretty(newDelayedWriter(f, f), schema), nil

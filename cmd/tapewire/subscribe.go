@@ -64,19 +64,28 @@ func parseStart(text string, now time.Time) (uint64, error) {
 	return uint64(max(0, now.Add(ago).UnixNano())), nil
 }
 
-// Run subscribes and copies what comes to the output until there is an end.
+// Run subscribes and copies what comes to the output until there is an end. The output is opened once there is a session, so that a wrong address
+// or key does not empty a file that is there.
 func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	subscriptions, err := s.subscriptions()
 	if err != nil {
 		return err
 	}
-	out, err := s.openOutput(c, subscriptions)
+	format, err := s.outputFormat(c)
 	if err != nil {
 		return err
 	}
-	r := receiver{cmd: s, screen: c, out: out, replaying: len(subscriptions)}
-	err = r.run(ctx, subscriptions)
-	if closeErr := out.Close(); closeErr != nil {
+	r := receiver{cmd: s, screen: c, replaying: len(subscriptions)}
+	sub, err := feed.DialSubscriber(ctx, feed.SubscriberConfig{Addr: s.Gateway, Key: clientKey(), Dataset: s.Dataset, Client: "tapewire subscribe"})
+	if err != nil {
+		return r.ended(ctx, err)
+	}
+	defer sub.Close()
+	if r.out, err = s.openOutput(c, format, subscriptions); err != nil {
+		return err
+	}
+	err = r.run(ctx, sub, subscriptions)
+	if closeErr := r.out.Close(); closeErr != nil {
 		err = errors.Join(err, closeErr)
 	}
 	if s.Output != "" {
@@ -124,12 +133,7 @@ type receiver struct {
 }
 
 // run ends at a limit, at the end of the past, at a signal or at an error.
-func (r *receiver) run(ctx context.Context, subscriptions []feed.Subscription) error {
-	sub, err := feed.DialSubscriber(ctx, feed.SubscriberConfig{Addr: r.cmd.Gateway, Key: clientKey(), Dataset: r.cmd.Dataset, Client: "tapewire subscribe"})
-	if err != nil {
-		return r.ended(ctx, err)
-	}
-	defer sub.Close()
+func (r *receiver) run(ctx context.Context, sub *feed.Subscriber, subscriptions []feed.Subscription) error {
 	for _, s := range subscriptions {
 		if err := sub.Subscribe(s); err != nil {
 			return r.ended(ctx, err)
