@@ -19,6 +19,9 @@ type market interface {
 // madeUpDataset is where the made-up market trades.
 const madeUpDataset = "DEMO.MARKET"
 
+// madeUpPublisher is the venue's number, far from those that are assigned to real venues, so that no tool shows a wrong name.
+const madeUpPublisher = 65000
+
 // recordsPerEvent is what a synthetic market makes of an event: a quote, and for about one in seven a trade and the quote after it.
 const recordsPerEvent = 1.3
 
@@ -44,7 +47,7 @@ func newMadeUpMarket(seed uint64, rate float64) (*madeUpMarket, error) {
 		}}})
 	}
 	var err error
-	m.synth, err = synth.NewMarket(seed, synth.Options{Start: m.start, Rate: max(1, uint64(rate/recordsPerEvent)), PublisherID: 1, UndefinedRecv: true}, instruments...)
+	m.synth, err = synth.NewMarket(seed, synth.Options{Start: m.start, Rate: max(1, uint64(rate/recordsPerEvent)), PublisherID: madeUpPublisher, UndefinedRecv: true}, instruments...)
 	return m, err
 }
 

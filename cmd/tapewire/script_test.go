@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "setkey": scriptSetKey,
+			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "setkey": scriptSetKey, "get": scriptGet,
 		},
 		RequireUniqueNames: true,
 		Deadline:           time.Now().Add(scriptPatience),
@@ -74,7 +75,8 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptServe is `serve NAME ARGS`: it starts a gateway on a free port, waits until it listens, and sets TAPEWIRE_GATEWAY.
+// scriptServe is `serve NAME ARGS`: it starts a gateway on a free port, waits until it listens, and sets TAPEWIRE_GATEWAY, and ADMIN
+// to the URL of its HTTP side.
 func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	name, args := args[0], args[1:]
 	if !slices.Contains(args, "--listen") {
@@ -92,6 +94,9 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() { cmd.Process.Kill(); cmd.Wait() })
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
+		if f := strings.Fields(lines.Text()); len(f) > 1 && f[0] == "admin" {
+			ts.Setenv("ADMIN", strings.TrimSuffix(f[1], "/metrics,"))
+		}
 		if addr, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
 			ts.Setenv("TAPEWIRE_GATEWAY", addr)
 			servers(ts)[name] = cmd
@@ -112,6 +117,18 @@ func scriptEnd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	ts.Check(cmd.Wait())
+}
+
+// scriptGet is `get URL TEXT`: the answer is 200 and contains the text.
+func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
+	resp, err := http.Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), args[1]) {
+		ts.Fatalf("GET %s: %s\n%s\nwant %q", args[0], resp.Status, body, args[1])
+	}
 }
 
 // scriptSetKey is `setkey FILE`: it sets TAPEWIRE_KEY to what the file holds.
