@@ -39,7 +39,7 @@ type CursorView struct {
 
 // Sessions lists the subscribers by id.
 func (s *Server) Sessions() []SessionView {
-	var all []SessionView
+	all := []SessionView{} // an empty list in JSON, not null
 	for _, l := range s.loops {
 		l.call(func() {
 			for _, sess := range l.sessions {
