@@ -24,10 +24,11 @@ test: ## gofmt, vet and all tests; needs Go alone
 race: ## all tests under the race detector; needs a C compiler
 	$(GO) test -race ./...
 
+# Shrinking every interesting input would take most of so short a time.
 fuzz: ## each fuzz test for FUZZTIME
 	@grep -rl --include='*_test.go' '^func Fuzz' cmd feed gateway journal | while read -r file; do \
 		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
-			echo "$$name in $$file"; $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+			echo "$$name in $$file"; $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$(dirname $$file) || exit 1; \
 		done; \
 	done
 
@@ -35,7 +36,7 @@ crash: ## kill -9 of gateway and producers, CRASH_ROUNDS times
 	CRASH_ROUNDS=$(CRASH_ROUNDS) $(GO) test -count=1 -v -timeout 30m -run Killed ./gateway
 
 allocs: ## benchmarks of the paths that must not allocate
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime 1000x ./...
+	$(GO) test -run '^$$' -bench 'Ingest|FanOut|Append|ScanRun|View|IndexTime|Next' -benchmem -benchtime 200000x ./feed/... ./journal ./gateway
 
 lint: ## staticcheck, pinned in tools/go.mod
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...

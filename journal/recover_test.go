@@ -15,10 +15,9 @@ import (
 
 // written is a journal on a heap-backed disk with two streams over two tapes: synced up to some point, then more.
 type written struct {
-	disk         *MemDisk
-	synced, all  map[uint32]uint64
-	syncedTails  [2]uint64 // trades, mbp1
-	syncedEpochs int
+	disk        *MemDisk
+	synced, all map[uint32]uint64
+	syncedTails [2]uint64 // trades, mbp1
 }
 
 func memOptions(disk *MemDisk) Options {

@@ -31,7 +31,6 @@ type bot struct {
 	lacking  int // tapes that have not reached their goal
 	tapes    map[feed.Schema]*botTape
 	received uint64
-	missing  string // what the gateway said of missing records
 	caughtUp time.Duration
 	past     uint64 // records that came before it had caught up
 	latency  *hdrhistogram.Histogram
@@ -110,20 +109,14 @@ func (b *bot) stop() {
 	<-b.ended
 }
 
-// control learns symbols and what is missing, and reports the end of a replay.
+// control learns symbols and reports the end of a replay.
 func (b *bot) control(rec feed.Record) (replayed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if m, ok := feed.View[feed.SymbolMappingMsg](rec); ok {
 		b.symbols[m.InstrumentID] = m.OutSymbol()
 	}
-	if m, ok := feed.View[feed.ErrorMsg](rec); ok {
-		b.missing = m.Text()
-	}
 	m, ok := feed.View[feed.SystemMsg](rec)
-	if ok && m.Code == feed.SystemUnset && lsg.IsGap(m.Text()) {
-		b.missing = m.Text()
-	}
 	return ok && m.Code == feed.SystemReplayCompleted
 }
 
