@@ -4,13 +4,10 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
-
-	"github.com/tapewire/tapewire/journal"
 )
 
 // loop is an egress loop: one goroutine that owns its sessions, their sockets
@@ -39,18 +36,6 @@ type loop struct {
 	staging         []byte    // what it is sent besides runs
 	scratch         []byte    // one control record
 	live, replaying []*cursor // which of its cursors to serve
-}
-
-// group is the sessions of one dataset on one loop. Commits mark it dirty and
-// kick the loop; the marks coalesce, so the batch a session gets is whatever
-// was committed since the loop last came round.
-type group struct {
-	loop     *loop
-	name     string
-	dataset  *journal.Dataset // nil until somebody publishes
-	dirty    atomic.Bool
-	unwatch  func()
-	sessions map[*session]struct{}
 }
 
 const (
@@ -251,54 +236,11 @@ func (l *loop) adopt(s *session) {
 	l.enqueue(s)
 }
 
-// join puts the session into its dataset's group and watches the dataset for it.
-func (l *loop) join(s *session) {
-	g := l.groups[s.auth.Dataset]
-	if g == nil {
-		g = &group{loop: l, name: s.auth.Dataset, sessions: map[*session]struct{}{}}
-		l.groups[g.name] = g
-	}
-	g.sessions[s] = struct{}{}
-	s.group = g
-	g.attach()
-}
-
-// attach finds the dataset once it exists and subscribes to its commits.
-func (g *group) attach() {
-	if g.dataset != nil {
-		return
-	}
-	if g.dataset = g.loop.srv.journal.Lookup(g.name); g.dataset == nil {
-		return
-	}
-	g.unwatch = g.dataset.Watch(func() {
-		g.dirty.Store(true)
-		g.loop.poll.kick()
-	}, nil)
-	g.dirty.Store(true)
-	g.loop.poll.kick()
-}
-
-// datasetCreated lets waiting sessions find a dataset that has just come to exist.
-func (l *loop) datasetCreated() {
-	l.post(func() {
-		for _, g := range l.groups {
-			g.attach()
-		}
-	})
-}
-
 // forget removes a closed session from the loop's tables.
 func (l *loop) forget(s *session) {
 	l.sessions[s.slot] = nil
 	l.free = append(l.free, s.slot)
-	if g := s.group; g != nil {
-		delete(g.sessions, s)
-		if len(g.sessions) == 0 {
-			if g.unwatch != nil {
-				g.unwatch()
-			}
-			delete(l.groups, g.name)
-		}
+	if s.group != nil {
+		s.group.leave(s)
 	}
 }

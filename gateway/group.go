@@ -1,0 +1,68 @@
+package gateway
+
+import (
+	"sync/atomic"
+
+	"github.com/tapewire/tapewire/journal"
+)
+
+// group is the sessions of one dataset on one loop. Commits mark it dirty and
+// kick the loop; the marks coalesce, so the batch a session gets is whatever
+// was committed since the loop last came round.
+type group struct {
+	loop     *loop
+	name     string
+	dataset  *journal.Dataset // nil until somebody publishes
+	dirty    atomic.Bool
+	unwatch  func()
+	sessions map[*session]struct{}
+}
+
+// join puts the session into its dataset's group and watches the dataset for it.
+func (l *loop) join(s *session) {
+	g := l.groups[s.auth.Dataset]
+	if g == nil {
+		g = &group{loop: l, name: s.auth.Dataset, sessions: map[*session]struct{}{}}
+		l.groups[g.name] = g
+	}
+	g.sessions[s] = struct{}{}
+	s.group = g
+	g.attach()
+}
+
+// attach finds the dataset once it exists and subscribes to its commits.
+func (g *group) attach() {
+	if g.dataset != nil {
+		return
+	}
+	if g.dataset = g.loop.srv.journal.Lookup(g.name); g.dataset == nil {
+		return
+	}
+	g.unwatch = g.dataset.Watch(func() {
+		g.dirty.Store(true)
+		g.loop.poll.kick()
+	}, nil)
+	g.dirty.Store(true)
+	g.loop.poll.kick()
+}
+
+// datasetCreated lets waiting sessions find a dataset that has just come to exist.
+func (l *loop) datasetCreated() {
+	l.post(func() {
+		for _, g := range l.groups {
+			g.attach()
+		}
+	})
+}
+
+// leave takes a closed session out, and the group with its last one.
+func (g *group) leave(s *session) {
+	delete(g.sessions, s)
+	if len(g.sessions) > 0 {
+		return
+	}
+	if g.unwatch != nil {
+		g.unwatch()
+	}
+	delete(g.loop.groups, g.name)
+}

@@ -1,0 +1,41 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// refusal is an error with the code it has on the wire.
+type refusal struct {
+	code      string
+	record    uint64
+	hasRecord bool
+	want, got string
+	text      string
+}
+
+func (r *refusal) Error() string { return r.code + ": " + r.text }
+
+// explain turns an error into the line a producer gets.
+func (p *producer) explain(err error) lsg.ProducerError {
+	var r *refusal
+	switch {
+	case errors.As(err, &r):
+		return lsg.ProducerError{Code: r.code, Record: r.record, HasRecord: r.hasRecord, Want: r.want, Got: r.got, Retry: lsg.RetryNever, Text: r.text}
+	case errors.Is(err, journal.ErrFenced):
+		return lsg.ProducerError{Code: lsg.CodeFenced, Retry: lsg.RetryNever, Text: err.Error()}
+	case errors.Is(err, journal.ErrIDConflict):
+		return lsg.ProducerError{Code: lsg.CodeIDConflict, Retry: lsg.RetryNever, Text: err.Error() + "; declare it with an instrument= line and use the id you get, or publish to another dataset"}
+	case errors.Is(err, journal.ErrLimit):
+		return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNever, Text: err.Error()}
+	case errors.Is(err, journal.ErrClosed), errors.Is(err, context.Canceled):
+		return lsg.ProducerError{Code: lsg.CodeShutdown, Retry: lsg.RetryLater, Text: "the gateway is shutting down"}
+	case errors.Is(err, feed.ErrMetadata), errors.Is(err, feed.ErrVersion):
+		return lsg.ProducerError{Code: lsg.CodeBadMetadata, Retry: lsg.RetryNever, Text: err.Error()}
+	}
+	return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryLater, Text: err.Error()}
+}
