@@ -34,7 +34,7 @@ func (in *ingest) commit(cause error) error {
 func (in *ingest) append(runs []journal.Run) (total int, err error) {
 	total, err = in.p.writer.Append(runs)
 	for in.blocking && waits(err) {
-		if err := in.p.waiter(err)(in.p.srv.ctx); err != nil {
+		if err := in.p.await(in.p.srv.ctx); err != nil {
 			return total, err
 		}
 		var n int

@@ -142,7 +142,7 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	n, err := p.ingest.consume(b)
 	if errors.Is(err, journal.ErrNotReady) || errors.Is(err, journal.ErrDiskFull) {
 		p.backlog = bytes.Clone(b[n:])
-		p.park(p.waiter(err))
+		p.park(p.await)
 		return gnet.None
 	}
 	if err != nil {
@@ -163,19 +163,31 @@ func (p *producer) holdBack() gnet.Action {
 	return gnet.None
 }
 
-// waiter waits for the journal and, when the disk is full, says so.
-func (p *producer) waiter(why error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		full := errors.Is(why, journal.ErrDiskFull)
-		if full {
+// pauseCheck is how long a producer waits before it is looked whether a full
+// disk is why: to prepare a segment takes less.
+const pauseCheck = 20 * time.Millisecond
+
+// await waits until the journal takes records again. A producer that waits for
+// a full disk is told so, and told when it is over.
+func (p *producer) await(ctx context.Context) error {
+	p.paused.Store(true)
+	defer func() {
+		p.heard.Store(time.Now().UnixNano())
+		p.paused.Store(false)
+	}()
+	for told := false; ; {
+		if !told && errors.Is(p.feed.dataset.Err(), journal.ErrDiskFull) {
+			told = true
 			p.line(lsg.Pause{Reason: "disk_full"}.Append(nil))
 			p.srv.log.Warn("producer waits: disk full", zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer))
 		}
-		p.paused.Store(true)
-		err := p.writer.Wait(ctx)
-		p.heard.Store(time.Now().UnixNano())
-		p.paused.Store(false)
-		if full && err == nil {
+		short, cancel := context.WithTimeout(ctx, pauseCheck)
+		err := p.writer.Wait(short)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			continue
+		}
+		if told && err == nil {
 			p.line(lsg.AppendResume(nil))
 		}
 		return err
