@@ -136,6 +136,7 @@ const (
 	SystemSlowReader      SystemCode = 2
 	SystemReplayCompleted SystemCode = 3
 	SystemEndOfInterval   SystemCode = 4
+	SystemUnsubscribeAck  SystemCode = 5
 	SystemUnset           SystemCode = 255
 )
 
@@ -152,6 +153,8 @@ func (c SystemCode) String() string {
 		return "replay_completed"
 	case SystemEndOfInterval:
 		return "end_of_interval"
+	case SystemUnsubscribeAck:
+		return "unsubscribe_ack"
 	case SystemUnset:
 		return "unset"
 	}

@@ -216,6 +216,42 @@ func TestFilteredSessionReceivesItsInstrumentsOnly(t *testing.T) {
 	}
 }
 
+// What is unsubscribed stops, and what is left goes on: of a list, and of
+// everything.
+func TestUnsubscribeStopsWhatItNamesAndNothingElse(t *testing.T) {
+	s := serveTest(t)
+	c := dialRaw(t, s)
+	c.auth(testKey, "dataset="+testDataset)
+	c.send("schema=trades|stype_in=instrument_id|symbols=1,2|is_last=1|id=1\n" +
+		"schema=mbp-1|symbols=ALL_SYMBOLS|id=2\n" +
+		"unsubscribe|schema=trades|stype_in=instrument_id|symbols=2|is_last=1\n" +
+		"unsubscribe|schema=mbp-1|stype_in=instrument_id|symbols=3|is_last=1\n" +
+		"start_session\n")
+	eventually(t, "the session has begun", func() bool { v := s.Sessions(); return len(v) == 1 && v[0].SentBytes >= 128+4*320 })
+	publish(t, s, "1", metadataOf(feed.SchemaNone), trade(1, 0), trade(2, 1), quote(3, 2), quote(4, 3), trade(1, 4))
+	eventually(t, "everything is out", func() bool {
+		v := s.Sessions()[0]
+		return v.Cursors[0].LagRecords == 0 && v.Cursors[1].LagRecords == 0 && v.SentBytes >= 128+4*320+2*48+80
+	})
+	s.CloseSession(s.Sessions()[0].ID)
+	_, records := c.records()
+	var got []int
+	acks := 0
+	for _, r := range records {
+		if !r.RType().IsControl() {
+			got = append(got, sequence(r))
+		} else if m, ok := feed.View[feed.SystemMsg](r); ok && m.Code == feed.SystemUnsubscribeAck {
+			acks++
+		}
+	}
+	if len(got) != 3 || got[0] != 0 || got[1] != 3 || got[2] != 4 {
+		t.Errorf("records %v came, want 0, 3 and 4", got)
+	}
+	if acks != 2 {
+		t.Errorf("%d unsubscriptions were acknowledged, want 2", acks)
+	}
+}
+
 // With ts_out every record grows by the send time, control records included.
 func TestTsOutIsOnEveryRecord(t *testing.T) {
 	s := serveTest(t)

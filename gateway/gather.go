@@ -38,6 +38,10 @@ func (s *session) gather(group []*cursor, budget int) (scanned int, err error) {
 
 // gatherOne is the case without a merge, most of all a filter on one schema.
 func (s *session) gatherOne(c *cursor, budget int) (scanned int, err error) {
+	if c.filter.nothing() {
+		c.seq = c.limit()
+		return 0, nil
+	}
 	b, err := c.window(min(budget, cap(s.loop.staging)))
 	if err != nil {
 		return 0, err

@@ -135,10 +135,10 @@ func (s *session) line(line string) {
 	switch {
 	case lsg.IsStartSession(line):
 		s.start()
-	case lsg.IsSubscription(line):
+	case lsg.IsSubscription(line), lsg.IsUnsubscribe(line):
 		s.subscribe(line)
 	default:
-		s.fail(feed.ErrorInvalidSubscription, "Unknown command "+clip(line)+"; this protocol knows subscription lines and start_session", false)
+		s.fail(feed.ErrorInvalidSubscription, "Unknown command "+clip(line)+"; this protocol knows subscriptions, unsubscribe and start_session", false)
 	}
 }
 

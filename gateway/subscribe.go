@@ -18,13 +18,18 @@ type request struct {
 	hasStart bool
 	start    uint64 // ns
 	late     bool   // came after start_session
+	remove   bool   // takes a subscription back
 }
 
-// subscribe takes one subscription line. Lines of one request share an id and
-// come as chunks, the last of them marked.
+// subscribe takes one subscription line, or one that takes a subscription back.
+// Lines of one request share an id and come as chunks, the last of them marked.
 func (s *session) subscribe(line string) {
 	limits := &s.loop.srv.limits
-	sub, err := lsg.ParseSubscription(line)
+	parse, remove := lsg.ParseSubscription, lsg.IsUnsubscribe(line)
+	if remove {
+		parse = lsg.ParseUnsubscribe
+	}
+	sub, err := parse(line)
 	if err != nil {
 		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
 		return
@@ -44,7 +49,8 @@ func (s *session) subscribe(line string) {
 		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
 		return
 	}
-	if c := s.chunk; c != nil && c.id == r.id && c.schema == r.schema && c.stype == r.stype {
+	r.remove = remove
+	if c := s.chunk; c != nil && c.id == r.id && c.schema == r.schema && c.stype == r.stype && c.remove == r.remove {
 		c.symbols = append(c.symbols, r.symbols...)
 	} else {
 		s.finishChunk()
@@ -170,7 +176,7 @@ func (s *session) begin(d *journal.Dataset, found []uint64) {
 	s.lastSent = s.loop.now
 	for i, r := range s.requests {
 		switch {
-		case r.late: // came while the positions were looked up
+		case r.late || r.remove: // late: came while the positions were looked up
 		case i < len(found):
 			s.place(r, d, found[i])
 		default:
@@ -218,6 +224,10 @@ func (s *session) cursor(schema feed.Schema) *cursor {
 
 // admit adds a request's symbols to its cursor and has them told.
 func (s *session) admit(r request, d *journal.Dataset) {
+	if r.remove {
+		s.dismiss(r, d)
+		return
+	}
 	if r.late {
 		s.place(r, d, 0)
 	}
@@ -240,6 +250,7 @@ func (s *session) admit(r request, d *journal.Dataset) {
 	for _, symbol := range r.symbols {
 		switch {
 		case c.filter == nil: // takes everything already
+			continue
 		case r.stype == feed.STypeInstrumentID:
 			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
 			c.filter.addID(uint32(id))
@@ -248,6 +259,35 @@ func (s *session) admit(r request, d *journal.Dataset) {
 		}
 	}
 	s.intros = append(s.intros, intro{kind: introSymbols, request: r})
+}
+
+// dismiss takes a request's symbols from its cursor. The cursor stays, at the
+// tail, for what may be subscribed again.
+func (s *session) dismiss(r request, d *journal.Dataset) {
+	s.intros = append(s.intros, intro{kind: introUnsubscribed, request: r})
+	c := s.cursor(r.schema)
+	if c == nil {
+		return
+	}
+	if r.symbols == nil {
+		c.filter = newFilter()
+		return
+	}
+	if c.filter == nil {
+		c.filter = allBut()
+	}
+	for _, symbol := range r.symbols {
+		if r.stype == feed.STypeInstrumentID {
+			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
+			c.filter.removeID(uint32(id))
+			continue
+		}
+		var ids []uint32
+		if d != nil {
+			ids = d.Symbols().IDs(symbol)
+		}
+		c.filter.removeSymbol(symbol, ids)
+	}
 }
 
 // replayStart is the earliest start that was asked for, in ns, or now.

@@ -26,6 +26,7 @@ const (
 	introAck
 	introSymbols
 	introHeartbeat
+	introUnsubscribed
 )
 
 // tell stages the control records that are due, as many as fit. It reports
@@ -76,6 +77,8 @@ func (s *session) tellIntros() error {
 			}
 		case introHeartbeat:
 			s.stageSystem(feed.SystemHeartbeat, "Heartbeat")
+		case introUnsubscribed:
+			s.stageSystem(feed.SystemUnsubscribeAck, fmt.Sprintf("Unsubscription request for %s data succeeded", in.request.schema))
 		case introSymbols:
 			if !s.tellSymbols(in) {
 				return nil
@@ -180,7 +183,7 @@ func (s *session) tellMarks(c *cursor) {
 		c.nextMark++
 		switch {
 		case m.Mapping != nil:
-			if c.filter.remap(m.Mapping.ID, m.Mapping.Symbol) {
+			if c.filter.learn(m.Mapping.ID, m.Mapping.Symbol) {
 				s.stageMapping(m.Mapping.ID, feed.STypeRawSymbol, m.Mapping.Symbol, m.Mapping.Symbol)
 			}
 		case m.Gap != nil:

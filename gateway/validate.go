@@ -30,7 +30,7 @@ func (in *ingest) badRecord(err error) error {
 	r := &refusal{code: lsg.CodeBadLength, text: err.Error()}
 	var detail *feed.RecordError
 	if errors.As(err, &detail) {
-		r.want, r.got = detail.Want, detail.Got
+		r.want, r.got, r.text = detail.Want, detail.Got, detail.Err.Error()
 	}
 	if errors.Is(err, feed.ErrRType) {
 		r.code = lsg.CodeBadRType

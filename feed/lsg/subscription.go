@@ -46,6 +46,17 @@ func IsSubscription(line string) bool {
 	return false
 }
 
+// unsubscribe begins the line that takes a subscription back, whole or in part. The rest of it is a subscription's, without an ID.
+const unsubscribe = "unsubscribe|"
+
+// IsUnsubscribe tells whether a line takes a subscription back. The Rust client sends such lines since version 0.64.
+func IsUnsubscribe(line string) bool { return strings.HasPrefix(line, unsubscribe) }
+
+// ParseUnsubscribe reads what is no longer wanted.
+func ParseUnsubscribe(line string) (Subscription, error) {
+	return ParseSubscription(strings.TrimPrefix(line, unsubscribe))
+}
+
 // ParseSubscription reads a subscription line, its fields in any order.
 func ParseSubscription(line string) (Subscription, error) {
 	f, err := Parse(line)
