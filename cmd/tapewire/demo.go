@@ -186,8 +186,9 @@ The market goes on until Ctrl-C. Your own bot, with the official client (pip ins
       key=%q, gateway="127.0.0.1", port=%s,
   )
   live.subscribe(dataset=%q, schema=%q, symbols="ALL_SYMBOLS", start=0)
-  for record in live:
-      print(record)
+  live.add_callback(print)
+  live.start()
+  live.block_for_close()
 
 or: tapewire subscribe --gateway %s --dataset %s --schema %s --start 0
 `, feed.OpenModeKey, port, meta.Dataset, s.source.schemas()[0], s.addr, meta.Dataset, s.source.schemas()[0])
