@@ -15,9 +15,7 @@ func (in *ingest) commit(cause error) error {
 		return cause
 	}
 	n, err := in.append(in.runs)
-	if n > 0 {
-		in.account()
-	}
+	in.account(n)
 	if waits(err) {
 		for _, run := range skipRecords(in.runs, n) {
 			in.held = append(in.held, run.Bytes...)
@@ -82,12 +80,19 @@ func (in *ingest) retryHeld() error {
 	return in.commit(nil)
 }
 
-// account notes a commit for the metrics.
-func (in *ingest) account() {
+// account notes for the metrics that the first n records of the runs are committed.
+func (in *ingest) account(n int) {
+	if n == 0 {
+		return
+	}
 	m, now := in.p.srv.metrics, time.Now().UnixNano()
 	m.batches.Inc()
-	m.records.Add(in.pending)
+	m.records.Add(n)
 	for _, run := range in.runs {
+		if n <= 0 {
+			break
+		}
 		in.p.feed.lastRecord[run.Schema].Store(now)
+		n -= len(run.Bytes) / run.Schema.RecordSize()
 	}
 }

@@ -14,6 +14,7 @@ type cursor struct {
 	seg    *journal.Segment
 	filter *filter // nil: every record
 
+	from uint64 // mappings that took effect at or beyond it are told by marks, earlier ones by the symbol log
 	seq  uint64 // the next record to send
 	off  int    // bytes of record seq that are sent already
 	tail uint64 // what was committed when this pass began
@@ -76,6 +77,10 @@ func (c *cursor) mark() *journal.Mark {
 func (c *cursor) place(seq uint64, replay bool) {
 	c.release()
 	c.seq, c.off = seq, 0
+	// What took effect before a tape's first record has no mark.
+	if c.from = max(seq, 1); !replay {
+		c.from = seq + 1
+	}
 	if c.tape == nil {
 		return
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -120,6 +121,9 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	if end < 0 {
 		return gnet.None
 	}
+	if f.srv.stopping.Load() {
+		return f.refuse(c, "the gateway is shutting down")
+	}
 	rest := b[end+1:]
 	text := string(c.line)
 	c.line = nil
@@ -164,6 +168,8 @@ func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (*Key, error)
 		}
 	}
 	switch {
+	case req.Position:
+		return nil, errors.New("position=1 is not served here; leave it out")
 	case req.Encoding != lsg.EncodingDBN:
 		return nil, fmt.Errorf("encoding=%s is not served here; use encoding=dbn", req.Encoding)
 	case req.Compression != lsg.CompressionNone:

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/tapewire/tapewire/feed"
@@ -25,6 +27,8 @@ type ingest struct {
 	tsOut    bool
 	declared feed.Schema         // of the metadata; SchemaNone is any
 	known    map[uint32]struct{} // instruments declared in this session; nil: any goes
+
+	declarations int // instrument lines so far
 
 	partial []byte // the begin of a record whose end has not come
 	whole   []byte // a record that was completed, until it is committed
@@ -104,16 +108,18 @@ func (in *ingest) line(b []byte) (int, error) {
 		in.text = append(in.text, b...)
 		return len(b), nil
 	}
-	text := string(append(in.text, line...))
-	in.text = in.text[:0]
+	text := string(in.text) + string(line)
 	switch {
 	case lsg.IsStartSession(text):
 		in.phase = phaseMetadata
 	case lsg.IsInstrument(text):
-		return n, in.instrument(text)
+		if err := in.instrument(text); err != nil {
+			return 0, err // nothing is taken of a line that has to wait
+		}
 	default:
-		return n, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
+		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
 	}
+	in.text = in.text[:0]
 	return n, nil
 }
 
@@ -126,8 +132,8 @@ func (in *ingest) instrument(text string) error {
 	if in.known == nil {
 		in.known = map[uint32]struct{}{}
 	}
-	if len(in.known) >= in.p.srv.limits.InstrumentsPerProducer {
-		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instruments in one session", in.p.srv.limits.InstrumentsPerProducer)}
+	if in.declarations >= in.p.srv.limits.InstrumentsPerProducer {
+		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instrument lines in one session", in.p.srv.limits.InstrumentsPerProducer)}
 	}
 	id, err := in.p.writer.Instrument(journal.Instrument{
 		Symbol: decl.Symbol, PriceIncrement: decl.PriceIncrement, Lot: decl.Lot, Currency: decl.Currency, Class: decl.Class,
@@ -135,6 +141,7 @@ func (in *ingest) instrument(text string) error {
 	if err != nil {
 		return err
 	}
+	in.declarations++
 	in.known[id] = struct{}{}
 	reply, err := lsg.InstrumentReply{Symbol: decl.Symbol, ID: id}.Append(nil)
 	if err != nil {
@@ -181,12 +188,46 @@ func (in *ingest) begin(m *feed.Metadata) error {
 		in.upgrade = make([]byte, 0, upgradeBuffer)
 	}
 	in.phase = phaseRecords
-	for id, symbol := range mappingsOf(m) {
-		if err := in.p.writer.Map(id, symbol); err != nil {
+	mappings := slices.Collect(mappingsOf(m))
+	if len(mappings) <= inlineMappings {
+		err := in.enter(mappings)
+		if !waits(err) {
+			return err
+		}
+	}
+	return in.aside(func(ctx context.Context) error {
+		for {
+			err := in.enter(mappings)
+			if !waits(err) {
+				return err
+			}
+			if err := in.p.await(ctx); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// inlineMappings is how many mappings metadata may bring before they are
+// entered off the event loop: each is a small write to a file.
+const inlineMappings = 256
+
+// enter adds mappings to the symbol table. Those it has cost next to nothing.
+func (in *ingest) enter(mappings []idSymbol) error {
+	for _, m := range mappings {
+		if err := in.p.writer.Map(m.id, m.symbol); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// aside has do run off the event loop before anything else is taken.
+func (in *ingest) aside(do func(context.Context) error) error {
+	if in.blocking {
+		return do(in.p.srv.ctx)
+	}
+	return &offLoop{do: do}
 }
 
 // control acts on a record that speaks about the session. Only mappings, gaps,

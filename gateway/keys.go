@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -161,6 +162,11 @@ func AppendKey(path string, k Key) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrKeyFile, err)
 	}
-	err = toml.NewEncoder(f).Encode(keyFile{Keys: []Key{k}})
+	var entry bytes.Buffer
+	entry.WriteString("\n") // the file's last line may lack its own
+	err = toml.NewEncoder(&entry).Encode(keyFile{Keys: []Key{k}})
+	if err == nil {
+		_, err = f.Write(entry.Bytes())
+	}
 	return errors.Join(err, f.Close())
 }

@@ -14,6 +14,9 @@ type Limits struct {
 	// told so and closed. It stays well below the process's file limit, because
 	// running out of descriptors on accept would end the event loop.
 	Connections int
+	// Datasets is how many datasets producers may create. Each holds open files,
+	// which count against the same limit.
+	Datasets int
 	// AuthTimeout is how long a client may take from connect to a complete
 	// authentication line.
 	AuthTimeout time.Duration
@@ -50,11 +53,18 @@ type Limits struct {
 	Drain time.Duration
 }
 
-// DefaultLimits returns the limits of a server on this machine. Connections
-// follows from the file limit of the process.
+// DefaultLimits returns the limits of a server on this machine. Connections and
+// Datasets follow from the file limit of the process, which Go has raised to
+// the hard one.
 func DefaultLimits() Limits {
+	files, err := fileLimit()
+	if err != nil {
+		files = minFiles
+	}
+	datasets := max(minDatasets, min(maxDefaultDatasets, (files-fdReserve)/4/fdPerDataset))
 	return Limits{
-		Connections:             defaultConnections(),
+		Connections:             max(minConnections, min(maxDefaultConnections, connectionsWithin(files, datasets))),
+		Datasets:                datasets,
 		AuthTimeout:             10 * time.Second,
 		AuthLine:                4 << 10,
 		Pipelined:               64 << 10,
@@ -76,6 +86,7 @@ func DefaultLimits() Limits {
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
 	setDefault(&l.Connections, d.Connections)
+	setDefault(&l.Datasets, d.Datasets)
 	setDefault(&l.AuthTimeout, d.AuthTimeout)
 	setDefault(&l.AuthLine, d.AuthLine)
 	setDefault(&l.Pipelined, d.Pipelined)
@@ -101,23 +112,26 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 const (
-	// fdReserve is what the process needs besides client sockets: segments and
-	// side files of the journal, epolls, logs, the admin listener.
-	fdReserve = 512
-	// fdHandover: while a session is detached it holds two descriptors.
-	fdHandover = 64
-	// maxDefaultConnections keeps the default at what the loops are tested with.
-	maxDefaultConnections = 10_000
+	// fdReserve is what the process needs for itself: logs, epolls, the admin
+	// listener, and sockets on their way from one loop to another.
+	fdReserve = 160
+	// fdPerDataset is what one dataset keeps open: its state, its logs, and for
+	// each of some ten tapes the segment in use and the next one.
+	fdPerDataset = 28
+	// fdPerConnection: the socket, and now and then a sealed segment that only
+	// this session reads. Two for two sockets would be the worst case.
+	fdPerConnection = 1.5
+
+	minFiles              = 1024
 	minConnections        = 16
+	minDatasets           = 8
+	maxDefaultConnections = 10_000 // what the loops are tested with
+	maxDefaultDatasets    = 256
 )
 
-// defaultConnections derives the connection cap from the soft file limit.
-func defaultConnections() int {
-	n, err := fileLimit()
-	if err != nil {
-		return minConnections
-	}
-	return max(minConnections, min(maxDefaultConnections, n-fdReserve-fdHandover))
+// connectionsWithin is how many connections a file limit allows beside datasets.
+func connectionsWithin(files, datasets int) int {
+	return int(float64(files-fdReserve-datasets*fdPerDataset) / fdPerConnection)
 }
 
 func fileLimit() (int, error) {
@@ -135,9 +149,9 @@ func (l Limits) checkFileLimit() error {
 	if err != nil {
 		return err
 	}
-	if need := l.Connections + fdReserve + fdHandover; need > n && l.Connections > minConnections {
-		return fmt.Errorf("gateway: %d connections need a file limit of %d, this process has %d: raise it (ulimit -n %d) or lower the connection cap",
-			l.Connections, need, n, need)
+	if most := connectionsWithin(n, l.Datasets); l.Connections > max(most, minConnections) {
+		return fmt.Errorf("gateway: %d connections and %d datasets need more than the %d files this process may open, which allow %d connections: raise the limit (ulimit -n) or lower --max-connections",
+			l.Connections, l.Datasets, n, max(most, minConnections))
 	}
 	return nil
 }

@@ -2,11 +2,15 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -14,13 +18,53 @@ import (
 )
 
 // gnetLines reaches a producer whose connection is on the event loop.
-type gnetLines struct{ conn gnet.Conn }
+type gnetLines struct {
+	p    *producer
+	conn gnet.Conn
+	owed atomic.Int64 // bytes on their way to the loop, and what gnet buffers
+	kept atomic.Int64 // bytes in gnet's buffer, as of the last line
+}
+
+// replyBacklog bounds what is kept for a producer that does not read, in bytes.
+const replyBacklog = 4 << 20
 
 // line goes through the loop, so that it may be called from anywhere.
-func (g *gnetLines) line(b []byte) { _ = g.conn.AsyncWrite(bytes.Clone(b), nil) }
+func (g *gnetLines) line(b []byte) { g.send(b, false) }
 
-func (g *gnetLines) lastLine(b []byte) {
-	_ = g.conn.AsyncWrite(bytes.Clone(b), func(c gnet.Conn, _ error) error { return c.Close() })
+func (g *gnetLines) lastLine(b []byte) { g.send(b, true) }
+
+func (g *gnetLines) send(b []byte, last bool) {
+	b = bytes.Clone(b)
+	if g.owed.Add(int64(len(b)))+g.kept.Load() > replyBacklog {
+		g.p.srv.log.Warn("producer does not read what it is told", zap.Uint64("session", g.p.session))
+		_ = g.conn.Close()
+		return
+	}
+	_ = g.conn.AsyncWrite(b, func(c gnet.Conn, err error) error {
+		g.owed.Add(-int64(len(b)))
+		if errors.Is(err, net.ErrClosed) {
+			g.forward(b, last)
+			return nil
+		}
+		g.kept.Store(int64(c.OutboundBuffered()))
+		if last {
+			return c.Close()
+		}
+		return nil
+	})
+}
+
+// forward passes a line on that came too late for the loop, to the goroutine
+// that has the socket now, if there is one.
+func (g *gnetLines) forward(b []byte, last bool) {
+	t, ok := g.p.lines().(*tcpLines)
+	switch {
+	case !ok:
+	case last:
+		go t.lastLine(b) // it may block, and this is the event loop
+	default:
+		go t.line(b)
+	}
 }
 
 func (g *gnetLines) wake()      { _ = g.conn.Wake(nil) }
@@ -65,7 +109,7 @@ func (t *tcpLines) busy() bool { return false }
 func (p *producer) detach() gnet.Action {
 	conn := p.client.conn
 	if conn.OutboundBuffered() > 0 {
-		return gnet.None // gnet still owes it a line; with the next input then
+		return gnet.None // gnet still owes it a line; with the next input then, or holdBack ends it
 	}
 	fd, err := conn.Dup()
 	if err != nil {
@@ -99,7 +143,9 @@ func (p *producer) serve(lines *tcpLines) {
 			}
 		}
 	})
+	release := context.AfterFunc(p.srv.ctx, func() { lines.conn.Close() })
 	err := p.ingestBlocking(lines)
+	release()
 	lines.conn.Close()
 	close(gone)
 	p.hungUp(err)
@@ -108,27 +154,47 @@ func (p *producer) serve(lines *tcpLines) {
 
 // ingestBlocking waits for the journal where it has to, instead of giving the
 // event loop its turn back. It returns why the session is over.
-func (p *producer) ingestBlocking(lines *tcpLines) error {
+func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.srv.metrics.panics.Inc()
+			p.srv.log.Error("producer panicked and is closed", zap.Uint64("session", p.session), zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
 	<-p.parked.over
-	err := p.parked.err
+	err = p.parked.err
 	p.ingest.blocking = true
 	if err == nil {
-		_, err = p.ingest.consume(p.backlog)
+		err = p.consumeAll(p.backlog)
 	}
 	p.backlog = nil
 	b := make([]byte, readBuffer)
 	for err == nil {
 		n, readErr := lines.conn.Read(b)
 		p.heard.Store(time.Now().UnixNano())
-		_, err = p.ingest.consume(b[:n])
+		err = p.consumeAll(b[:n])
 		lines.wake()
 		if err == nil && readErr != nil {
 			return readErr
 		}
 	}
 	if !errors.Is(err, io.EOF) && !p.dismissed.Load() {
-		p.srv.log.Debug("detached producer ends", zap.Uint64("session", p.session), zap.Error(err))
 		p.dismiss(p.explain(err))
 	}
 	return err
+}
+
+// consumeAll takes all of b, waiting as often as it takes.
+func (p *producer) consumeAll(b []byte) error {
+	for {
+		n, err := p.ingest.consume(b)
+		if !waits(err) {
+			return err
+		}
+		b = b[n:]
+		if err := p.await(p.srv.ctx); err != nil {
+			return err
+		}
+	}
 }

@@ -20,6 +20,7 @@ type loop struct {
 
 	mu    sync.Mutex
 	inbox []func() // run on the loop, in order
+	ended bool     // nothing more is posted
 
 	sessions []*session // by slot; nil where free
 	free     []int
@@ -63,18 +64,26 @@ func newLoop(srv *Server) (*loop, error) {
 	}, nil
 }
 
-// post runs f on the loop, soon and in order.
-func (l *loop) post(f func()) {
+// post runs f on the loop, soon and in order. It reports false when the loop has
+// ended and f will not run.
+func (l *loop) post(f func()) bool {
 	l.mu.Lock()
+	if l.ended {
+		l.mu.Unlock()
+		return false
+	}
 	l.inbox = append(l.inbox, f)
 	l.mu.Unlock()
 	l.poll.kick()
+	return true
 }
 
 // call runs f on the loop and waits for it; it reports false when the loop has ended.
 func (l *loop) call(f func()) bool {
 	ran := make(chan struct{})
-	l.post(func() { f(); close(ran) })
+	if !l.post(func() { f(); close(ran) }) {
+		return false
+	}
 	select {
 	case <-ran:
 		return true
@@ -102,7 +111,7 @@ func (l *loop) run() error {
 		}
 		l.turns()
 		if !l.now.Before(l.nextTick) {
-			l.tick(l.now)
+			l.contain(func() { l.tick(l.now) })
 			l.nextTick = l.now.Add(loopTick)
 			if err := l.poll.setDeadline(l.nextTick); err != nil {
 				return fmt.Errorf("gateway: egress deadline: %w", err)
@@ -115,7 +124,12 @@ func (l *loop) run() error {
 // nowNs is the time for records that are made or stamped here, in ns.
 func (l *loop) nowNs() uint64 { return uint64(time.Now().UnixNano()) }
 
+// release runs what was posted last, then closes every session.
 func (l *loop) release() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.woken()
 	for _, s := range l.sessions {
 		if s != nil {
 			s.close("server stopped")
@@ -155,7 +169,7 @@ func (l *loop) woken() {
 	l.inbox = nil
 	l.mu.Unlock()
 	for _, f := range inbox {
-		f()
+		l.contain(f)
 	}
 	for _, g := range l.groups {
 		if g.dirty.Swap(false) {
@@ -166,6 +180,18 @@ func (l *loop) woken() {
 			}
 		}
 	}
+}
+
+// contain runs f and survives its panic: a fault in one place must not end the
+// sessions.
+func (l *loop) contain(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.srv.metrics.panics.Inc()
+			l.srv.log.Error("egress loop panicked and goes on", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	f()
 }
 
 func (l *loop) enqueue(s *session) {

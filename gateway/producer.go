@@ -78,27 +78,25 @@ func (f *front) openProducer(c *client, req lsg.AuthRequest, key *Key, rest []by
 	if p.req.Ack == "" {
 		p.req.Ack = lsg.AckWritten
 	}
-	p.out = &gnetLines{conn: c.conn}
+	p.out = &gnetLines{p: p, conn: c.conn}
 	p.acks.init(p)
 	c.producer = p
 	p.park(p.open)
 	return gnet.None
 }
 
-// open takes the producer's place in the dataset.
+// open takes the producer's place in the dataset, which it may be the first to
+// publish to.
 func (p *producer) open(context.Context) error {
-	d, err := p.srv.journal.Create(p.req.Dataset)
+	j, most := p.srv.journal, p.srv.limits.Datasets
+	if j.Lookup(p.req.Dataset) == nil && len(j.Datasets()) >= most {
+		return fmt.Errorf("this gateway has %d datasets, which is its limit; publish to one of them or raise the file limit", most)
+	}
+	d, err := j.Create(p.req.Dataset)
 	if err != nil {
 		return err
 	}
-	p.feed = p.srv.producers.take(p, d)
-	p.writer, err = d.OpenWriter(journal.WriterOptions{
-		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume,
-	})
-	if err != nil {
-		p.srv.producers.drop(p)
-	}
-	return err
+	return p.srv.producers.open(p, d)
 }
 
 // park has wait run off the loop and collects input until it is over.
@@ -143,7 +141,13 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	if errors.Is(err, journal.ErrNotReady) || errors.Is(err, journal.ErrDiskFull) {
 		p.backlog = bytes.Clone(b[n:])
 		p.park(p.await)
-		return gnet.None
+		err = nil
+	}
+	var slow *offLoop
+	if errors.As(err, &slow) {
+		p.backlog = bytes.Clone(b[n:])
+		p.park(slow.do)
+		err = nil
 	}
 	if err != nil {
 		return p.end(err)
@@ -152,12 +156,19 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	return gnet.None
 }
 
-// holdBack bounds what is collected for a parked producer.
+// holdBack bounds what is collected for a parked producer. What is committed is
+// still acknowledged: that is how a producer knows what it need not hold.
 func (p *producer) holdBack() gnet.Action {
+	if p.opened {
+		p.acks.due(time.Now())
+	}
+	limits := &p.srv.limits
 	switch {
-	case !p.opened && len(p.backlog) > p.srv.limits.Pipelined:
-		return p.end(&refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d bytes were sent ahead of the reply to the authentication", p.srv.limits.Pipelined)})
-	case p.opened && len(p.backlog) > p.srv.limits.Parked:
+	case !p.opened && len(p.backlog) > limits.Pipelined:
+		return p.end(&refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d bytes were sent ahead of the reply to the authentication", limits.Pipelined)})
+	case len(p.backlog) > 2*limits.Parked:
+		return p.end(&refusal{code: lsg.CodeLimit, text: "it sends on while it waits and reads none of what it is told"})
+	case p.opened && len(p.backlog) > limits.Parked:
 		return p.detach()
 	}
 	return gnet.None
@@ -205,7 +216,7 @@ func (p *producer) welcome() error {
 		zap.Uint64("accepted", accepted), zap.String("key", keyName(p.key)))
 	p.line(lsg.AuthReply{Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true}.Append(nil))
 	if p.req.Heartbeat > 0 {
-		p.watchIdle(p.req.Heartbeat + producerGrace)
+		p.watchIdle(min(p.req.Heartbeat, lsg.MaxHeartbeat) + producerGrace)
 	}
 	return nil
 }

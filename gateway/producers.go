@@ -12,6 +12,8 @@ import (
 
 // producers is who publishes now: one session for each name in a dataset.
 type producers struct {
+	opening sync.Mutex // from opening a writer to taking the place, so that the newest writer and the newest session are the same
+
 	mu    sync.Mutex
 	byKey map[producerKey]*producer
 	feeds map[string]*datasetFeed
@@ -22,32 +24,52 @@ type producerKey struct{ dataset, name string }
 // datasetFeed is what the producers of one dataset share.
 type datasetFeed struct {
 	dataset    *journal.Dataset
+	unwatch    func()
 	lastRecord [feed.NumSchemas]atomic.Int64 // unix ns of the last commit
 }
 
-// take makes p the session of its name and tells the one before it that it is
-// fenced. A half-open connection must not lock a desk out.
-func (ps *producers) take(p *producer, d *journal.Dataset) *datasetFeed {
-	key := producerKey{p.req.Dataset, p.req.Producer}
-	ps.mu.Lock()
-	if ps.byKey == nil {
-		ps.byKey = map[producerKey]*producer{}
-		ps.feeds = map[string]*datasetFeed{}
-	}
-	older := ps.byKey[key]
-	ps.byKey[key] = p
-	f := ps.feeds[p.req.Dataset]
-	if f == nil {
-		f = &datasetFeed{dataset: d}
-		ps.feeds[p.req.Dataset] = f
-		d.Watch(nil, func() { ps.synced(f) })
-	}
-	ps.mu.Unlock()
+// open gives p its writer and its place, and tells the session that had the
+// place before that it is fenced: a half-open connection must not lock a desk out.
+func (ps *producers) open(p *producer, d *journal.Dataset) error {
+	older, err := ps.take(p, d)
 	if older != nil {
 		older.dismiss(lsg.ProducerError{
 			Code: lsg.CodeFenced, Retry: lsg.RetryNever,
 			Text: "a newer session of producer " + p.req.Producer + " took over; give each adapter its own name",
 		})
+	}
+	return err
+}
+
+func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err error) {
+	ps.opening.Lock()
+	defer ps.opening.Unlock()
+	p.writer, err = d.OpenWriter(journal.WriterOptions{
+		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p.feed = ps.feedOf(d)
+	key := producerKey{p.req.Dataset, p.req.Producer}
+	older = ps.byKey[key]
+	ps.byKey[key] = p
+	return older, nil
+}
+
+// feedOf finds or makes what is shared. The caller holds mu.
+func (ps *producers) feedOf(d *journal.Dataset) *datasetFeed {
+	if ps.byKey == nil {
+		ps.byKey = map[producerKey]*producer{}
+		ps.feeds = map[string]*datasetFeed{}
+	}
+	f := ps.feeds[d.Name()]
+	if f == nil {
+		f = &datasetFeed{dataset: d}
+		f.unwatch = d.Watch(nil, func() { ps.synced(f) })
+		ps.feeds[d.Name()] = f
 	}
 	return f
 }
@@ -80,9 +102,24 @@ func (ps *producers) synced(f *datasetFeed) {
 	}
 }
 
+// stopAll tells every producer to come back later. One that does not read must
+// not keep the others from hearing it.
 func (ps *producers) stopAll() {
+	var wg sync.WaitGroup
 	for _, p := range ps.list() {
-		p.dismiss(lsg.ProducerError{Code: lsg.CodeShutdown, Retry: lsg.RetryLater, Text: "the gateway is shutting down; connect again and go on from accepted="})
+		wg.Go(func() {
+			p.dismiss(lsg.ProducerError{Code: lsg.CodeShutdown, Retry: lsg.RetryLater, Text: "the gateway is shutting down; connect again and go on from accepted="})
+		})
+	}
+	wg.Wait()
+}
+
+// unwatch ends the subscriptions to the journal, which outlives the server.
+func (ps *producers) unwatch() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for _, f := range ps.feeds {
+		f.unwatch()
 	}
 }
 

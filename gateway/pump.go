@@ -19,7 +19,7 @@ func (s *session) pump() (more bool) {
 		var idle bool
 		var err error
 		switch {
-		case s.closed || !s.writable || !s.lingerUntil.IsZero():
+		case s.closed || !s.writable || s.shutDown:
 			return false
 		case len(s.out) > 0:
 			n, err = s.flush()

@@ -29,6 +29,7 @@ func (in *ingest) records(b []byte) (n int, err error) {
 	}
 	for n < len(b) && in.phase == phaseRecords {
 		k, err := in.some(b[n:])
+		n += k
 		if err != nil {
 			return n, err
 		}
@@ -36,7 +37,6 @@ func (in *ingest) records(b []byte) (n int, err error) {
 			in.partial = append(in.partial, b[n:]...)
 			return len(b), nil
 		}
-		n += k
 	}
 	return n, nil
 }
@@ -88,7 +88,8 @@ func (in *ingest) checkSchema(schema feed.Schema) error {
 }
 
 // some takes one control record, or as many data records of one schema as b
-// begins with. It returns 0 when b holds less than one record.
+// begins with. It returns how many bytes it took, also with an error: those are
+// never looked at again. 0 without one means that b holds less than a record.
 func (in *ingest) some(b []byte) (int, error) {
 	if _, err := in.scan(b); err != nil {
 		return 0, err
@@ -98,14 +99,17 @@ func (in *ingest) some(b []byte) (int, error) {
 	}
 	if feed.RType(b[1]).IsControl() {
 		r := feed.Record(b[:int(b[0])*4])
-		return len(r), in.control(r)
+		if err := in.control(r); err != nil {
+			return 0, err
+		}
+		return len(r), nil
 	}
 	if in.older() {
 		return in.someOlder(b)
 	}
 	// A bad record behind the run is found again as the first of the rest.
 	schema, n, _ := feed.ScanRun(b, in.declared)
-	return n, in.take(schema, b[:n])
+	return in.take(schema, b[:n])
 }
 
 // someOlder upgrades one record of an older version, or one with ts_out.
@@ -130,27 +134,31 @@ func (in *ingest) someOlder(b []byte) (int, error) {
 	if err := in.checkSchema(schema); err != nil {
 		return 0, err
 	}
-	return len(r), in.take(schema, up[at:at+n])
+	if k, err := in.take(schema, up[at:at+n]); err != nil || k == 0 {
+		return 0, err
+	}
+	return len(r), nil
 }
 
-// take adds records of one schema to the commit.
-func (in *ingest) take(schema feed.Schema, run []byte) error {
+// take adds records of one schema to the commit: all, or those before the first
+// that is refused. It returns how many bytes it took.
+func (in *ingest) take(schema feed.Schema, run []byte) (int, error) {
 	if len(in.runs) == maxRuns {
 		if err := in.commit(nil); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	size := schema.RecordSize()
 	if off := schema.TsRecvOffset(); off >= 0 {
 		stamp(run, size, off)
 	}
-	var unknown error
+	var refused error
 	if in.known != nil {
-		run, unknown = in.onlyKnown(run, size)
+		run, refused = in.onlyKnown(run, size)
 	}
 	if schema == feed.SchemaDefinition {
-		if err := in.define(run, size); err != nil {
-			return err
+		if n, err := in.define(run, size); err != nil {
+			run, refused = run[:n], err
 		}
 	}
 	if len(run) > 0 {
@@ -161,7 +169,8 @@ func (in *ingest) take(schema feed.Schema, run []byte) error {
 			in.runs = append(in.runs, journal.Run{Schema: schema, Bytes: run})
 		}
 	}
-	return unknown
+	// What was found behind pending records is numbered behind them already.
+	return len(run), refused
 }
 
 // adjoin reports whether b follows a in the same buffer.
@@ -198,19 +207,22 @@ func (in *ingest) onlyKnown(run []byte, size int) ([]byte, error) {
 	return run, nil
 }
 
-// define enters the symbols that definition records bring.
-func (in *ingest) define(run []byte, size int) error {
+// define enters the symbols that definition records bring. It returns how many
+// bytes went well.
+func (in *ingest) define(run []byte, size int) (int, error) {
 	for at := 0; at < len(run); at += size {
 		r := feed.Record(run[at : at+size])
 		def, ok := feed.View[feed.InstrumentDefMsg](r)
 		if !ok {
 			continue
 		}
-		if symbol := feed.CString(def.RawSymbol[:]); symbol != "" {
-			if err := in.p.writer.Map(r.InstrumentID(), symbol); err != nil {
-				return err
-			}
+		symbol := feed.CString(def.RawSymbol[:])
+		if symbol == "" {
+			continue
+		}
+		if err := in.p.writer.Map(r.InstrumentID(), symbol); err != nil {
+			return at, err
 		}
 	}
-	return nil
+	return len(run), nil
 }

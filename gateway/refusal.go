@@ -34,8 +34,16 @@ func (p *producer) explain(err error) lsg.ProducerError {
 		return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNever, Text: err.Error()}
 	case errors.Is(err, journal.ErrClosed), errors.Is(err, context.Canceled):
 		return lsg.ProducerError{Code: lsg.CodeShutdown, Retry: lsg.RetryLater, Text: "the gateway is shutting down"}
-	case errors.Is(err, feed.ErrMetadata), errors.Is(err, feed.ErrVersion):
+	case errors.Is(err, feed.ErrMetadata), errors.Is(err, feed.ErrVersion), errors.Is(err, journal.ErrName), errors.Is(err, journal.ErrRecord):
 		return lsg.ProducerError{Code: lsg.CodeBadMetadata, Retry: lsg.RetryNever, Text: err.Error()}
 	}
 	return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryLater, Text: err.Error()}
 }
+
+// offLoop is returned for work that takes too long for the event loop: the
+// producer is parked while do runs, and goes on when it is done.
+type offLoop struct {
+	do func(context.Context) error
+}
+
+func (*offLoop) Error() string { return "this takes a while" }

@@ -235,6 +235,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.drained(ctx)
 	s.stopLoops()
+	s.producers.stopAll() // those that came while the sessions drained
+	s.producers.unwatch()
 	s.cancel() // before the engine goes: what waits for the journal wakes it
 	err := s.engine.Stop(context.WithoutCancel(ctx))
 	s.wg.Wait()
@@ -276,10 +278,13 @@ func (s *Server) adoptSession(sess *session) {
 	sess.loop = l
 	s.log.Info("subscriber connected", zap.Uint64("session", sess.id), zap.String("remote", sess.remote),
 		zap.String("dataset", sess.auth.Dataset), zap.String("client", sess.auth.Client), zap.String("key", keyName(sess.key)))
-	l.post(func() {
+	if !l.post(func() {
 		l.adopt(sess)
 		sess.welcome()
-	})
+	}) {
+		unix.Close(sess.fd)
+		s.sockets.Add(-1)
+	}
 }
 
 func (s *Server) sessionClosed(sess *session, why string) {

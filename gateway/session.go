@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -52,7 +53,8 @@ type session struct {
 	farewell     string // a fatal error to tell at the next record boundary
 	farewellCode feed.ErrorCode
 	ending       bool      // close when everything staged is out
-	lingerUntil  time.Time // set once our side is shut down
+	shutDown     bool      // our side is, and only the client's end is awaited
+	closeBy      time.Time // the session is closed then at the latest; zero while it goes on
 	lastSent     time.Time
 	blockedSince time.Time // when the socket became full; zero while writable
 	sentBytes    uint64
@@ -146,7 +148,7 @@ func (s *session) line(line string) {
 func clip(s string) string {
 	const most = 40
 	if len(s) > most {
-		return `"` + s[:most] + `…"`
+		return `"` + strings.ToValidUTF8(s[:most], "") + `…"`
 	}
 	return `"` + s + `"`
 }
@@ -164,7 +166,7 @@ func (s *session) fail(code feed.ErrorCode, text string, atOnce bool) {
 		s.failure, s.failCode = text, code
 		return
 	}
-	s.farewell, s.farewellCode = text, code
+	s.sayFarewell(code, text)
 	if !s.started {
 		s.started = true
 		s.intros = append(s.intros, intro{kind: introMetadata, from: s.replayStart()})
@@ -191,8 +193,8 @@ func (s *session) blocked() {
 
 // tick does what time asks for: heartbeats, and the end of a lingering close.
 func (s *session) tick(now time.Time) (work bool) {
-	if !s.lingerUntil.IsZero() && now.After(s.lingerUntil) {
-		s.close("done")
+	if !s.closeBy.IsZero() && now.After(s.closeBy) {
+		s.close("ended")
 		return false
 	}
 	if s.begun && !s.ending && s.writable && len(s.out) == 0 && now.Sub(s.lastSent) >= s.heartbeat() {
@@ -213,9 +215,10 @@ func (s *session) heartbeat() time.Duration {
 // end: closing with input unread would reset the connection and could take the
 // last records with it.
 func (s *session) linger() {
-	if s.lingerUntil.IsZero() {
+	if !s.shutDown {
+		s.shutDown = true
 		_ = unix.Shutdown(s.fd, unix.SHUT_WR)
-		s.lingerUntil = s.loop.now.Add(s.loop.srv.limits.Linger)
+		s.closeBy = s.loop.now.Add(s.loop.srv.limits.Linger)
 	}
 }
 
@@ -241,8 +244,15 @@ func (s *session) stop(text string) {
 		s.close("server stopped")
 		return
 	}
-	s.farewell, s.farewellCode = text, feed.ErrorInternal
+	s.sayFarewell(feed.ErrorInternal, text)
 	s.loop.enqueue(s)
+}
+
+// sayFarewell ends the session with an error record at the next record boundary.
+// A client that does not read does not get it, and is closed all the same.
+func (s *session) sayFarewell(code feed.ErrorCode, text string) {
+	s.farewell, s.farewellCode = text, code
+	s.closeBy = s.loop.now.Add(s.loop.srv.limits.Linger)
 }
 
 // welcome answers the authentication: the last text this client receives. What

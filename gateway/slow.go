@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -40,14 +39,14 @@ func (s *session) skips(schema feed.Schema) bool {
 // received. It returns the bytes it looked at.
 func (s *session) skip(c *cursor, budget int) (int, error) {
 	end := min(c.skipTo, c.limit())
-	if c.skipped == 0 {
-		b, err := c.window(c.size)
-		if err != nil {
-			return 0, err
-		}
-		c.skipFrom = binary.LittleEndian.Uint64(b[8:])
-	}
 	if c.filter == nil {
+		if c.skipped == 0 {
+			b, err := c.window(c.size)
+			if err != nil {
+				return 0, err
+			}
+			c.skipFrom = feed.Record(b).TsEvent()
+		}
 		c.skipped += end - c.seq
 		c.seq = end
 		return 0, nil
@@ -57,7 +56,10 @@ func (s *session) skip(c *cursor, budget int) (int, error) {
 		return 0, err
 	}
 	for at := 0; at < len(b); at += c.size {
-		if c.filter.passes(binary.LittleEndian.Uint32(b[at+4:])) {
+		if r := feed.Record(b[at : at+c.size]); c.filter.passes(r.InstrumentID()) {
+			if c.skipped == 0 {
+				c.skipFrom = r.TsEvent()
+			}
 			c.skipped++
 		}
 	}

@@ -51,7 +51,11 @@ func (s *session) subscribe(line string) {
 	}
 	r.remove = remove
 	if c := s.chunk; c != nil && c.id == r.id && c.schema == r.schema && c.stype == r.stype && c.remove == r.remove {
-		c.symbols = append(c.symbols, r.symbols...)
+		if c.symbols == nil || r.symbols == nil {
+			c.symbols = nil // ALL_SYMBOLS in one chunk is all of them
+		} else {
+			c.symbols = append(c.symbols, r.symbols...)
+		}
 	} else {
 		s.finishChunk()
 		s.chunk = &r
@@ -119,7 +123,7 @@ func (s *session) start() {
 	s.started = true
 	s.intros = append(s.intros, intro{kind: introMetadata, from: s.replayStart()})
 	if s.failure != "" {
-		s.farewell, s.farewellCode = s.failure, s.failCode
+		s.sayFarewell(s.failCode, s.failure)
 		return
 	}
 	s.group.attach()
@@ -130,7 +134,7 @@ func (s *session) start() {
 	}
 	// Finding a time may read an index from disk: not on this loop.
 	requests := s.requests
-	go func() {
+	go s.loop.contain(func() {
 		found, err := seekAll(d, requests)
 		s.loop.post(func() {
 			switch {
@@ -142,7 +146,7 @@ func (s *session) start() {
 			}
 			s.loop.enqueue(s)
 		})
-	}()
+	})
 }
 
 func needsSeek(requests []request) bool {

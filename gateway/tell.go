@@ -51,6 +51,9 @@ func (s *session) tell() (staged bool, err error) {
 	return len(s.loop.staging) > before, nil
 }
 
+// mostRoom is how many control records fit an empty staging buffer.
+func (s *session) mostRoom() int { return cap(s.loop.staging) / (320 + 8) }
+
 // room reports whether n more control records fit the staging buffer.
 func (s *session) room(n int) bool {
 	const largest = 320 + 8 // a SystemMsg with ts_out
@@ -115,10 +118,10 @@ func (s *session) tellSymbols(in *intro) bool {
 		table = d.Symbols()
 	}
 	for ; in.next < len(r.symbols); in.next++ {
-		if !s.room(1) {
+		symbol := r.symbols[in.next]
+		if ids := s.idsOf(table, symbol); !s.room(max(1, min(ids, s.mostRoom()))) {
 			return false
 		}
-		symbol := r.symbols[in.next]
 		if r.stype == feed.STypeInstrumentID {
 			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
 			if table != nil {
@@ -143,15 +146,25 @@ func (s *session) tellSymbol(table *journal.Symbols, c *cursor, symbol string) (
 	}
 	for _, id := range table.IDs(symbol) {
 		known = true
-		if at, ok := table.SymbolAt(id, c.schema, c.seq); ok && at == symbol && s.room(1) {
+		if at, ok := table.SymbolAt(id, c.schema, c.seq); ok && at == symbol {
 			s.stageMapping(id, feed.STypeRawSymbol, symbol, symbol)
 		}
 	}
 	return known
 }
 
-// tellMappings follows the symbol log. The cursors' tails were taken before the
-// log's length is, so that a record's mapping always comes first.
+// idsOf is how many ids a symbol ever had.
+func (s *session) idsOf(table *journal.Symbols, symbol string) int {
+	if table == nil {
+		return 0
+	}
+	return len(table.IDs(symbol))
+}
+
+// tellMappings follows the symbol log: what took effect before a cursor's start,
+// or before its tape began. Later mappings are marks of the tape. The cursors'
+// tails were taken before the log's length is, so that a record's mapping always
+// comes first.
 func (s *session) tellMappings() {
 	d := s.dataset()
 	if d == nil {
@@ -162,8 +175,7 @@ func (s *session) tellMappings() {
 		m := table.At(s.nextMap)
 		tell := false
 		for _, c := range s.cursors {
-			// A mapping that replaces another takes effect at a mark of the tape.
-			if at, ok := table.SymbolAt(m.ID, c.schema, c.seq); ok && at == m.Symbol && c.filter.learn(m.ID, m.Symbol) {
+			if effect(&m, c.schema) < c.from && c.filter.learn(m.ID, m.Symbol) {
 				tell = true
 			}
 		}
@@ -171,6 +183,16 @@ func (s *session) tellMappings() {
 			s.stageMapping(m.ID, feed.STypeRawSymbol, m.Symbol, m.Symbol)
 		}
 	}
+}
+
+// effect is the seq from which a mapping holds on the tape of a schema.
+func effect(m *journal.Mapping, schema feed.Schema) uint64 {
+	for _, at := range m.At {
+		if at.Schema == schema {
+			return at.Seq
+		}
+	}
+	return 0
 }
 
 // tellMarks tells what takes effect exactly where the cursor stands.

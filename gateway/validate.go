@@ -38,28 +38,43 @@ func (in *ingest) badRecord(err error) error {
 	return in.reject(0, r)
 }
 
+// idSymbol is an instrument id and what it stands for.
+type idSymbol struct {
+	id     uint32
+	symbol string
+}
+
 // mappingsOf gives the instrument ids that metadata names and their symbols,
-// each id once: its newest interval counts, and of several names the first.
-func mappingsOf(m *feed.Metadata) iter.Seq2[uint32, string] {
-	return func(yield func(uint32, string) bool) {
-		seen := map[uint32]struct{}{}
-		for _, mapping := range m.Mappings {
-			if len(mapping.Intervals) == 0 {
-				continue
-			}
-			number, symbol := mapping.Intervals[len(mapping.Intervals)-1].Symbol, mapping.RawSymbol
+// each id once: of several symbols that of its newest interval, and of several
+// names for the same the first.
+func mappingsOf(m *feed.Metadata) iter.Seq[idSymbol] {
+	newest := map[uint32]uint32{} // end date of the interval that counts
+	symbols := map[uint32]string{}
+	var order []uint32
+	for _, mapping := range m.Mappings {
+		for _, interval := range mapping.Intervals {
+			number, symbol := interval.Symbol, mapping.RawSymbol
 			if m.StypeIn == feed.STypeInstrumentID {
 				number, symbol = symbol, number
 			}
-			id, err := strconv.ParseUint(number, 10, 32)
+			n, err := strconv.ParseUint(number, 10, 32)
 			if err != nil || symbol == "" {
 				continue // a mapping between two kinds of names: nothing about ids
 			}
-			if _, ok := seen[uint32(id)]; ok {
+			id := uint32(n)
+			end, seen := newest[id]
+			if seen && interval.EndDate <= end {
 				continue
 			}
-			seen[uint32(id)] = struct{}{}
-			if !yield(uint32(id), symbol) {
+			if !seen {
+				order = append(order, id)
+			}
+			newest[id], symbols[id] = interval.EndDate, symbol
+		}
+	}
+	return func(yield func(idSymbol) bool) {
+		for _, id := range order {
+			if !yield(idSymbol{id, symbols[id]}) {
 				return
 			}
 		}
