@@ -187,6 +187,9 @@ func (p *producer) await(ctx context.Context) error {
 		p.paused.Store(false)
 	}()
 	for told := false; ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if !told && errors.Is(p.feed.dataset.Err(), journal.ErrDiskFull) {
 			told = true
 			p.line(lsg.Pause{Reason: "disk_full"}.Append(nil))

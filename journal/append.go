@@ -106,7 +106,7 @@ func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 
 // wantTapes asks for all tapes that do not exist yet before anything is copied, so that the first batch too stays in one commit.
 func (d *Dataset) wantTapes(w *Writer, runs []Run) error {
-	w.lacking = 0
+	w.lacking, w.lackingLog = 0, nil
 	for i := range runs {
 		if s := runs[i].Schema; d.tapes[s] == nil && len(runs[i].Bytes) > 0 {
 			d.wanted[s] = true

@@ -55,3 +55,22 @@ func BenchmarkSeek(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRemap is 100,000 changes of what one id stands for, each a mark of the tape, on the real disk.
+func BenchmarkRemap(b *testing.B) {
+	const n = 100_000
+	for b.Loop() {
+		j := open(b, b.TempDir(), Options{})
+		d := create(b, j)
+		w := openWriter(b, d, "p", "s")
+		mustAppend(b, w, Run{trades, record(trades, 7, 0)})
+		remap(b, w, n)
+		if got := len(d.Tape(trades).Marks()); got != n {
+			b.Fatalf("%d marks, want %d", got, n)
+		}
+		if err := j.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/mark")
+}

@@ -127,7 +127,7 @@ func (o *opening) enterCut() error {
 			At: []Position{{r.schema, o.result.places[int(r.schema)].tail}},
 		}
 		if !o.known(g) {
-			if err := o.d.enterGap(g); err != nil {
+			if err := o.d.enterGap(nil, g); err != nil {
 				return err
 			}
 		}

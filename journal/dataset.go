@@ -83,7 +83,8 @@ func (d *Dataset) Symbols() *Symbols { return d.symbols }
 // Gaps is the ledger: every stretch that is known to be missing, in the order it became known. The slice is never changed.
 func (d *Dataset) Gaps() []Gap { return d.ledger.all() }
 
-// Err is nil, or the state that keeps records out now or as soon as a segment in use is full: ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault or ErrClosed (do not).
+// Err is nil, or the state that keeps records out now or as soon as a segment in use is full, or that keeps mappings, gaps and new streams out:
+// ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault or ErrClosed (do not).
 func (d *Dataset) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -93,6 +94,11 @@ func (d *Dataset) Err() error {
 	for _, t := range d.tapes {
 		if t != nil && t.blocked != nil && t.next == nil {
 			return t.blocked
+		}
+	}
+	for _, l := range d.sideLogs() {
+		if err := l.full(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ var (
 	ErrFenced = errors.New("fenced by a newer session of the same producer")
 	// ErrNotReady: the space for the next record is not prepared yet. Writer.Wait returns when it is.
 	ErrNotReady = errors.New("next segment is not ready yet")
-	// ErrDiskFull: the disk has no room. A state, not a failure: Writer.Wait returns when there is room again, without a restart.
+	// ErrDiskFull: the disk has no room. A state, not a failure: Writer.Wait returns when there is room again, without a restart, and Dataset.Err tells of it.
 	ErrDiskFull = errors.New("disk full")
 	// ErrSyncFailed: a sync failed, so what the disk holds is unknown. The dataset takes no more records until a restart; readers go on.
 	ErrSyncFailed = errors.New("sync to disk failed, writing has stopped")

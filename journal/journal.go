@@ -88,14 +88,23 @@ func (j *Journal) openAll() error {
 				return fmt.Errorf("open journal: %w", err)
 			}
 		case CheckDataset(name) == nil:
-			d, err := j.openDataset(name)
+			d, err := j.openDataset(name, false)
 			if err != nil {
-				return fmt.Errorf("open journal: dataset %s: %w", name, diskError(err))
+				return j.openError(name, err)
 			}
 			all[name] = d
 		}
 	}
 	return nil
+}
+
+// openError names the dataset that keeps the journal shut and, when it is damaged, what a person can do.
+func (j *Journal) openError(name string, err error) error {
+	err = fmt.Errorf("open journal: dataset %s: %w", name, diskError(err))
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; restore %s from a copy, or move it out of %s to open the others without it", err, filepath.Join(j.dir, name), j.dir)
+	}
+	return err
 }
 
 func removeTree(disk Disk, dir string) error {
@@ -186,7 +195,7 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	if err := j.o.Disk.SyncDir(j.dir); err != nil {
 		return nil, false, err
 	}
-	if d, err = j.openDataset(name); err != nil {
+	if d, err = j.openDataset(name, true); err != nil {
 		return nil, false, err
 	}
 	all := maps.Clone(*j.datasets.Load())

@@ -59,7 +59,7 @@ func (l *ledger) has(producer, stream string, from, to uint64) bool {
 }
 
 // Gap enters a gap at the present tails; producer and stream are the writer's. Live readers and later replays are told when they get there.
-// It writes to a side file (no sync). Errors: ErrName, ErrLimit, ErrDiskFull, ErrFenced, ErrClosed.
+// It writes to a side file (no sync). Errors: ErrName, ErrLimit, ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
 func (w *Writer) Gap(g Gap) error {
 	w.d.mu.Lock()
 	err := w.usable()
@@ -68,11 +68,11 @@ func (w *Writer) Gap(g Gap) error {
 		return err
 	}
 	g.Producer, g.Stream, g.At = w.producer, w.stream.name, w.d.positions()
-	return w.d.enterGap(g)
+	return w.d.enterGap(w, g)
 }
 
-// enterGap appends a gap whose positions are set.
-func (d *Dataset) enterGap(g Gap) error {
+// enterGap appends a gap whose positions are set; w is nil during recovery.
+func (d *Dataset) enterGap(w *Writer, g Gap) error {
 	if err := checkName("cause", g.Cause, MaxCause); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (d *Dataset) enterGap(g Gap) error {
 	if n := len(l.all()); n >= MaxGaps {
 		return fmt.Errorf("%w: the ledger of %s has %d gaps", ErrLimit, d.name, n)
 	}
-	if err := l.log.append(g.append(nil)); err != nil {
+	if err := d.appendSide(w, l.log, g.append(nil)); err != nil {
 		return err
 	}
 	d.addMark(func() { l.enter(g) }, func(t *Tape) (Mark, bool) { return gapMark(t, &g) })

@@ -8,7 +8,7 @@ import (
 
 // Map enters that id stands for symbol from the present tails on; nothing happens when it does already. To be called before the first record that needs it.
 // It writes to a side file (no sync). Errors: ErrIDConflict when the id belongs to another symbol of another producer with an open writer, ErrName, ErrLimit,
-// ErrDiskFull, ErrFenced, ErrClosed.
+// ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
 func (w *Writer) Map(id uint32, symbol string) error {
 	if err := checkSymbol(symbol); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (s *Symbols) freeID() (uint32, error) {
 	return 0, fmt.Errorf("%w: no instrument id is left", ErrLimit)
 }
 
-// enter appends a mapping to the log, tells the tapes when it changes what an id stood for, and publishes it. The caller holds Symbols.mu.
+// enter appends a mapping to the log, publishes it, and marks the tapes where it is news. The caller holds Symbols.mu.
 func (w *Writer) enter(m Mapping) error {
 	d, s := w.d, w.d.symbols
 	old := s.present(m.ID)
@@ -92,11 +92,14 @@ func (w *Writer) enter(m Mapping) error {
 		return fmt.Errorf("%w: the symbol table of %s has %d entries", ErrLimit, d.name, s.Len())
 	}
 	m.Producer, m.Time, m.At = w.producer, d.now(), d.positions()
-	if err := s.log.append(m.append(nil)); err != nil {
+	if err := d.appendSide(w, s.log, m.append(nil)); err != nil {
 		return err
 	}
-	changes := old != nil && old.Symbol != m.Symbol
-	d.addMark(func() { s.enter(m) }, func(t *Tape) (Mark, bool) { return Mark{Seq: seqIn(m.At, t.schema), Mapping: &m}, changes })
+	before := ""
+	if old != nil {
+		before = old.Symbol
+	}
+	d.addMark(func() { s.enter(m) }, func(t *Tape) (Mark, bool) { return mappingMark(t, &m, before) })
 	return nil
 }
 

@@ -1,12 +1,15 @@
 package journal
 
-import (
-	"slices"
-	"sort"
-)
+import "slices"
 
 // Mark is something a reader must be told before it is given record Seq of a tape: that records are missing there, or that from there on an instrument id
-// stands for another symbol. Exactly one of Gap and Mapping is set; what they point to never changes.
+// stands for a symbol. Exactly one of Gap and Mapping is set; what they point to never changes.
+//
+// Each gap of the tape has one. A mapping has one when the id stood for another symbol before, or for none and the tape had records already: whoever begins
+// to read before it must not be told too early. A first mapping at record 0 has none: the symbol table tells of it, to everybody. Nor has one that only
+// declares more about an instrument.
+//
+// Seq is the position in Gap.At or Mapping.At, or above it where a mark further on was there first.
 type Mark struct {
 	Seq     uint64
 	Gap     *Gap
@@ -15,6 +18,12 @@ type Mark struct {
 
 func gapMark(t *Tape, g *Gap) (Mark, bool) {
 	return Mark{Seq: seqIn(g.At, t.schema), Gap: g}, g.Schema == anySchema || g.Schema == t.schema
+}
+
+// mappingMark is the mark of a mapping, if it has one on this tape; old is what the id stood for before, "" when for nothing.
+func mappingMark(t *Tape, m *Mapping, old string) (Mark, bool) {
+	seq := seqIn(m.At, t.schema)
+	return Mark{Seq: seq, Mapping: m}, m.Symbol != old && (old != "" || seq > 0)
 }
 
 // addMark adds to each tape the mark that of makes for it, if any. Under the same lock it calls enter, which publishes what the marks are about:
@@ -31,20 +40,27 @@ func (d *Dataset) addMark(enter func(), of func(*Tape) (Mark, bool)) {
 			continue
 		}
 		if m, ok := of(t); ok {
-			insertMark(t, m)
+			t.addMark(m)
 		}
 	}
 }
 
-// insertMark keeps the order: positions are taken before the log is written, so two entries may arrive in the other order.
-func insertMark(t *Tape, m Mark) {
-	old := t.Marks()
-	i := sort.Search(len(old), func(i int) bool { return old[i].Seq > m.Seq })
-	list := slices.Insert(slices.Clone(old), i, m)
+// addMark publishes one more mark at the end of the list. Positions are taken before the log is written, and gaps and mappings take different locks, so a
+// mark may come behind one further on; readers count marks, so it must not be put in before it. It holds from there on instead: the tail is there
+// already, and no record that needs the mark is committed yet. The caller holds marksMu.
+func (t *Tape) addMark(m Mark) {
+	var list []Mark
+	if old := t.marks.Load(); old != nil {
+		list = *old
+	}
+	if n := len(list); n > 0 {
+		m.Seq = max(m.Seq, list[n-1].Seq)
+	}
+	list = append(list, m) // beyond the length of every list published before, so no reader sees the store
 	t.marks.Store(&list)
 }
 
-// buildMarks gathers a tape's marks from the ledger and the symbol table. The caller holds marksMu or is alone.
+// buildMarks gathers a tape's marks from the ledger and the symbol table, before any reader sees the tape. The caller holds marksMu or is alone.
 func (d *Dataset) buildMarks(t *Tape) {
 	var list []Mark
 	gaps := d.ledger.all()
@@ -57,8 +73,8 @@ func (d *Dataset) buildMarks(t *Tape) {
 	mappings := *d.symbols.list.Load()
 	for i := range mappings {
 		m := &mappings[i]
-		if old, known := symbol[m.ID]; known && old != m.Symbol {
-			list = append(list, Mark{Seq: seqIn(m.At, t.schema), Mapping: m})
+		if mark, ok := mappingMark(t, m, symbol[m.ID]); ok {
+			list = append(list, mark)
 		}
 		symbol[m.ID] = m.Symbol
 	}

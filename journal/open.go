@@ -11,6 +11,7 @@ import (
 // opening is a dataset on its way from files to a running one.
 type opening struct {
 	d         *Dataset
+	created   bool // a moment ago: there is nothing to recover
 	q         *quarantine
 	symbols   [][]byte // payloads, parsed once the tails are known
 	gaps      [][]byte
@@ -22,8 +23,8 @@ type opening struct {
 	broken    []Gap // sealed segments that are gone or unreadable
 }
 
-// openDataset recovers a dataset and starts its background work. README.md describes the steps.
-func (j *Journal) openDataset(name string) (*Dataset, error) {
+// openDataset recovers a dataset, or takes one that was just created as it is, and starts its background work. README.md describes the steps.
+func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 	log := j.o.Logger.With(zap.String("dataset", name))
 	d := &Dataset{
 		j: j, name: name, dir: filepath.Join(j.dir, name), disk: j.o.Disk, o: j.o, log: log,
@@ -31,7 +32,7 @@ func (j *Journal) openDataset(name string) (*Dataset, error) {
 		preparer: newWorker(), sealer: newWorker(),
 	}
 	d.syncer = newSyncer(d, j.o.Sync)
-	o := &opening{d: d, q: &quarantine{d.disk, d.dir, log}}
+	o := &opening{d: d, created: created, q: &quarantine{d.disk, d.dir, log}}
 	if err := o.run(); err != nil {
 		d.closed.Store(true)
 		d.release()
@@ -165,7 +166,7 @@ func (o *opening) finishState() (err error) {
 func (o *opening) enterBroken() error {
 	for _, g := range o.broken {
 		if !o.known(g) {
-			if err := o.d.enterGap(g); err != nil {
+			if err := o.d.enterGap(nil, g); err != nil {
 				return err
 			}
 		}

@@ -53,6 +53,7 @@ func (w *worker) close() {
 
 // prepareRound sees to it that each tape has a next segment, and pages to store to: all disk work that an append would otherwise have to wait for.
 func (d *Dataset) prepareRound() (again bool) {
+	again = d.retrySideLogs()
 	for s := range feed.Schema(feed.NumSchemas) {
 		d.mu.Lock()
 		t, wanted := d.tapes[s], d.wanted[s]

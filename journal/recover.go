@@ -41,7 +41,7 @@ func (o *opening) recover() error {
 		return nil
 	}
 	if logErr != nil {
-		return fmt.Errorf("neither the state page (%w) nor the sync log can be trusted: %w; nothing was changed, restore the directory from a copy or move it away", why, logErr)
+		return fmt.Errorf("neither the state page (%w) nor the sync log can be trusted: %w; nothing was changed", why, logErr)
 	}
 	if err := o.walk(); err != nil {
 		return err
@@ -63,8 +63,12 @@ func (o *opening) recover() error {
 	return nil
 }
 
-// report is the one line that says what a recovery kept and cut.
+// report is the one line that says what a recovery kept and cut, or that the dataset is new.
 func (o *opening) report(why string) {
+	if o.created {
+		o.d.log.Info("created", zap.Uint64("epoch", o.d.epoch))
+		return
+	}
 	var records, lost uint64
 	for _, p := range o.result.places {
 		records += p.tail

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ type sideLog struct {
 	buf    []byte
 	size   atomic.Int64 // bytes of header and whole frames
 	synced atomic.Int64 // of those, on disk
+	lacks  atomic.Int64 // bytes of the frame that the last append found no room for; 0: it did find room, or there is room now
 }
 
 const (
@@ -102,6 +104,7 @@ func openSideLog(disk Disk, path, magic string, q *quarantine) (*sideLog, [][]by
 }
 
 // append writes one entry. After an error nothing was added: the next append writes over what may have reached the file.
+// Errors: ErrLimit, ErrDiskFull (retry looks for room), or the disk's own.
 func (l *sideLog) append(payload []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,10 +114,39 @@ func (l *sideLog) append(payload []byte) error {
 		return fmt.Errorf("%w: %s would grow beyond %d bytes", ErrLimit, l.path, maxSideLog)
 	}
 	if _, err := l.file.WriteAt(l.buf, at); err != nil {
+		if isFull(err) {
+			l.lacks.Store(int64(len(l.buf)))
+		}
 		return diskError(fmt.Errorf("append to %s: %w", l.path, err))
 	}
+	l.lacks.Store(0)
 	l.size.Store(at + int64(len(l.buf)))
 	return nil
+}
+
+// retry makes sure of the room that the last append did not find, by writing zeros there: they are no frame, the next append writes over them, and an
+// opening cuts them off. So whoever is told that there is room again does not find it gone.
+func (l *sideLog) retry() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lacks := l.lacks.Load()
+	if lacks == 0 {
+		return nil
+	}
+	_, err := l.file.WriteAt(make([]byte, lacks), l.size.Load())
+	if isFull(err) {
+		return err
+	}
+	l.lacks.Store(0) // any other error is for the next append to find
+	return nil
+}
+
+// full is nil, or the state of a log whose last entry found no room.
+func (l *sideLog) full() error {
+	if l.lacks.Load() == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: no room for the next entry of %s; free space or move the journal, writing goes on by itself", ErrDiskFull, l.path)
 }
 
 // sync forces the log to disk up to size, a value of l.size from before.
@@ -127,6 +159,44 @@ func (l *sideLog) sync(size int64) error {
 	}
 	l.synced.Store(size)
 	return nil
+}
+
+// appendSide adds an entry to a side log on behalf of w, nil for none. When there is no room, the preparer looks for it from now on.
+func (d *Dataset) appendSide(w *Writer, l *sideLog, payload []byte) error {
+	known := l.full() != nil
+	err := l.append(payload)
+	if !errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	if !known {
+		d.log.Warn("side log is full", zap.Error(err))
+	}
+	if w != nil {
+		d.mu.Lock()
+		w.lackingLog = l
+		d.mu.Unlock()
+	}
+	d.preparer.kick()
+	return err
+}
+
+// retrySideLogs looks for room for the entries that side logs had none for. It wakes those in Wait also when it finds nothing to do: an append that
+// found room does not.
+func (d *Dataset) retrySideLogs() (again bool) {
+	for _, l := range d.sideLogs() {
+		if l.full() == nil {
+			continue
+		}
+		if l.retry() != nil {
+			again = true
+			continue
+		}
+		d.log.Info("side log has room again", zap.String("file", l.path))
+	}
+	d.mu.Lock()
+	d.announce()
+	d.mu.Unlock()
+	return again
 }
 
 func allZero(b []byte) bool {

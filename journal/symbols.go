@@ -36,8 +36,8 @@ type Mapping struct {
 type Symbols struct {
 	log  *sideLog
 	list atomic.Pointer[[]Mapping] // a published prefix: its elements never change
-	byID sync.Map                  // uint32 -> []int, where in the list the id occurs; the slices never change
-	ids  sync.Map                  // symbol -> []uint32, every id it ever had; the slices never change
+	byID sync.Map                  // uint32 -> []int, where in the list the id occurs; published prefixes, as list is
+	ids  sync.Map                  // symbol -> []uint32, every id it ever had; published prefixes
 
 	mu        sync.Mutex // orders appends
 	allocated uint32     // below it every id that Instrument may hand out is taken
@@ -50,7 +50,10 @@ func (s *Symbols) Len() int { return len(*s.list.Load()) }
 func (s *Symbols) At(i int) Mapping { return (*s.list.Load())[i] }
 
 // IDs is every id the symbol ever had, in the order they came. The slice must not be changed.
-func (s *Symbols) IDs(symbol string) []uint32 {
+// It does not say where: an id may have stood for the symbol only before or only after a position of a tape, which SymbolAt tells.
+func (s *Symbols) IDs(symbol string) []uint32 { return slices.Clip(s.idsOf(symbol)) }
+
+func (s *Symbols) idsOf(symbol string) []uint32 {
 	if v, ok := s.ids.Load(symbol); ok {
 		return v.([]uint32)
 	}
@@ -65,7 +68,9 @@ func (s *Symbols) Symbol(id uint32) (string, bool) {
 	return "", false
 }
 
-// SymbolAt is what the id stood for at record seq of a schema's tape; false when it stood for nothing yet.
+// SymbolAt is what the id stood for at record seq of a schema's tape; false when it stood for nothing yet. Below the position of the id's first mapping
+// that is nothing, also when a record with the id lies there: a later mapping does not hold backwards. A tape that had no record when a mapping was entered
+// has it from record 0 on. Where the answer changes on a tape that had records, the tape has a Mark at or, see Mark.Seq, shortly above that position.
 func (s *Symbols) SymbolAt(id uint32, schema feed.Schema, seq uint64) (string, bool) {
 	at := s.entries(id)
 	list := *s.list.Load()
@@ -101,9 +106,9 @@ func (s *Symbols) enter(m Mapping) {
 	}
 	list = append(list, m) // beyond the length of every list published before, so no reader sees the store
 	s.list.Store(&list)
-	s.byID.Store(m.ID, append(slices.Clip(s.entries(m.ID)), len(list)-1))
-	if ids := s.IDs(m.Symbol); !slices.Contains(ids, m.ID) {
-		s.ids.Store(m.Symbol, append(slices.Clip(ids), m.ID))
+	s.byID.Store(m.ID, append(s.entries(m.ID), len(list)-1))
+	if ids := s.idsOf(m.Symbol); !slices.Contains(ids, m.ID) {
+		s.ids.Store(m.Symbol, append(ids, m.ID))
 	}
 }
 

@@ -21,7 +21,7 @@ type Tape struct {
 	first atomic.Uint64
 	tail  atomic.Uint64
 	segs  atomic.Pointer[[]*Segment] // by base, from First on; the last one may be prepared and not in use yet; copied when changed
-	marks atomic.Pointer[[]Mark]     // by Seq; copied when changed, under Dataset.marksMu
+	marks atomic.Pointer[[]Mark]     // by Seq; a published prefix, appended to under Dataset.marksMu: its elements never change
 
 	// Under Dataset.mu.
 	active   *Segment // holds the tail; nil before the first record
@@ -45,10 +45,13 @@ func (t *Tape) First() uint64 { return t.first.Load() }
 func (t *Tape) Tail() uint64 { return t.tail.Load() }
 
 // Marks is what a reader must be told when it reaches Seq, in order of Seq. The slice is never changed.
-// A mark is there before the tail moves beyond its Seq: load the tail first, then the marks.
+//
+// The list only grows at its end: each list begins with every one that was returned before, as long as the journal is open, so the index of a mark stays
+// its index, and a reader has to look at what is new only. A mark is there before the first record that needs it is committed: load the tail first,
+// then the marks. Records of other producers may have been committed meanwhile, so a new mark may lie below the tail: a reader that is past it is told at once.
 func (t *Tape) Marks() []Mark {
 	if m := t.marks.Load(); m != nil {
-		return *m
+		return (*m)[:len(*m):len(*m)]
 	}
 	return nil
 }

@@ -19,9 +19,11 @@ type Writer struct {
 	d        *Dataset
 	producer string
 	stream   *stream
-	fenced   bool   // under Dataset.mu
-	closed   bool   // under Dataset.mu
-	lacking  uint32 // schemas the last Append found no room for, a bit each; under Dataset.mu
+
+	// Under Dataset.mu.
+	fenced, closed bool
+	lacking        uint32   // schemas the last Append found no room for, a bit each
+	lackingLog     *sideLog // that Map, Instrument or Gap found no room in since the last Append; nil: none
 }
 
 // stream counts the records of one (producer, stream) over all schemas.
@@ -35,7 +37,7 @@ type stream struct {
 
 // OpenWriter opens a stream for appending, and fences the older writer of the same producer, if there is one. When the producer can only go on from a
 // record beyond what was accepted (Resume), the gap goes into the ledger and counting goes on from there.
-// Errors: ErrName, ErrLimit (MaxStreams), ErrDiskFull, ErrClosed, ErrSyncFailed, ErrFault.
+// Errors: ErrName, ErrLimit (MaxStreams), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
 func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	if err := checkName("producer", o.Producer, MaxName); err != nil {
 		return nil, err
@@ -86,7 +88,7 @@ func (d *Dataset) addStream(producer, name string) (*stream, error) {
 	p := binary.LittleEndian.AppendUint32(nil, s.number)
 	p = binary.LittleEndian.AppendUint64(p, d.now())
 	p = appendText(appendText(p, producer), name)
-	if err := d.streamsLog.append(p); err != nil {
+	if err := d.appendSide(nil, d.streamsLog, p); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
@@ -143,13 +145,14 @@ func (w *Writer) Accepted() uint64 { return w.stream.count.Load() }
 // Synced is how many of the accepted records are on disk.
 func (w *Writer) Synced() uint64 { return w.stream.synced.Load() }
 
-// Wait returns nil when Append may go on after ErrNotReady or ErrDiskFull, an error when it never will or ctx ended.
-// A full disk is tried again every Options.RetryInterval, for as long as it takes; Dataset.Err tells of it meanwhile.
+// Wait returns nil when Append may go on after ErrNotReady or ErrDiskFull, or Map, Instrument and Gap after ErrDiskFull; an error when they never will or
+// ctx ended. A full disk is tried again every Options.RetryInterval, for as long as it takes; Dataset.Err tells of it meanwhile.
 func (w *Writer) Wait(ctx context.Context) error {
 	d := w.d
 	for {
 		d.mu.Lock()
-		err, ready, changed := w.usable(), d.hasRoom(w.lacking), d.changed
+		ready := d.hasRoom(w.lacking) && (w.lackingLog == nil || w.lackingLog.full() == nil)
+		err, changed := w.usable(), d.changed
 		d.mu.Unlock()
 		if err != nil || ready {
 			return err
