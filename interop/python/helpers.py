@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,11 +63,13 @@ class Gateway:
         self.log = directory / "gateway.log"
         self.keys = keys
         self.port = free_port()
+        self.admin_port = free_port()
         self.process = None
         self.start()
 
     def start(self):
-        command = [TAPEWIRE, "serve", "--data", self.data, "--listen", f"{HOST}:{self.port}"]
+        command = [TAPEWIRE, "serve", "--data", self.data, "--listen", f"{HOST}:{self.port}",
+                   "--admin", f"{HOST}:{self.admin_port}"]
         if self.keys:
             command += ["--keys", self.keys]
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +96,17 @@ class Gateway:
             self.process.wait()
             raise AssertionError(f"the gateway does not end after SIGTERM:\n{self.log.read_text()}") from None
         assert code == 0, f"the gateway ended with {code}:\n{self.log.read_text()}"
+
+    def admin(self, path, method="GET"):
+        """Asks the admin listener; returns the body."""
+        request = urllib.request.Request(f"http://{HOST}:{self.admin_port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.read().decode()
+
+    def close_sessions(self):
+        """Closes every subscriber as an operator does; the listener stays up."""
+        for session in json.loads(self.admin("/sessions")):
+            self.admin(f"/sessions/{session['id']}/close", method="POST")
 
     def publish(self, *files, dataset=None, key=ANY_KEY):
         options = ["--dataset", dataset] if dataset else []

@@ -6,8 +6,8 @@ import itertools
 import pytest
 
 from helpers import (
-    DBN_CLI, SHARED_DATA, Session, by_schema, decode_dbn, needs_shared_data, publish_records, quotes, read_dbn, run,
-    rust_replay, trades,
+    DBN_CLI, SHARED_DATA, SYMBOLS, Session, by_schema, decode_dbn, needs_shared_data, publish_records, publish_trades, quotes, read_dbn,
+    run, rust_replay, trades,
 )
 
 REAL_TRADES = SHARED_DATA / "lean" / "equs-trades-20131008.dbn.zst"
@@ -89,6 +89,15 @@ def test_rust_client_reads_generated_tapes(gateway, dataset, tmp_path, options):
         check_rust(seen, schema, records)
         assert seen["mappings"] == {"11": "ALFA", "12": "BRAVO", "13": "CHARLIE"}
         assert (seen["ts_out"][0] is not None) == bool(options)
+
+
+@pytest.mark.parametrize("asked", ["ALL_SYMBOLS", ",".join(SYMBOLS.values())])
+def test_rust_client_unsubscribes_from_one_symbol(gateway, dataset, tmp_path, asked):
+    records = publish_trades(gateway, tmp_path, dataset, 100)
+    gone, symbol = next(iter(SYMBOLS.items()))
+    seen = rust_replay(gateway, dataset, "trades", f"without={symbol}", symbols=asked)
+    assert seen["records"] == sum(int.from_bytes(r[4:8], "little") != gone for r in records)
+    assert "Unsubscription request for trades data succeeded" in seen["systems"]
 
 
 @pytest.mark.parametrize(("symbols", "stype"), [("ALFA,CHARLIE", "raw_symbol"), ("11,13", "instrument_id")])

@@ -67,6 +67,19 @@ def held_port(own_gateway):
     held.close()
 
 
+def test_python_client_closed_by_the_operator_reconnects_to_the_listener(own_gateway, dataset, tmp_path):
+    past = publish_trades(own_gateway, tmp_path, dataset, 100)
+    session = Session(own_gateway, dataset, reconnect_policy="reconnect")
+    with session.subscribe("trades", start=0).start():
+        session.wait_replayed("trades")
+        own_gateway.close_sessions()
+        session.wait(lambda: len(session.systems(SystemCode.SUBSCRIPTION_ACK)) == 2, "ack after the reconnect")
+        assert [code for code, _ in session.errors()] == [int(ErrorCode.INTERNAL_ERROR)]
+        live = publish_trades(own_gateway, tmp_path, dataset, 50, first=100)
+        session.wait_data(150)
+        assert session.data == past + live
+
+
 def test_python_client_reconnects_and_data_goes_on(own_gateway, held_port, dataset, tmp_path):
     past = publish_trades(own_gateway, tmp_path, dataset, 100)
     gaps = []

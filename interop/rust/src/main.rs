@@ -1,17 +1,17 @@
 //! Reads one dataset of a gateway with the official Rust client and says what arrived, one JSON line
 //! per stage, for the tests in ../python to judge:
 //!
-//!   tapewire-interop HOST:PORT DATASET SCHEMA SYMBOLS STYPE_IN [ts_out] [reconnect=N]
+//!   tapewire-interop HOST:PORT DATASET SCHEMA SYMBOLS STYPE_IN [ts_out] [reconnect=N] [without=SYMBOL]
 //!
 //! `replayed`: everything from start=0 to the end of the replay. With reconnect=N the session is then
 //! read to its close (`closed`); a line on stdin asks for reconnect and resubscribe; `resumed` follows
-//! after N more data records. The key comes from DATABENTO_API_KEY. A refusal is the line `refused`.
+//! after N more data records. With without=SYMBOL it unsubscribes from that one first. The key comes from DATABENTO_API_KEY. A refusal is the line `refused`.
 
 use std::{collections::BTreeMap, error::Error, io::BufRead};
 
 use databento::{
     dbn::{ErrorMsg, RecordRef, SType, Schema, SymbolMappingMsg, SystemCode, SystemMsg},
-    live::Subscription,
+    live::{Subscription, Unsubscription},
     LiveClient, Symbols,
 };
 use serde_json::{json, Value};
@@ -82,11 +82,12 @@ async fn read(
 
 async fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let [addr, dataset, schema, symbols, stype, options @ ..] = args else {
-        return Err("usage: HOST:PORT DATASET SCHEMA SYMBOLS STYPE_IN [ts_out] [reconnect=N]".into());
+        return Err("usage: HOST:PORT DATASET SCHEMA SYMBOLS STYPE_IN [ts_out] [reconnect=N] [without=SYMBOL]".into());
     };
     let ts_out = options.iter().any(|o| o == "ts_out");
     let resume: Option<u64> =
         options.iter().find_map(|o| o.strip_prefix("reconnect=")).map(str::parse).transpose()?;
+    let without = options.iter().find_map(|o| o.strip_prefix("without="));
     let symbols = match symbols.as_str() {
         "ALL_SYMBOLS" => Symbols::All,
         list => Symbols::Symbols(list.split(',').map(str::to_owned).collect()),
@@ -106,6 +107,14 @@ async fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         .start(time::OffsetDateTime::UNIX_EPOCH)
         .build();
     client.subscribe(subscription).await?;
+    if let Some(symbol) = without {
+        let unsubscription = Unsubscription::builder()
+            .schema(schema.parse::<Schema>()?)
+            .stype_in(stype.parse::<SType>()?)
+            .symbols(Symbols::Symbols(vec![symbol.to_owned()]))
+            .build();
+        client.unsubscribe(unsubscription).await?;
+    }
     client.start().await?;
     read(&mut client, ts_out, |s| s.replayed).await?.print("replayed");
     let Some(n) = resume else {
