@@ -1,0 +1,67 @@
+package journal
+
+import (
+	"path"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func TestNewDatasetIsLoggedAsCreatedNotAsRecovered(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	o := memOptions(NewMemDisk())
+	o.Logger = zap.New(core)
+	j := open(t, "j", o)
+	create(t, j)
+	if created, recovered := logs.FilterMessage("created").Len(), logs.FilterMessage("recovered").Len(); created != 1 || recovered != 0 {
+		t.Errorf("a new dataset: %d lines say created, %d recovered", created, recovered)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, "j", o)
+	if created, recovered := logs.FilterMessage("created").Len(), logs.FilterMessage("recovered").Len(); created != 1 || recovered != 1 {
+		t.Errorf("after the second opening: %d lines say created, %d recovered", created, recovered)
+	}
+}
+
+func TestDamagedDatasetIsNamedWithTheRemedy(t *testing.T) {
+	for _, file := range []string{symbolsName, epochsName, stateName} {
+		disk := NewMemDisk()
+		j := open(t, "j", memOptions(disk))
+		create(t, j)
+		if _, err := j.Create("WHOLE"); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		dir := path.Join("j", testDataset)
+		clear(disk.nodes[path.Join(dir, file)].data)
+		if file == stateName { // alone it is made again
+			if err := disk.Remove(path.Join(dir, syncLogName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := Open("j", memOptions(disk))
+		if err == nil {
+			t.Fatalf("%s: opened a damaged dataset", file)
+		}
+		for _, want := range []string{"dataset " + testDataset, "restore " + dir + " from a copy, or move it out of j"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q is not in %q", file, want, err)
+			}
+		}
+		if err := disk.Rename(dir, "elsewhere"); err != nil {
+			t.Fatal(err)
+		}
+		if j, err = Open("j", memOptions(disk)); err != nil || j.Lookup("WHOLE") == nil {
+			t.Fatalf("%s: without the damaged one: %v", file, err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

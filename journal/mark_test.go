@@ -1,0 +1,184 @@
+package journal
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// markText is what a test compares: "10 SYM" for a mapping, "10 gap" for a gap.
+func markText(marks []Mark) []string {
+	list := []string{}
+	for _, m := range marks {
+		what := "gap"
+		if m.Mapping != nil {
+			what = m.Mapping.Symbol
+		}
+		list = append(list, fmt.Sprint(m.Seq, " ", what))
+	}
+	return list
+}
+
+func TestFirstMappingIsMarkedOnTapesThatHaveRecords(t *testing.T) {
+	disk := NewMemDisk()
+	j := open(t, "j", Options{Disk: disk})
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	mapTo := func(id uint32, symbol string) {
+		if err := w.Map(id, symbol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mapTo(1, "EARLY")
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, 10)})
+	mapTo(2, "SECOND")
+	mustAppend(t, w, Run{trades, records(trades, 2, 10, 5)}, Run{mbp1, records(mbp1, 2, 15, 5)})
+	mapTo(3, "THIRD")
+	if id, err := w.Instrument(Instrument{Symbol: "SECOND", Lot: "0.01"}); id != 2 || err != nil { // more about it, no other symbol
+		t.Fatal(id, err)
+	}
+	mustAppend(t, w, Run{trades, records(trades, 3, 20, 1)})
+	check := func(d *Dataset) {
+		t.Helper()
+		for schema, want := range map[feed.Schema][]string{trades: {"10 SECOND", "15 THIRD"}, mbp1: {"5 THIRD"}} {
+			if got := markText(d.Tape(schema).Marks()); !slices.Equal(got, want) {
+				t.Errorf("marks of %s: %q, want %q", schema, got, want)
+			}
+		}
+		for _, x := range []struct {
+			id     uint32
+			schema feed.Schema
+			seq    uint64
+			want   string
+		}{{1, trades, 0, "EARLY"}, {2, trades, 9, ""}, {2, trades, 10, "SECOND"}, {2, mbp1, 0, "SECOND"}, {3, mbp1, 4, ""}, {3, mbp1, 5, "THIRD"}, {4, trades, 99, ""}} {
+			if got, ok := d.Symbols().SymbolAt(x.id, x.schema, x.seq); got != x.want || ok != (x.want != "") {
+				t.Errorf("symbol of %d at %s %d: %q, %v, want %q", x.id, x.schema, x.seq, got, ok, x.want)
+			}
+		}
+	}
+	check(d)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check(open(t, "j", Options{Disk: disk}).Lookup(testDataset))
+}
+
+func TestMarkThatComesLateIsNotPutBelowOneThatReadersHave(t *testing.T) {
+	j := open(t, "j", Options{Disk: NewMemDisk()})
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, 5)})
+	late := Gap{Schema: anySchema, Cause: CauseUpstream, At: d.positions()}
+	mustAppend(t, w, Run{trades, records(trades, 1, 5, 5)})
+	if err := w.Map(1, "X"); err != nil {
+		t.Fatal(err)
+	}
+	had := d.Tape(trades).Marks()
+	if err := d.enterGap(w, late); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Map(2, "Y"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := markText(d.Tape(trades).Marks()), []string{"10 X", "10 gap", "10 Y"}; !slices.Equal(got, want) {
+		t.Errorf("marks %q, want %q", got, want)
+	}
+	if got := markText(had); !slices.Equal(got, []string{"10 X"}) {
+		t.Errorf("the list a reader had became %q", got)
+	}
+	_ = append(had, Mark{Seq: 1}) // a careless reader
+	if got := d.Tape(trades).Marks()[1]; got.Gap == nil {
+		t.Errorf("a reader's append reached the tape: %+v", got)
+	}
+}
+
+func TestMarksOnlyGrowAtTheirEndWhileRead(t *testing.T) {
+	j := open(t, "j", Options{Disk: NewMemDisk(), MinSegment: 1 << 20})
+	d := create(t, j)
+	a, b := openWriter(t, d, "a", "s"), openWriter(t, d, "b", "s")
+	mustAppend(t, a, Run{trades, record(trades, 1, 0)})
+	const n = 500
+	var writers, reader sync.WaitGroup
+	writers.Go(func() {
+		for i := range uint32(n) {
+			if err := a.Map(i, fmt.Sprint("S", i)); err != nil {
+				t.Error(err)
+				return
+			}
+			if err := appendAll(a, Run{trades, record(trades, i, uint64(i))}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	writers.Go(func() {
+		for range n {
+			if err := b.Gap(Gap{Schema: trades, Cause: CauseUpstream}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	done := make(chan struct{})
+	reader.Go(func() {
+		var had []Mark
+		for end := false; !end; {
+			select {
+			case <-done:
+				end = true
+			default:
+			}
+			marks := d.Tape(trades).Marks()
+			if len(marks) < len(had) || !slices.Equal(marks[:len(had)], had) {
+				t.Errorf("%d marks do not begin with the %d from before", len(marks), len(had))
+				return
+			}
+			if !slices.IsSortedFunc(marks, func(a, b Mark) int { return int(a.Seq) - int(b.Seq) }) {
+				t.Errorf("marks are out of order: %q", markText(marks))
+				return
+			}
+			had = marks
+		}
+		if len(had) != 2*n {
+			t.Errorf("%d marks, want %d", len(had), 2*n)
+		}
+	})
+	writers.Wait()
+	close(done)
+	reader.Wait()
+}
+
+func TestCostOfAMarkDoesNotGrowWithTheirNumber(t *testing.T) {
+	const n, most = 20_000, 4 << 10 // bytes a mapping may allocate; a copy of all marks is 240 KB on average
+	j := open(t, "j", Options{Disk: NewMemDisk()})
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	mustAppend(t, w, Run{trades, record(trades, 7, 0)})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	remap(t, w, n)
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	if got := len(d.Tape(trades).Marks()); got != n {
+		t.Errorf("%d marks, want %d", got, n)
+	}
+	if got := (after.TotalAlloc - before.TotalAlloc) / n; got > most {
+		t.Errorf("%d bytes allocated for each of %d marks, want at most %d (%v in all)", got, n, most, took)
+	}
+}
+
+// remap changes what one id stands for n times.
+func remap(t testing.TB, w *Writer, n int) {
+	t.Helper()
+	for i := range n {
+		if err := w.Map(7, fmt.Sprint("SYM", i%2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
