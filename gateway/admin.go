@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/tapewire/tapewire/feed"
 )
 
 // SessionView is what an operator sees of a subscriber.
@@ -92,6 +90,9 @@ func (s *Server) CloseSession(id uint64) bool {
 // listen on loopback, or put a proxy with one in front.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "GET /healthz\nGET /readyz\nGET /metrics\nGET /sessions\nPOST /sessions/ID/close")
+	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		s.metrics.write(w)
@@ -135,9 +136,4 @@ func (s *Server) Ready() error {
 		}
 	}
 	return nil
-}
-
-// lastCommit is when a tape last grew, as far as this server saw it.
-func (s *Server) lastCommit(dataset string, schema feed.Schema) (time.Time, bool) {
-	return s.producers.lastCommit(dataset, schema)
 }

@@ -227,11 +227,11 @@ func TestUnsubscribeStopsWhatItNamesAndNothingElse(t *testing.T) {
 		"unsubscribe|schema=trades|stype_in=instrument_id|symbols=2|is_last=1\n" +
 		"unsubscribe|schema=mbp-1|stype_in=instrument_id|symbols=3|is_last=1\n" +
 		"start_session\n")
-	eventually(t, "the session has begun", func() bool { v := s.Sessions(); return len(v) == 1 && v[0].SentBytes >= 128+4*320 })
+	eventually(t, "the session has begun", func() bool { v := s.Sessions(); return len(v) == 1 && v[0].SentBytes >= 128+6*320 })
 	publish(t, s, "1", metadataOf(feed.SchemaNone), trade(1, 0), trade(2, 1), quote(3, 2), quote(4, 3), trade(1, 4))
 	eventually(t, "everything is out", func() bool {
 		v := s.Sessions()[0]
-		return v.Cursors[0].LagRecords == 0 && v.Cursors[1].LagRecords == 0 && v.SentBytes >= 128+4*320+2*48+80
+		return v.Cursors[0].LagRecords == 0 && v.Cursors[1].LagRecords == 0 && v.SentBytes >= 128+6*320+2*48+80
 	})
 	s.CloseSession(s.Sessions()[0].ID)
 	_, records := c.records()

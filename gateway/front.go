@@ -159,8 +159,8 @@ func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (*Key, error)
 		right = RightPublish
 	}
 	var key *Key
-	if s.cfg.Keys != nil {
-		if key = s.cfg.Keys.find(challenge, req.Auth); key == nil {
+	if keys := s.keys.Load(); keys != nil {
+		if key = keys.find(challenge, req.Auth); key == nil {
 			return nil, fmt.Errorf("authentication failed: unknown key ending in %q", lsg.Bucket(req.Auth))
 		}
 		if !key.May(right, req.Dataset) {

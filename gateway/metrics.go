@@ -3,11 +3,13 @@ package gateway
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // serverMetrics is what a desk alerts on, in Prometheus' text format. Each
@@ -25,6 +27,7 @@ type serverMetrics struct {
 }
 
 func newServerMetrics(srv *Server) *serverMetrics {
+	metrics.ExposeMetadata(true)
 	set := metrics.NewSet()
 	m := &serverMetrics{
 		srv: srv, set: set,
@@ -56,32 +59,68 @@ func (m *serverMetrics) sendBytes(path string) *metrics.Counter {
 // write prints everything, with what is computed only when somebody looks.
 func (m *serverMetrics) write(w io.Writer) {
 	m.set.WritePrometheus(w)
-	now := time.Now()
-	for _, d := range m.srv.journal.Datasets() {
-		for schema := range feed.Schema(feed.NumSchemas) {
-			tape := d.Tape(schema)
-			if tape == nil {
-				continue
-			}
-			labels := fmt.Sprintf("{dataset=%q,schema=%q}", d.Name(), schema)
-			fmt.Fprintf(w, "tapewire_tape_records%s %d\n", labels, tape.Tail())
-			if at, ok := m.srv.lastCommit(d.Name(), schema); ok {
-				fmt.Fprintf(w, "tapewire_seconds_since_last_record%s %.3f\n", labels, now.Sub(at).Seconds())
-			}
+	g := gauges{w: w}
+	datasets := m.srv.journal.Datasets()
+	g.begin("tapewire_tape_records", "Records committed to a tape, ever.")
+	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
+		g.add(float64(t.Tail()), "dataset", d.Name(), "schema", t.Schema().String())
+	})
+	g.begin("tapewire_seconds_since_last_record", "Age of a tape's newest record, as far as this process saw one.")
+	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
+		if at, ok := m.srv.producers.lastCommit(d.Name(), t.Schema()); ok {
+			g.add(time.Since(at).Seconds(), "dataset", d.Name(), "schema", t.Schema().String())
 		}
-		writable := 1
+	})
+	g.begin("tapewire_dataset_writable", "1 while a dataset takes records, 0 when its disk is full or failed.")
+	for _, d := range datasets {
+		writable := 1.0
 		if d.Err() != nil {
 			writable = 0
 		}
-		fmt.Fprintf(w, "tapewire_dataset_writable{dataset=%q} %d\n", d.Name(), writable)
+		g.add(writable, "dataset", d.Name())
 	}
+	g.begin("tapewire_producer_accepted_records", "Records accepted of a connected producer's stream. No line: the producer is gone.")
 	for _, p := range m.srv.producers.list() {
-		fmt.Fprintf(w, "tapewire_producer_accepted_records{dataset=%q,producer=%q} %d\n", p.req.Dataset, p.req.Producer, p.writer.Accepted())
+		g.add(float64(p.writer.Accepted()), "dataset", p.req.Dataset, "producer", p.req.Producer)
 	}
+	g.begin("tapewire_session_lag_records", "How far a subscriber is behind the end of a tape.")
 	for _, v := range m.srv.Sessions() {
 		for _, c := range v.Cursors {
-			labels := fmt.Sprintf("{session=\"%d\",dataset=%q,schema=%q}", v.ID, v.Dataset, c.Schema)
-			fmt.Fprintf(w, "tapewire_session_lag_records%s %d\n", labels, c.LagRecords)
+			g.add(float64(c.LagRecords), "session", strconv.FormatUint(v.ID, 10), "dataset", v.Dataset, "schema", c.Schema)
 		}
 	}
+}
+
+// eachTape visits what the datasets hold.
+func eachTape(datasets []*journal.Dataset, visit func(*journal.Dataset, *journal.Tape)) {
+	for _, d := range datasets {
+		for schema := range feed.Schema(feed.NumSchemas) {
+			if t := d.Tape(schema); t != nil {
+				visit(d, t)
+			}
+		}
+	}
+}
+
+// gauges writes gauges that exist only while somebody looks.
+type gauges struct {
+	w    io.Writer
+	name string
+}
+
+func (g *gauges) begin(name, help string) {
+	g.name = name
+	fmt.Fprintf(g.w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+}
+
+// add writes one value; labels are names and values in turn.
+func (g *gauges) add(value float64, labels ...string) {
+	fmt.Fprintf(g.w, "%s{", g.name)
+	for i := 0; i < len(labels); i += 2 {
+		if i > 0 {
+			fmt.Fprint(g.w, ",")
+		}
+		fmt.Fprintf(g.w, "%s=%q", labels[i], labels[i+1])
+	}
+	fmt.Fprintf(g.w, "} %s\n", strconv.FormatFloat(value, 'f', -1, 64))
 }

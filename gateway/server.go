@@ -42,6 +42,7 @@ type Server struct {
 	cfg     Config
 	limits  Limits
 	journal *journal.Journal
+	keys    atomic.Pointer[Keyring] // nil in open mode
 	log     *zap.Logger
 	metrics *serverMetrics
 
@@ -88,6 +89,7 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	if err := s.limits.checkFileLimit(); err != nil {
 		return nil, err
 	}
+	s.keys.Store(cfg.Keys)
 	s.metrics = newServerMetrics(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
@@ -202,6 +204,14 @@ func (s *Server) findAddr() error {
 		return fmt.Errorf("gateway: unexpected listener address %T", sa)
 	}
 	return nil
+}
+
+// SetKeys replaces the keys, for the connections to come; those that are in stay.
+// An open server stays open, and one with keys never becomes open.
+func (s *Server) SetKeys(keys *Keyring) {
+	if s.cfg.Keys != nil && keys != nil {
+		s.keys.Store(keys)
+	}
 }
 
 // Addr is where the server listens, with the real port.

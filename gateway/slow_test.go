@@ -120,7 +120,7 @@ func startedRaw(t testing.TB, s *Server) *rawClient {
 	c := rawOn(t, conn)
 	c.auth(testKey, "dataset="+testDataset)
 	c.send("schema=trades|symbols=ALL_SYMBOLS\nstart_session\n")
-	head := make([]byte, 128+320) // metadata and ack: the session is live now
+	head := make([]byte, 128+2*320) // metadata, ack and note that nothing is there yet: the session is live now
 	if _, err := readFull(c, head); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestTradesAreNeverSkipped(t *testing.T) {
 	c := dialRaw(t, s)
 	c.auth(testKey, "dataset="+testDataset+"|slow_reader_behavior="+lsg.SlowSkip)
 	c.send("schema=trades|symbols=ALL_SYMBOLS\nstart_session\n")
-	if _, err := readFull(c, make([]byte, 128+320)); err != nil {
+	if _, err := readFull(c, make([]byte, 128+2*320)); err != nil {
 		t.Fatal(err)
 	}
 	const total = 300_000

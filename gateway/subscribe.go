@@ -237,6 +237,9 @@ func (s *session) admit(r request, d *journal.Dataset) {
 	}
 	c := s.cursor(r.schema)
 	s.intros = append(s.intros, intro{kind: introAck, request: r})
+	if c.tape == nil {
+		s.intros = append(s.intros, intro{kind: introWaiting, request: r})
+	}
 	var table *journal.Symbols
 	if d != nil {
 		table = d.Symbols()

@@ -27,6 +27,7 @@ const (
 	introSymbols
 	introHeartbeat
 	introUnsubscribed
+	introWaiting
 )
 
 // tell stages the control records that are due, as many as fit. It reports
@@ -80,6 +81,8 @@ func (s *session) tellIntros() error {
 			}
 		case introHeartbeat:
 			s.stageSystem(feed.SystemHeartbeat, "Heartbeat")
+		case introWaiting:
+			s.tellWaiting(in.request.schema)
 		case introUnsubscribed:
 			s.stageSystem(feed.SystemUnsubscribeAck, fmt.Sprintf("Unsubscription request for %s data succeeded", in.request.schema))
 		case introSymbols:
@@ -108,6 +111,16 @@ func (s *session) tellAck(r request) bool {
 	return true
 }
 
+// tellWaiting says that there is nothing yet, which a misspelt name would
+// otherwise look like for ever.
+func (s *session) tellWaiting(schema feed.Schema) {
+	what := "dataset " + s.auth.Dataset
+	if s.dataset() != nil {
+		what = schema.String() + " of " + what
+	}
+	s.stageSystem(feed.SystemUnset, fmt.Sprintf("waiting|dataset=%s|schema=%s|text=nothing is published to %s yet; what is will follow", s.auth.Dataset, schema, what))
+}
+
 // tellSymbols tells the mapping of each symbol of a request, or that there is
 // none yet. It reports whether it came to the end.
 func (s *session) tellSymbols(in *intro) bool {
@@ -124,11 +137,7 @@ func (s *session) tellSymbols(in *intro) bool {
 		}
 		if r.stype == feed.STypeInstrumentID {
 			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
-			if table != nil {
-				if raw, ok := table.SymbolAt(uint32(id), c.schema, c.seq); ok {
-					s.stageMapping(uint32(id), feed.STypeInstrumentID, symbol, raw)
-				}
-			}
+			s.tellID(table, c, uint32(id), symbol)
 			continue
 		}
 		if !s.tellSymbol(table, c, symbol) {
@@ -151,6 +160,21 @@ func (s *session) tellSymbol(table *journal.Symbols, c *cursor, symbol string) (
 		}
 	}
 	return known
+}
+
+// tellID tells the mapping of an id. Where instruments are declared at all, one
+// that is not is worth a word; it passes all the same.
+func (s *session) tellID(table *journal.Symbols, c *cursor, id uint32, asked string) {
+	if table == nil {
+		return
+	}
+	if raw, ok := table.SymbolAt(id, c.schema, c.seq); ok {
+		s.stageMapping(id, feed.STypeInstrumentID, asked, raw)
+		return
+	}
+	if _, known := table.Symbol(id); !known && table.Len() > 0 {
+		s.stageError(feed.ErrorSymbolResolutionFailed, "Failed to resolve symbol '"+asked+"': no instrument has this id yet; its data follows once somebody publishes it", true)
+	}
 }
 
 // idsOf is how many ids a symbol ever had.
