@@ -115,9 +115,9 @@ const (
 	// fdReserve is what the process needs for itself: logs, epolls, the admin
 	// listener, and sockets on their way from one loop to another.
 	fdReserve = 160
-	// fdPerDataset is what one dataset keeps open: its state, its logs, and for
-	// each of some ten tapes the segment in use and the next one.
-	fdPerDataset = 28
+	// fdPerDataset is what one dataset keeps open: six files of its own, and for
+	// each of some five tapes the segment in use and the next one.
+	fdPerDataset = 16
 	// fdPerConnection: the socket, and now and then a sealed segment that only
 	// this session reads. Two for two sockets would be the worst case.
 	fdPerConnection = 1.5
@@ -126,7 +126,7 @@ const (
 	minConnections        = 16
 	minDatasets           = 8
 	maxDefaultConnections = 10_000 // what the loops are tested with
-	maxDefaultDatasets    = 256
+	maxDefaultDatasets    = 512
 )
 
 // connectionsWithin is how many connections a file limit allows beside datasets.
