@@ -224,8 +224,9 @@ func (s *Server) Wait() error {
 }
 
 // Shutdown ends the sessions in order: producers are told to come back later,
-// subscribers get what they are owed until ctx ends or Limits.Drain is over and
-// then an error record that makes official clients reconnect.
+// subscribers get an error record at the next record boundary, which makes
+// official clients reconnect. Who does not read is cut off when ctx ends or
+// Limits.Drain is over. Nothing is lost: both go on where they were.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if s.stopping.Swap(true) {
 		return s.Wait()
