@@ -9,13 +9,14 @@ import (
 // acks paces the ack lines of one producer: often enough to trim what it holds
 // for a resend, seldom enough to cost nothing.
 type acks struct {
-	p      *producer
-	sent   uint64    // the newest N that was told
-	at     time.Time // when
-	seen   uint64    // accepted at the last batch
-	seenAt time.Time
-	timer  *time.Timer
-	buf    []byte
+	p       *producer
+	sent    uint64    // the newest N that was told
+	at      time.Time // when
+	seen    uint64    // accepted at the last batch
+	seenAt  time.Time
+	timer   *time.Timer
+	hurried bool // the last sync is asked for
+	buf     []byte
 }
 
 const (
@@ -57,6 +58,8 @@ func (a *acks) due(now time.Time) {
 	switch {
 	case a.p.ingest.ended.Load() && n >= accepted:
 		a.p.lastLine(lsg.Ack{N: n, Level: a.p.req.Ack}.Append(nil))
+	case a.p.ingest.ended.Load() && !a.hurried:
+		a.hurry()
 	case n == a.sent:
 	case a.p.lines().busy() || n-a.sent < ackEveryRecords && now.Sub(a.at) < ackEvery && now.Sub(a.seenAt) < ackSilence:
 		a.arm()
@@ -65,6 +68,18 @@ func (a *acks) due(now time.Time) {
 		a.p.line(a.buf)
 		a.sent, a.at = n, now
 	}
+}
+
+// hurry has what an ended session sent synced now: under a policy of bytes its
+// last ack could otherwise be a minute away.
+func (a *acks) hurry() {
+	a.hurried = true
+	p := a.p
+	p.srv.wg.Go(func() {
+		if err := p.feed.dataset.Sync(); err != nil {
+			p.dismiss(p.explain(err))
+		}
+	})
 }
 
 // arm has the producer woken after a silence.
