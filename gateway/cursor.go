@@ -29,6 +29,9 @@ type cursor struct {
 	warn     bool   // a slow-reader warning is due
 	warned   bool   // and was told; once per episode
 
+	told    uint64 // the seq of the last position message
+	wasTold bool
+
 	chunk     []byte // records read from a segment that is not mapped
 	chunkFrom uint64 // seq of its first
 }

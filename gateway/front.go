@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -168,8 +167,6 @@ func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (*Key, error)
 		}
 	}
 	switch {
-	case req.Position:
-		return nil, errors.New("position=1 is not served here; leave it out")
 	case req.Encoding != lsg.EncodingDBN:
 		return nil, fmt.Errorf("encoding=%s is not served here; use encoding=dbn", req.Encoding)
 	case req.Compression != lsg.CompressionNone:

@@ -58,7 +58,9 @@ type session struct {
 	lastSent     time.Time
 	blockedSince time.Time // when the socket became full; zero while writable
 	sentBytes    uint64
-	path         string // of the last data sent: write, sendfile, copy or gather
+
+	positionsTold time.Time
+	path          string // of the last data sent: write, sendfile, copy or gather
 }
 
 // readTurn bounds what one session reads per turn.
@@ -199,6 +201,10 @@ func (s *session) tick(now time.Time) (work bool) {
 	}
 	if s.begun && !s.ending && s.writable && len(s.out) == 0 && now.Sub(s.lastSent) >= s.heartbeat() {
 		s.intros = append(s.intros, intro{kind: introHeartbeat})
+		return true
+	}
+	if s.begun && s.writable && s.positionsDue(now) {
+		s.intros = append(s.intros, intro{kind: introPositions})
 		return true
 	}
 	return false

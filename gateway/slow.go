@@ -84,6 +84,9 @@ func (s *session) tellSkip(c *cursor) {
 		At: lsg.Position{Epoch: s.dataset().Epoch(), Seq: c.seq}, HasAt: true,
 	})
 	c.skipped = 0
+	if s.auth.Position {
+		s.intros = append(s.intros, intro{kind: introPositions})
+	}
 }
 
 // caughtUp ends an episode of slow reading.

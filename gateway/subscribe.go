@@ -11,14 +11,16 @@ import (
 
 // request is one complete subscription, its chunks joined.
 type request struct {
-	id       uint64
-	schema   feed.Schema
-	stype    feed.SType
-	symbols  []string // nil: every symbol
-	hasStart bool
-	start    uint64 // ns
-	late     bool   // came after start_session
-	remove   bool   // takes a subscription back
+	id        uint64
+	schema    feed.Schema
+	stype     feed.SType
+	symbols   []string     // nil: every symbol
+	hasStart  bool         // replay from start, or from resume
+	start     uint64       // ns
+	resume    lsg.Position // with hasResume
+	hasResume bool
+	late      bool // came after start_session
+	remove    bool // takes a subscription back
 }
 
 // subscribe takes one subscription line, or one that takes a subscription back.
@@ -83,7 +85,9 @@ func (s *session) finishChunk() {
 // newRequest checks what lsg does not know: schemas, stypes and what this
 // gateway serves.
 func newRequest(sub lsg.Subscription) (request, error) {
-	r := request{id: sub.ID, symbols: sub.Symbols, hasStart: sub.HasStart, start: sub.Start}
+	r := request{
+		id: sub.ID, symbols: sub.Symbols, hasStart: sub.HasStart || sub.HasResume, start: sub.Start, resume: sub.Resume, hasResume: sub.HasResume,
+	}
 	var err error
 	if r.schema, err = feed.ParseSchema(sub.Schema); err != nil {
 		return r, err
@@ -94,8 +98,6 @@ func newRequest(sub lsg.Subscription) (request, error) {
 	switch {
 	case sub.Snapshot:
 		return r, fmt.Errorf("snapshot=1 is not served here; use start=0 and build the book from the tape")
-	case sub.HasResume:
-		return r, fmt.Errorf("resume=EPOCH:SEQ is not served here yet; use start= with the last ts_event")
 	case r.symbols == nil:
 		return r, nil
 	case r.stype == feed.STypeInstrumentID:
@@ -149,38 +151,20 @@ func (s *session) start() {
 	})
 }
 
-func needsSeek(requests []request) bool {
-	for _, r := range requests {
-		if r.hasStart && r.start > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// seekAll finds the first record of each request that starts at a time, by seq.
-func seekAll(d *journal.Dataset, requests []request) ([]uint64, error) {
-	found := make([]uint64, len(requests))
-	for i, r := range requests {
-		tape := d.Tape(r.schema)
-		if !r.hasStart || r.start == 0 || tape == nil {
-			continue
-		}
-		var err error
-		if found[i], err = tape.Seek(r.schema.ReplayClock(), r.start); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
 // begin puts the cursors in place. found holds the seqs of requests with a time.
 func (s *session) begin(d *journal.Dataset, found []uint64) {
+	resumed, err := resumeAll(d, s.requests)
+	if err != nil {
+		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
+		return
+	}
 	s.begun = true
 	s.lastSent = s.loop.now
 	for i, r := range s.requests {
 		switch {
 		case r.late || r.remove: // late: came while the positions were looked up
+		case r.hasResume:
+			s.place(r, d, resumed[i])
 		case i < len(found):
 			s.place(r, d, found[i])
 		default:
@@ -191,6 +175,9 @@ func (s *session) begin(d *journal.Dataset, found []uint64) {
 		s.admit(r, d)
 	}
 	s.requests = nil
+	if s.auth.Position {
+		s.intros = append(s.intros, intro{kind: introPositions})
+	}
 }
 
 // place makes the cursor of a request, or moves an existing one back: there is
@@ -295,15 +282,4 @@ func (s *session) dismiss(r request, d *journal.Dataset) {
 		}
 		c.filter.removeSymbol(symbol, ids)
 	}
-}
-
-// replayStart is the earliest start that was asked for, in ns, or now.
-func (s *session) replayStart() uint64 {
-	start := uint64(s.loop.now.UnixNano())
-	for _, r := range s.requests {
-		if r.hasStart {
-			start = min(start, r.start)
-		}
-	}
-	return start
 }

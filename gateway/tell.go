@@ -28,6 +28,7 @@ const (
 	introHeartbeat
 	introUnsubscribed
 	introWaiting
+	introPositions
 )
 
 // tell stages the control records that are due, as many as fit. It reports
@@ -81,6 +82,10 @@ func (s *session) tellIntros() error {
 			}
 		case introHeartbeat:
 			s.stageSystem(feed.SystemHeartbeat, "Heartbeat")
+		case introPositions:
+			if !s.tellPositions() {
+				return nil
+			}
 		case introWaiting:
 			s.tellWaiting(in.request.schema)
 		case introUnsubscribed:

@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
+)
+
+// A position is (epoch, seq): it names a record of a tape for ever, because the
+// epoch changes whenever a recovery cut records. A session that asks for them
+// (position=1) is told where it stands, and can go on exactly there later
+// (resume=EPOCH:SEQ), with filters too.
+
+// positionEvery is how often a session is told where it stands, while it moves.
+const positionEvery = time.Second
+
+// positionsDue reports whether it is time to tell positions.
+func (s *session) positionsDue(now time.Time) bool {
+	if !s.auth.Position || now.Sub(s.positionsTold) < positionEvery {
+		return false
+	}
+	for _, c := range s.cursors {
+		if c.tape != nil && c.seq != c.told {
+			return true
+		}
+	}
+	return false
+}
+
+// tellPositions stages the position of every cursor that has moved. It reports
+// false when they do not fit any more.
+func (s *session) tellPositions() bool {
+	for _, c := range s.cursors {
+		if c.tape == nil || c.wasTold && c.seq == c.told {
+			continue
+		}
+		if !s.room(1) {
+			return false
+		}
+		c.told, c.wasTold = c.seq, true
+		text, err := lsg.Position{Schema: c.schema.String(), Epoch: s.dataset().Epoch(), Seq: c.seq}.Text()
+		if err != nil { // only a text of ours that is too long
+			s.loop.srv.log.Error("a position could not be told", zap.Uint64("session", s.id), zap.Error(err))
+			continue
+		}
+		s.stageSystem(feed.SystemUnset, text)
+	}
+	s.positionsTold = s.loop.now
+	return true
+}
+
+// resumeAt is the seq at which a position of an earlier session goes on. Records
+// that a recovery cut since then are told by the mark that stands at the cut.
+func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, error) {
+	var tail, first uint64
+	if d != nil {
+		if t := d.Tape(schema); t != nil {
+			tail, first = t.Tail(), t.First()
+		}
+	}
+	seq := p.Seq
+	if d != nil {
+		if p.Epoch > d.Epoch() {
+			return 0, fmt.Errorf("resume=%d:%d is of an epoch to come; this tape is at epoch %d", p.Epoch, p.Seq, d.Epoch())
+		}
+		for _, e := range d.Epochs() {
+			if e.Number <= p.Epoch {
+				continue
+			}
+			for _, at := range e.First {
+				if at.Schema == schema {
+					seq = min(seq, at.Seq)
+				}
+			}
+		}
+	}
+	switch {
+	case seq > tail:
+		return 0, fmt.Errorf("resume=%d:%d is beyond the end of the tape, which is %d; was the data directory replaced?", p.Epoch, p.Seq, tail)
+	case seq < first:
+		return 0, fmt.Errorf("resume=%d:%d is older than the first record kept, which is %d; use start=0", p.Epoch, p.Seq, first)
+	}
+	return seq, nil
+}
