@@ -137,12 +137,7 @@ func TestNewerSessionOfAProducerFencesTheOlder(t *testing.T) {
 // An id is one symbol: a second producer that says otherwise is refused.
 func TestSameIDForAnotherSymbolIsAConflict(t *testing.T) {
 	s := serveTest(t)
-	with := func(symbol string) feed.Metadata {
-		m := metadataOf(feed.SchemaTrades)
-		m.Symbols = []string{symbol}
-		m.Mappings = []feed.SymbolMapping{{RawSymbol: symbol, Intervals: []feed.MappingInterval{{StartDate: 20260101, EndDate: 20270101, Symbol: "5"}}}}
-		return m
-	}
+	with := func(symbol string) feed.Metadata { return withMapping(metadataOf(feed.SchemaTrades), 5, symbol) }
 	first := dialRaw(t, s)
 	first.auth(testKey, "dataset="+testDataset+"|role=producer|producer=a|stream=1")
 	first.send("start_session\n" + string(metadataBytes(t, with("AAPL"))) + string(trade(5, 0)))

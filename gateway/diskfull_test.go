@@ -1,25 +1,20 @@
 package gateway
 
 import (
+	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/tapewire/tapewire/feed"
-	"github.com/tapewire/tapewire/journal"
 )
 
 // A full disk is a state: the producer is told to wait and loses nothing,
 // subscribers go on, and it ends without a restart.
 func TestFullDiskPausesProducersAndEndsWithoutARestart(t *testing.T) {
-	disk := journal.NewMemDisk()
-	j, err := journal.Open("/data", journal.Options{Disk: disk, RetryInterval: time.Millisecond, MinSegment: 64 << 10, MaxSegment: 64 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := serveJournal(t, j, Config{SendPath: SendWrite, Logger: zap.NewNop()})
+	s, disk := serveMemory(t, time.Millisecond)
 	p := dialRaw(t, s)
 	p.produce("1")
 	p.send("start_session\n" + string(metadataBytes(t, metadataOf(feed.SchemaTrades))) + string(trade(1, 0)))
@@ -72,4 +67,87 @@ func TestFullDiskPausesProducersAndEndsWithoutARestart(t *testing.T) {
 		}
 		return next == total
 	})
+}
+
+// While a producer waits for room, what is committed is acknowledged: that is
+// how it knows what it need not hold.
+func TestAcksGoOnWhileTheDiskIsFull(t *testing.T) {
+	s, disk := serveMemory(t, time.Millisecond)
+	p := dialRaw(t, s)
+	p.produce("1")
+	p.begin(metadataOf(feed.SchemaTrades), trade(1, 0))
+	p.await("ack=1|")
+	eventually(t, "the next segment is there", func() bool { return disk.Used() >= 2*64<<10 })
+	disk.Limit(disk.Used())
+	defer disk.Limit(1 << 40)
+	p.send(string(bytes.Join(trades(1, 5000), nil)))
+	_ = p.conn.SetDeadline(time.Now().Add(5 * time.Second))
+	lines := p.await("pause=disk_full")
+	committed := fmt.Sprintf("ack=%d|level=written", s.journal.Lookup(testDataset).Tape(feed.SchemaTrades).Tail())
+	if !slices.Contains(lines, committed) {
+		p.await(committed)
+	}
+}
+
+// Lines that wait for the symbol log are answered in order when there is room.
+func TestInstrumentLineOnAFullDiskGetsItsIDLater(t *testing.T) {
+	s, disk := serveMemory(t, time.Millisecond)
+	p := dialRaw(t, s)
+	p.produce("1")
+	disk.Limit(disk.Used())
+	defer disk.Limit(1 << 40)
+	p.send("instrument=AAA\ninstrument=BBB\n")
+	p.await("pause=disk_full")
+	disk.Limit(1 << 40)
+	lines := strings.Join(p.await("instrument=BBB|"), " ")
+	if !strings.HasPrefix(lines, "resume=1 instrument=AAA|") {
+		t.Errorf("after the pause comes %q, want resume=1 and the ids of both", lines)
+	}
+}
+
+// Mappings in metadata are not forgotten because they had to wait.
+func TestMetadataMappingsOnAFullDiskAreEnteredLater(t *testing.T) {
+	s, disk := serveMemory(t, time.Millisecond)
+	p := dialRaw(t, s)
+	p.produce("1")
+	disk.Limit(disk.Used())
+	defer disk.Limit(1 << 40)
+	p.begin(withMapping(withMapping(metadataOf(feed.SchemaTrades), 1, "AAA"), 2, "BBB"))
+	p.await("pause=disk_full")
+	disk.Limit(1 << 40)
+	p.send(string(trade(1, 0)))
+	p.await("ack=1|")
+	table := s.journal.Lookup(testDataset).Symbols()
+	for id, want := range map[uint32]string{1: "AAA", 2: "BBB"} {
+		if got, _ := table.Symbol(id); got != want {
+			t.Errorf("id %d stands for %q, the metadata says %q", id, got, want)
+		}
+	}
+}
+
+// A mapping that finds no room waits for it once, and neither it nor what
+// follows is lost. Not to wait would spin and send a pause line each time.
+func TestMappingOnAFullDiskWaitsWithoutSpinning(t *testing.T) {
+	s, disk := serveMemory(t, 50*time.Millisecond)
+	p := dialRaw(t, s)
+	p.produce("1")
+	p.begin(metadataOf(feed.SchemaTrades), trade(1, 0))
+	p.await("ack=1|")
+	disk.Limit(disk.Used())
+	defer disk.Limit(1 << 40)
+	p.send(string(mappingRecord(1, "AAA")) + string(trade(1, 1)))
+	p.await("pause=disk_full")
+	// That nothing comes shows only in time: some retries of the journal.
+	_ = p.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if b, err := p.r.Peek(1); err == nil {
+		t.Errorf("during the pause comes %q...", b)
+	}
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+	disk.Limit(1 << 40)
+	if got := strings.Join(p.await("ack=2|"), " "); got != "resume=1 ack=2|level=written" {
+		t.Errorf("after the pause comes %q", got)
+	}
+	if got, _ := s.journal.Lookup(testDataset).Symbols().Symbol(1); got != "AAA" {
+		t.Errorf("id 1 stands for %q, want AAA", got)
+	}
 }

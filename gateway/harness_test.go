@@ -1,13 +1,9 @@
 package gateway
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +11,6 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/tapewire/tapewire/feed"
-	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -50,10 +45,27 @@ func serveDir(t testing.TB, dir string, change ...func(*Config)) *Server {
 	return serveJournal(t, j, cfg)
 }
 
+// serveMemory runs a gateway on a disk that can be filled up, with the smallest
+// segments, and looks for room again every retry.
+func serveMemory(t testing.TB, retry time.Duration, change ...func(*Config)) (*Server, *journal.MemDisk) {
+	t.Helper()
+	disk := journal.NewMemDisk()
+	j, err := journal.Open("/data", journal.Options{Disk: disk, RetryInterval: retry, MinSegment: 64 << 10, MaxSegment: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{SendPath: SendWrite, Logger: zap.NewNop()}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return serveJournal(t, j, cfg), disk
+}
+
 // serveJournal runs a gateway on a journal and closes both at the end.
 func serveJournal(t testing.TB, j *journal.Journal, cfg Config) *Server {
 	t.Helper()
-	cfg.Listen, cfg.Limits.Drain = "127.0.0.1:0", 100*time.Millisecond
+	cfg.Listen = "127.0.0.1:0"
+	setDefault(&cfg.Limits.Drain, 100*time.Millisecond)
 	s, err := New(j, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -70,109 +82,6 @@ func serveJournal(t testing.TB, j *journal.Journal, cfg Config) *Server {
 		}
 	})
 	return s
-}
-
-// rawClient speaks the protocol byte by byte, as no well-behaved client would.
-type rawClient struct {
-	t    testing.TB
-	conn net.Conn
-	r    *bufio.Reader
-}
-
-func dialRaw(t testing.TB, s *Server) *rawClient {
-	t.Helper()
-	conn, err := net.Dial("tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return rawOn(t, conn)
-}
-
-func rawOn(t testing.TB, conn net.Conn) *rawClient {
-	_ = conn.SetDeadline(time.Now().Add(2 * patience))
-	return &rawClient{t: t, conn: conn, r: bufio.NewReaderSize(conn, 1<<14)}
-}
-
-func readFull(c *rawClient, b []byte) (int, error) { return io.ReadFull(c.r, b) }
-
-func (c *rawClient) line() string {
-	c.t.Helper()
-	line, err := c.r.ReadString('\n')
-	if err != nil {
-		c.t.Fatalf("read a line: %v (so far %q)", err, line)
-	}
-	return strings.TrimSuffix(line, "\n")
-}
-
-func (c *rawClient) send(b string) {
-	c.t.Helper()
-	if _, err := c.conn.Write([]byte(b)); err != nil {
-		c.t.Fatalf("send: %v", err)
-	}
-}
-
-// auth answers the challenge with key and further fields, and returns the reply.
-func (c *rawClient) auth(key, fields string) string {
-	c.t.Helper()
-	c.authLine(key, fields)
-	return c.line()
-}
-
-func (c *rawClient) authLine(key, fields string) {
-	c.t.Helper()
-	if got := c.line(); got != "lsg_version="+lsg.Version {
-		c.t.Fatalf("greeting is %q", got)
-	}
-	challenge, ok := strings.CutPrefix(c.line(), "cram=")
-	if !ok {
-		c.t.Fatal("no challenge")
-	}
-	c.send("auth=" + lsg.Response(challenge, key) + "|" + fields + "\n")
-}
-
-// rest reads until the server closes.
-func (c *rawClient) rest() string {
-	c.t.Helper()
-	b, err := io.ReadAll(c.r)
-	if err != nil && !strings.Contains(err.Error(), "reset") {
-		c.t.Fatalf("read to the end: %v", err)
-	}
-	return string(b)
-}
-
-// records decodes the stream that follows start_session until the server closes.
-func (c *rawClient) records() (feed.Metadata, []feed.Record) {
-	c.t.Helper()
-	return decode(c.t, []byte(c.rest()))
-}
-
-func decode(t testing.TB, b []byte) (feed.Metadata, []feed.Record) {
-	t.Helper()
-	size, err := feed.MetadataSize(b)
-	if err != nil {
-		t.Fatalf("metadata of %d bytes: %v", len(b), err)
-	}
-	m, err := feed.ParseMetadata(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var records []feed.Record
-	for b = b[size:]; len(b) > 0; {
-		n := int(b[0]) * 4
-		if n == 0 || n > len(b) {
-			t.Fatalf("a record of %d bytes where %d are left", n, len(b))
-		}
-		records = append(records, feed.Record(b[:n]))
-		b = b[n:]
-	}
-	return m, records
-}
-
-// producerLine begins a publishing session by hand and returns its reply.
-func (c *rawClient) produce(stream string) string {
-	c.t.Helper()
-	return c.auth(testKey, "dataset="+testDataset+"|encoding=dbn|role=producer|producer=raw|stream="+stream+"|ack=written")
 }
 
 // trade makes the i-th trade of a test: everything in it follows from i.
@@ -214,6 +123,31 @@ func metadataOf(schema feed.Schema) feed.Metadata {
 		Version: 3, Dataset: testDataset, Schema: schema, Start: 0, End: feed.UndefTimestamp,
 		StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID,
 	}
+}
+
+// withMapping adds to metadata that an id stands for a symbol.
+func withMapping(m feed.Metadata, id uint32, symbol string) feed.Metadata {
+	m.Symbols = append(m.Symbols, symbol)
+	m.Mappings = append(m.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{
+		{StartDate: 20260101, EndDate: 20270101, Symbol: fmt.Sprint(id)},
+	}})
+	return m
+}
+
+// mappingRecord says from its place on that id stands for a symbol.
+func mappingRecord(id uint32, symbol string) []byte {
+	return feed.AppendSymbolMapping(nil, feed.SymbolMappingFields{
+		InstrumentID: id, InSymbol: symbol, OutSymbol: symbol, StartTs: feed.UndefTimestamp, EndTs: feed.UndefTimestamp,
+	})
+}
+
+// trades makes n trades of one instrument.
+func trades(id uint32, n int) [][]byte {
+	all := make([][]byte, n)
+	for i := range all {
+		all[i] = trade(id, i)
+	}
+	return all
 }
 
 func metadataBytes(t testing.TB, m feed.Metadata) []byte {

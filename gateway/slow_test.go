@@ -3,11 +3,9 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -109,15 +107,7 @@ func TestPathologicallySlowReadersHurtNobody(t *testing.T) {
 // buffer, so that a slow reader is slow soon.
 func startedRaw(t testing.TB, s *Server) *rawClient {
 	t.Helper()
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10) })
-	}}
-	conn, err := d.Dial("tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	c := rawOn(t, conn)
+	c := dialSmall(t, s)
 	c.auth(testKey, "dataset="+testDataset)
 	c.send("schema=trades|symbols=ALL_SYMBOLS\nstart_session\n")
 	head := make([]byte, 128+2*320) // metadata, ack and note that nothing is there yet: the session is live now

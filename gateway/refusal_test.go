@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// definition says that id stands for symbol.
+func definition(id uint32, symbol string) []byte {
+	var d feed.InstrumentDefMsg
+	feed.Init(&d, feed.RTypeInstrumentDef)
+	d.InstrumentID, d.TsEvent = id, eventTime(int(id))
+	copy(d.RawSymbol[:], symbol)
+	return append([]byte(nil), feed.Bytes(&d)...)
+}
+
+// On a new tape the journal has records wait for its first segment. A refusal
+// found behind them must not have them taken twice, nor lost.
+func TestGoodRecordsBeforeARefusedOneAreCommittedOnce(t *testing.T) {
+	s := serveTest(t)
+	p := dialRaw(t, s)
+	p.produce("1")
+	p.send("instrument=AAA\n")
+	if got := p.line(); got != "instrument=AAA|instrument_id=1" {
+		t.Fatalf("the reply is %q", got)
+	}
+	p.begin(metadataOf(feed.SchemaTrades), trade(1, 0), trade(1, 1), trade(1, 2), trade(8, 3))
+	if got := p.rest(); !strings.Contains(got, "error=unknown_instrument|record=3") {
+		t.Errorf("the producer is told %q", got)
+	}
+	if tail := s.journal.Lookup(testDataset).Tape(feed.SchemaTrades).Tail(); tail != 3 {
+		t.Errorf("the tape holds %d records, 3 good ones were sent", tail)
+	}
+}
+
+// Definitions enter their symbols as they are read. Those before the one that
+// is refused are records of the stream like any.
+func TestDefinitionsBeforeAConflictStay(t *testing.T) {
+	s := serveTest(t)
+	meta := metadataOf(feed.SchemaDefinition)
+	holder := dialRaw(t, s) // of id 5, as long as it is there
+	holder.produceAs(testDataset, "holder", "1")
+	holder.begin(meta, definition(5, "X"))
+	holder.await("ack=1|")
+	p := dialRaw(t, s)
+	p.produce("1")
+	p.begin(meta, definition(1, "A"), definition(2, "B"), definition(3, "C"), definition(5, "Y"), definition(6, "Z"))
+	if got := p.rest(); !strings.Contains(got, "error=id_conflict") {
+		t.Errorf("the second producer is told %q", got)
+	}
+	d := s.journal.Lookup(testDataset)
+	if tail := d.Tape(feed.SchemaDefinition).Tail(); tail != 4 {
+		t.Errorf("the tape holds %d definitions, want the first producer's and the three before the refused one", tail)
+	}
+	if got, ok := d.Symbols().Symbol(6); ok {
+		t.Errorf("id 6 stands for %q, but its definition came behind the refused one", got)
+	}
+}
+
+// What can never succeed must not be called worth another try.
+func TestBadSymbolIsNeverToBeRetried(t *testing.T) {
+	s := serveTest(t)
+	for name, symbol := range map[string]string{"empty": "", "control character": "A\x01B"} {
+		t.Run(name, func(t *testing.T) {
+			p := dialRaw(t, s)
+			p.produce("1")
+			p.begin(metadataOf(feed.SchemaTrades), mappingRecord(1, symbol))
+			if got := p.rest(); !strings.Contains(got, "|retry=never|") || strings.Contains(got, "error=limit") {
+				t.Errorf("the producer is told %q", got)
+			}
+		})
+	}
+}
