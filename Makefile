@@ -11,7 +11,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: build ## a market, two bots and a check, in one terminal (FILE=, DURATION=)
-	bin/tapewire demo $(FILE)
+	bin/tapewire demo $(if $(FILE),"$(FILE)")
 
 build: ## bin/tapewire
 	$(GO) build -o bin/tapewire ./cmd/tapewire

@@ -17,7 +17,7 @@ import (
 
 type demoCmd struct {
 	File     string        `arg:"" optional:"" help:"Play this DBN file, plain or .zst, instead of the made-up market."`
-	Duration time.Duration `help:"End by itself after so long, with code 0 when the check was passed; Ctrl-C ends it otherwise." placeholder:"20s" env:"DURATION"`
+	Duration time.Duration `help:"End by itself after so long, with code 0 if the check was passed by then. Without it the demo goes on until Ctrl-C." placeholder:"20s" env:"DURATION"`
 	Rate     float64       `help:"Records a second, on average (default ${default})." placeholder:"N" default:"2000"`
 	Seed     uint64        `help:"Of the made-up market; the same seed makes the same prices." placeholder:"N" default:"1"`
 }
@@ -48,6 +48,8 @@ func (d *demoCmd) Run(ctx context.Context, c console) error {
 	if d.Rate < 1 || d.Rate > 1e6 {
 		return usage("--rate %v is out of range; give 1 to 1000000 records a second", d.Rate)
 	}
+	ctx, stop := hangupEnds(ctx)
+	defer stop()
 	source, err := d.market(ctx)
 	if err != nil {
 		return err
@@ -57,7 +59,10 @@ func (d *demoCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	err = d.serve(ctx, c, source, dir)
-	return errors.Join(err, os.RemoveAll(dir))
+	if err = errors.Join(err, os.RemoveAll(dir)); err == nil {
+		fmt.Fprintln(c.out, "stopped; scratch directory removed")
+	}
+	return err
 }
 
 // market opens what will be played.
@@ -73,7 +78,7 @@ func (d *demoCmd) serve(ctx context.Context, c console, source market, dir strin
 	if err := raiseFileLimit(); err != nil {
 		return err
 	}
-	log := newLogger(c.err).WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+	log := newLogger(c.err, zap.WarnLevel)
 	// The scratch directory may lie on any filesystem: nothing in it has to outlive the demo.
 	j, err := journal.Open(dir, journal.Options{Logger: log, AnyFilesystem: true})
 	if err != nil {
@@ -126,7 +131,7 @@ func (s *show) run(user context.Context) error {
 		}
 	}()
 	s.began = time.Now()
-	s.screen.note(fmt.Sprintf("%s on %s\nlatency is p50 / p99 from the producer's publish call to the live bot, by one clock", s.source.metadata().Dataset, s.addr))
+	s.screen.note(fmt.Sprintf("%s\n%s on %s\nlatency is p50 / p99 from the producer's publish call to the live bot, by one clock", s.source.title(s.cmd.Rate), s.source.metadata().Dataset, s.addr))
 	err = s.follow(ctx, stamps, cancel)
 	s.screen.draw(s.table())
 	if err != nil {
@@ -190,6 +195,6 @@ The market goes on until Ctrl-C. Your own bot, with the official client (pip ins
   live.start()
   live.block_for_close()
 
-or: tapewire subscribe --gateway %s --dataset %s --schema %s --start 0
-`, feed.OpenModeKey, port, meta.Dataset, s.source.schemas()[0], s.addr, meta.Dataset, s.source.schemas()[0])
+or: %s subscribe --gateway %s --dataset %s --schema %s --start 0
+`, feed.OpenModeKey, port, meta.Dataset, s.source.schemas()[0], programName(), s.addr, meta.Dataset, s.source.schemas()[0])
 }

@@ -36,6 +36,7 @@ type bot struct {
 	latency  *hdrhistogram.Histogram
 	symbols  map[uint32]string
 	prices   map[string]feed.Price
+	decimals decimals
 }
 
 // botTape is what a bot has of one tape.
@@ -56,7 +57,7 @@ func newBot(name string, m market, stamps *stamps) *bot {
 	}
 	b := &bot{
 		name: name, market: m, priced: priced, stamps: stamps, ended: make(chan struct{}), complete: make(chan struct{}), tapes: map[feed.Schema]*botTape{},
-		latency: hdrhistogram.New(1, int64(maxLatency), 3), symbols: map[uint32]string{}, prices: map[string]feed.Price{},
+		latency: hdrhistogram.New(1, int64(maxLatency), 3), symbols: map[uint32]string{}, prices: map[string]feed.Price{}, decimals: decimals{},
 	}
 	for _, schema := range m.schemas() {
 		b.tapes[schema] = &botTape{digest: sha256.New()}

@@ -39,7 +39,10 @@ func (s *show) check(ctx context.Context) (string, error) {
 		if goals[schema] == 0 {
 			continue
 		}
-		sum, err := tapeDigest(dataset.Tape(schema), goals[schema])
+		sum, err := tapeDigest(ctx, dataset.Tape(schema), goals[schema])
+		if ctx.Err() != nil {
+			return "", nil
+		}
 		if err != nil {
 			return "", fmt.Errorf("check: %w", err)
 		}
@@ -78,11 +81,14 @@ func setGoals(dataset *journal.Dataset, schemas []feed.Schema, bots []*bot) map[
 }
 
 // tapeDigest reads the tape's first n records as they lie in its files.
-func tapeDigest(t *journal.Tape, n uint64) ([]byte, error) {
+func tapeDigest(ctx context.Context, t *journal.Tape, n uint64) ([]byte, error) {
 	const chunk = 1 << 20 // bytes
 	digest, buf := sha256.New(), make([]byte, chunk)
 	size := uint64(t.RecordSize())
 	for seq := uint64(0); seq < n; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		segment, err := t.Segment(seq)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 // market is what the demo plays.
 type market interface {
 	metadata() feed.Metadata
-	schemas() []feed.Schema // those it has records of, at least one
+	schemas() []feed.Schema    // those it has records of, at least one
+	title(rate float64) string // what is played, in one line
 	// next gives a record, good until the next call, and when it is due, counted from the first one. A market has no end.
 	next() (feed.Record, time.Duration, error)
 }
@@ -54,6 +56,10 @@ func newMadeUpMarket(seed uint64, rate float64) (*madeUpMarket, error) {
 func (m *madeUpMarket) metadata() feed.Metadata { return m.meta }
 func (m *madeUpMarket) schemas() []feed.Schema {
 	return []feed.Schema{feed.SchemaTrades, feed.SchemaMbp1}
+}
+
+func (m *madeUpMarket) title(rate float64) string {
+	return fmt.Sprintf("playing a made-up market, about %s records/s", grouped(uint64(rate)))
 }
 
 // next gives each event's quote and then its trade.

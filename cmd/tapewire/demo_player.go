@@ -42,12 +42,17 @@ func startPlayer(ctx context.Context, addr string, m market, stamps *stamps, fai
 	return p, nil
 }
 
-// stop ends the market; what was published is acked.
+// playerPatience is how long the last acks may take: the end of a demo is not to be waited for.
+const playerPatience = 500 * time.Millisecond
+
+// stop ends the market; what was published is acked, if that does not take long.
 func (p *player) stop() {
 	p.cancel()
-	<-p.ended
-	patience, cancel := context.WithTimeout(context.Background(), shutdownPatience)
+	patience, cancel := context.WithTimeout(context.Background(), playerPatience)
 	defer cancel()
+	cut := context.AfterFunc(patience, func() { p.producer.Close(patience) }) // ends a call that blocks
+	<-p.ended
+	cut()
 	p.producer.Close(patience)
 }
 
@@ -57,6 +62,9 @@ func (p *player) play(ctx context.Context, m market, stamps *stamps) error {
 	defer timer.Stop()
 	declared := m.metadata().Schema
 	for p.bytes < demoMaxBytes {
+		if ctx.Err() != nil { // a market that is behind its pace never waits
+			return nil
+		}
 		rec, due, err := m.next()
 		if err != nil {
 			return err

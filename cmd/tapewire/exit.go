@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"syscall"
 
 	"github.com/tapewire/tapewire/feed"
@@ -45,13 +46,33 @@ func report(w io.Writer, err error) int {
 	if errors.Is(err, syscall.EPIPE) {
 		return exitFailed // whoever read our output has gone, and so has the need to tell
 	}
-	fmt.Fprintln(w, "tapewire:", err)
+	fmt.Fprintln(w, "tapewire:", plain(err))
 	var exit exitError
 	if errors.As(err, &exit) {
 		return exit.code
 	}
 	return exitFailed
 }
+
+// plain is an error's text for a person, who need not know which package it comes from.
+func plain(err error) string { return internalPrefix.ReplaceAllString(err.Error(), "") }
+
+var internalPrefix = regexp.MustCompile(`\b(feed|lsg|journal|gateway): (bad configuration: )?|\bbad configuration: `)
+
+// sessionEnd words how a subscriber's session ended. The gateway's own end, or the operator's, is a lost connection; other words are a refusal.
+func sessionEnd(ended *feed.SessionError) error {
+	switch {
+	case ended.Text != "" && ended.Code != feed.ErrorInternal:
+		return withExit(exitRefused, ended)
+	case ended.Text != "":
+		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s; to go on, %s", ended.Text, againWithStart))
+	case errors.Is(ended, io.EOF), errors.Is(ended, io.ErrUnexpectedEOF), errors.Is(ended, syscall.ECONNRESET):
+		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", againWithStart))
+	}
+	return withExit(exitConnect, ended)
+}
+
+const againWithStart = "run again with --start and the time of the last record"
 
 // clientError gives an error of the SDK its exit code and a remedy.
 func clientError(addr string, err error) error {
@@ -65,13 +86,13 @@ func clientError(addr string, err error) error {
 		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code)))
 	case errors.As(err, &rejected):
 		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code)))
-	case errors.As(err, &ended) && ended.Text != "" && ended.Code != feed.ErrorInternal:
-		return withExit(exitRefused, err)
+	case errors.As(err, &ended):
+		return sessionEnd(ended)
 	case errors.Is(err, feed.ErrConfig):
 		return withExit(exitUsage, err)
 	case errors.Is(err, feed.ErrConnect) && errors.Is(err, syscall.ECONNREFUSED):
-		return withExit(exitConnect, fmt.Errorf("cannot connect to %s: nothing listens there\nis the gateway running? start it with: tapewire serve%s", addr, listenHint(addr)))
-	case errors.Is(err, feed.ErrConnect), errors.Is(err, feed.ErrLost), errors.Is(err, feed.ErrSilent), ended != nil:
+		return withExit(exitConnect, fmt.Errorf("cannot connect to %s: nothing listens there\nis the gateway running? start it with: %s serve%s", addr, programName(), listenHint(addr)))
+	case errors.Is(err, feed.ErrConnect), errors.Is(err, feed.ErrLost), errors.Is(err, feed.ErrSilent):
 		return withExit(exitConnect, err)
 	}
 	return err

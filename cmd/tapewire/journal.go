@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -58,32 +60,49 @@ func (l *journalLsCmd) Run(c console) error {
 	if len(datasets) == 0 {
 		fmt.Fprintf(c.out, "no datasets in %s yet\n", l.Data)
 	}
-	problems := 0
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	for _, d := range datasets {
-		fmt.Fprintf(w, "%s\tepoch %d, %d symbols, %d gaps\t%s\n", d.Name, d.Epoch, d.Symbols, d.Gaps, filepath.Join(l.Data, d.Name))
-		for _, t := range d.Tapes {
-			fmt.Fprintf(w, "  %s\t%s records\t%s\t%d segments\t%s .. %s\n", t.Schema, grouped(t.Tail-t.First), byteSize(t.Bytes), t.Segments,
-				feed.FormatTime(t.FirstTime), feed.FormatTime(t.LastTime))
-		}
-		for _, s := range d.Streams {
-			fmt.Fprintf(w, "  stream\t%s records\t%s\t%s\n", grouped(s.Records), s.Producer, s.Stream)
-		}
-		if !d.Exact {
-			fmt.Fprintln(w, "  note\tthe machine was started since: shown is what is known to be on disk")
-		}
-		if d.Problem != "" {
-			problems++
-			fmt.Fprintf(w, "  problem\t%s\n", d.Problem)
-		}
-	}
-	if err := w.Flush(); err != nil {
+	problems, err := printDatasets(c.out, l.Data, datasets)
+	if err != nil {
 		return err
 	}
 	if problems > 0 {
 		return fmt.Errorf("%d of %d datasets cannot be read whole; see: tapewire journal verify --data %s", problems, len(datasets), l.Data)
 	}
 	return nil
+}
+
+// printDatasets aligns the columns of all datasets with each other: their heads go between the lines of one table.
+func printDatasets(out io.Writer, dir string, datasets []journal.DatasetInfo) (problems int, err error) {
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	for _, d := range datasets {
+		for _, t := range d.Tapes {
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tfirst written %s, last %s\n", t.Schema, counted(t.Tail-t.First, "record"), byteSize(t.Bytes),
+				counted(uint64(t.Segments), "segment"), feed.FormatTime(t.FirstTime), feed.FormatTime(t.LastTime))
+		}
+		for _, s := range d.Streams {
+			fmt.Fprintf(w, "  stream\t%s\t\t%s\t%s\n", counted(s.Records, "record"), s.Producer, s.Stream)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return 0, err
+	}
+	lines := bytes.SplitAfter(table.Bytes(), []byte("\n"))
+	for _, d := range datasets {
+		fmt.Fprintf(out, "%s  epoch %d, %s, %s  %s\n", d.Name, d.Epoch, counted(uint64(d.Symbols), "symbol"), counted(uint64(d.Gaps), "gap"), filepath.Join(dir, d.Name))
+		n := len(d.Tapes) + len(d.Streams)
+		if _, err := out.Write(bytes.Join(lines[:n], nil)); err != nil {
+			return 0, err
+		}
+		lines = lines[n:]
+		if !d.Exact {
+			fmt.Fprintln(out, "  note: the machine was started since: shown is what is known to be on disk")
+		}
+		if d.Problem != "" {
+			problems++
+			fmt.Fprintf(out, "  problem: %s\n", d.Problem)
+		}
+	}
+	return problems, nil
 }
 
 type journalVerifyCmd struct {
@@ -119,9 +138,12 @@ func (v *journalVerifyCmd) Run(c console) error {
 		return err
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	total := uint64(0)
+	total, unsure := uint64(0), uint64(0)
 	for _, t := range report.Tapes {
 		total += t.Records
+		if t.Blocks == 0 && t.Ranges == 0 {
+			unsure += t.Records
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s of %s records whole\t%d segments\t%d blocks and %d synced ranges match their CRC\n",
 			t.Dataset, t.Schema, grouped(t.Records), grouped(t.Tail-t.First), t.Segments, t.Blocks, t.Ranges)
 	}
@@ -134,7 +156,11 @@ func (v *journalVerifyCmd) Run(c console) error {
 	if n := len(report.Problems); n > 0 {
 		return fmt.Errorf("%d problems in %s; what is damaged is listed above, everything else is whole", n, v.Data)
 	}
-	fmt.Fprintf(c.out, "ok: %s records in %d tapes\n", grouped(total), len(report.Tapes))
+	fmt.Fprintf(c.out, "%s well formed in %s", counted(total, "record"), counted(uint64(len(report.Tapes)), "tape"))
+	if unsure > 0 {
+		fmt.Fprintf(c.out, ", %s of them not yet covered by a checksum (the newest)", grouped(unsure))
+	}
+	fmt.Fprintln(c.out)
 	return nil
 }
 

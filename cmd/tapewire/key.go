@@ -21,7 +21,7 @@ type keyNewCmd struct {
 	keysFlag
 	Name     string          `arg:"" help:"Who will hold the key; it appears in logs and metrics."`
 	Datasets []string        `help:"What the key reaches; everything when not given." placeholder:"A,B"`
-	Rights   []gateway.Right `help:"What it may do: subscribe, publish, admin." placeholder:"RIGHT" default:"subscribe"`
+	Rights   []gateway.Right `help:"What it may do: subscribe, publish, admin (default ${default}). admin is for tools of operators; it opens nothing yet." placeholder:"RIGHT" default:"subscribe"`
 }
 
 // Help teaches by example.
@@ -44,6 +44,7 @@ func (k *keyNewCmd) Run(c console) error {
 	}
 	fmt.Fprintln(c.err, "added to", k.Keys+"; this is the only time that the key is shown:")
 	_, err = fmt.Fprintln(c.out, key.Secret)
+	fmt.Fprintln(c.err, "reload a running gateway with: kill -HUP PID (or restart it)")
 	return err
 }
 

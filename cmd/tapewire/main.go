@@ -31,6 +31,8 @@ type cli struct {
 	Key       keyCmd       `cmd:"" help:"Make and list the keys of a key file."`
 	Demo      demoCmd      `cmd:"" help:"See everything at work in one terminal, on a made-up market or on your own file."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 const description = `A market-data feed server: adapters publish ticks over TCP, the gateway keeps them on disk and fans them out to bots that speak the Databento Live protocol.
@@ -66,7 +68,7 @@ func run(ctx context.Context, args []string, c console) int {
 	parser, err := kong.New(new(cli), kong.Name("tapewire"), kong.Description(description),
 		kong.Writers(c.out, c.err), kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: helpWidth}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(c))
+		kong.Vars{"version": "tapewire " + version()}, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(c))
 	if err != nil {
 		return report(c.err, fmt.Errorf("command line: %w", err))
 	}
@@ -115,7 +117,7 @@ func usageError(err error) error {
 
 // gatewayFlag is shared by the commands that connect.
 type gatewayFlag struct {
-	Gateway string `help:"The gateway's address (default ${default})." placeholder:"HOST:PORT" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
+	Gateway string `help:"The gateway's address; the port is 13000 unless given (default ${default})." placeholder:"HOST[:PORT]" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
 }
 
 // clientKey is the key to authenticate with. It has no flag, since command lines are seen by everybody on a machine.

@@ -29,7 +29,10 @@ func (s *subscribeCmd) outputFormat(c console) (format string, err error) {
 			format = formatDBN
 		}
 	}
+	info, statErr := os.Stat(s.Output)
 	switch {
+	case statErr == nil && info.Mode().IsRegular() && !s.Force:
+		return "", usage("-o %s: the file exists; choose another name, or replace it with --force", s.Output)
 	case strings.HasSuffix(s.Output, ".zst"):
 		return "", usage("-o %s: the header is completed at the end, which compressed files do not allow; write a .dbn and run zstd on it", s.Output)
 	case s.Output == "" && format == formatDBN && isTerminal(c.out):
@@ -44,7 +47,7 @@ const (
 	formatDBN    = "dbn"
 )
 
-// openOutput opens what records are written to. An existing file is replaced.
+// openOutput opens what records are written to. An existing file was refused before, unless --force says to replace it.
 func (s *subscribeCmd) openOutput(c console, format string, subs []feed.Subscription) (recordOutput, error) {
 	schema := feed.SchemaNone
 	if len(subs) == 1 {

@@ -80,6 +80,14 @@ func (p *progress) stop() {
 	}
 }
 
+// counted writes a count with its noun.
+func counted(n uint64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return grouped(n) + " " + noun
+}
+
 // grouped writes a count with commas.
 func grouped(n uint64) string {
 	s := strconv.FormatUint(n, 10)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ type publishCmd struct {
 	gatewayFlag
 	Dataset         string   `help:"Publish as this dataset instead of the one that the file names." placeholder:"D"`
 	Producer        string   `help:"The producer's name. Publishers at work at the same time need names of their own (default ${default})." placeholder:"NAME" default:"publish"`
-	Stream          string   `help:"The stream's ID, within which records are numbered; a digest of the records unless given." placeholder:"ID"`
+	Stream          string   `help:"The stream's ID, within which records are numbered; a digest of a file's records unless given; standard input is a new stream each time without it." placeholder:"ID"`
 	Ack             string   `help:"What an acknowledged record survives: written (kill -9) or synced (a power cut); default ${default}." placeholder:"LEVEL" enum:"written,synced" default:"written"`
 	FragmentVersion uint8    `help:"The files are fragments, records without metadata, of this DBN version (1 to 3); needs --dataset." placeholder:"V"`
 	Files           []string `arg:"" name:"file" help:"DBN files, plain or .zst; - is standard input."`
@@ -31,7 +32,8 @@ func (publishCmd) Help() string {
   zcat capture.gz | tapewire publish --stream monday -
 
 Every record goes into the tapes once: a lost connection is dialled again and the file goes on where the
-gateway has it, and a file that was published before is recognised by its records. The key comes from
+gateway has it, and a file that was published before is recognised by its records. Standard input is a new
+stream each time, and comes again when it is sent again, unless --stream names it. The key comes from
 TAPEWIRE_KEY or DATABENTO_API_KEY; an open gateway needs none.`
 }
 
@@ -49,21 +51,29 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	for _, src := range sources {
-		dataset := src.dataset
-		if p.Dataset != "" {
-			dataset = p.Dataset
+		dataset := cmp.Or(p.Dataset, src.dataset)
+		if err := checkDataset(dataset); err != nil {
+			return fmt.Errorf("%s: %w", src.name, err)
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
-			Addr: p.Gateway, Key: clientKey(), Dataset: dataset, Name: p.Producer, Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish",
+			Addr: p.address(), Key: clientKey(), Dataset: dataset, Name: p.Producer, Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish",
 		}}
 		if err := job.run(ctx); err != nil {
 			if ctx.Err() != nil {
-				return fmt.Errorf("%s: stopped with %d records kept; the same command goes on from there", src.name, job.acked)
+				return fmt.Errorf("%s: stopped with at least %s kept; %s", src.name, counted(job.acked, "record"), p.goOn(src))
 			}
-			return fmt.Errorf("%s: %w", src.name, clientError(p.Gateway, err))
+			return fmt.Errorf("%s: %w", src.name, clientError(p.address(), err))
 		}
 	}
 	return nil
+}
+
+// goOn says how to publish the rest of a source.
+func (p *publishCmd) goOn(src *source) string {
+	if !src.rereadable && p.Stream == "" {
+		return "send it again with --stream " + src.stream + " to go on from there"
+	}
+	return "the same command goes on from there"
 }
 
 // publication is one file on its way into one stream, over as many sessions as that takes.
@@ -74,6 +84,8 @@ type publication struct {
 	had     uint64 // records of the stream that the gateway had before
 	acked   uint64
 	session int
+
+	mappings int // symbol mappings that the source has
 }
 
 // run publishes, tries again while that makes sense, and prints what came of it. Only a session that was lost is tried again: when the first one
@@ -96,7 +108,7 @@ func (p *publication) run(ctx context.Context) error {
 		if !p.src.rereadable {
 			return fmt.Errorf("%w\nstandard input cannot be read again: publish a file to have it go on by itself", err)
 		}
-		fmt.Fprintf(p.screen.err, "%v; trying again in %v\n", err, pause.Round(time.Millisecond))
+		fmt.Fprintf(p.screen.err, "%s; trying again in %v\n", plain(err), pause.Round(time.Millisecond))
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)): // spread, so that many publishers do not come at once
 		case <-ctx.Done():
@@ -149,6 +161,7 @@ func (p *publication) once(ctx context.Context) (err error) {
 	}
 	meta := *dec.Metadata()
 	meta.Dataset = p.cfg.Dataset
+	p.mappings = len(meta.Mappings) + len(resume)
 	if err := producer.Start(meta); err != nil {
 		return err
 	}
@@ -159,11 +172,34 @@ func (p *publication) once(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
+		if rec.RType() == feed.RTypeSymbolMapping {
+			p.mappings++
+		}
 		if err := producer.Publish(rec); err != nil {
 			return err
 		}
 	}
-	return producer.WaitAcked(ctx, producer.Sent())
+	return finish(ctx, producer)
+}
+
+// partingPatience is how long a gateway may take to close a session that has ended.
+const partingPatience = time.Second
+
+// finish ends a session and lets the gateway close it, or the next file's session would find this one there and push it out.
+func finish(ctx context.Context, producer *feed.Producer) error {
+	end := feed.AppendSystem(nil, uint64(time.Now().UnixNano()), feed.SystemUnset, lsg.EndSession)
+	if err := producer.Publish(end); err != nil {
+		return err
+	}
+	if err := producer.WaitAcked(ctx, producer.Sent()); err != nil {
+		return err
+	}
+	select {
+	case <-producer.Done():
+	case <-time.After(partingPatience):
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // skipAccepted reads over the first n data records, which the gateway has, and returns what still matters of the records before the next one:
@@ -196,21 +232,34 @@ func skipAccepted(dec *feed.Decoder, n uint64, stream string) ([]feed.Record, er
 	return mappings, nil
 }
 
+// rateWorthSaying is from how many records on a rate is more than chance.
+const rateWorthSaying = 1000
+
 // summary says in one line what is in the tapes now.
 func (p *publication) summary(took time.Duration) {
 	sent := p.acked - min(p.had, p.acked)
-	level := "written: it survives kill -9"
+	level, survives := "all written: they survive", "kill -9"
 	if p.cfg.Ack == feed.AckSynced {
-		level = "synced: it survives a power cut"
+		level, survives = "all synced: they survive", "a power cut"
+	}
+	if sent == 1 {
+		level = string(p.cfg.Ack) + ": it survives"
 	}
 	if sent == 0 {
-		fmt.Fprintf(p.screen.out, "%s: nothing to do, %s has all %s records of stream %s\n", p.src.name, p.cfg.Dataset, grouped(p.acked), p.cfg.Stream)
+		fmt.Fprintf(p.screen.out, "%s: nothing to do, %s has %s of stream %s already\n", p.src.name, p.cfg.Dataset, counted(p.acked, "record"), p.cfg.Stream)
 		return
 	}
 	resumed := ""
 	if p.had > 0 {
 		resumed = fmt.Sprintf(" after the %s that were there", grouped(p.had))
 	}
-	fmt.Fprintf(p.screen.out, "%s: %s records published to %s%s in %.2f s (%s/s), all %s\n",
-		p.src.name, grouped(sent), p.cfg.Dataset, resumed, took.Seconds(), grouped(uint64(float64(sent)/max(took.Seconds(), 1e-6))), level)
+	mappings, rate := "", ""
+	if p.mappings > 0 {
+		mappings = fmt.Sprintf(" with %s", counted(uint64(p.mappings), "symbol mapping"))
+	}
+	if sent >= rateWorthSaying {
+		rate = fmt.Sprintf(" (%s/s)", grouped(uint64(float64(sent)/max(took.Seconds(), 1e-6))))
+	}
+	fmt.Fprintf(p.screen.out, "%s: %s published to %s%s%s in %.2f s%s, %s %s\n",
+		p.src.name, counted(sent, "record"), p.cfg.Dataset, mappings, resumed, took.Seconds(), rate, level, survives)
 }

@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "setkey": scriptSetKey, "get": scriptGet,
+			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "setkey": scriptSetKey, "get": scriptGet, "hup": scriptHangup,
 		},
 		RequireUniqueNames: true,
 		Deadline:           time.Now().Add(scriptPatience),
@@ -117,6 +117,17 @@ func scriptEnd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	ts.Check(cmd.Wait())
+}
+
+// scriptHangup is `hup NAME TEXT`: it sends SIGHUP to a gateway and waits until its log says TEXT.
+func scriptHangup(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(servers(ts)[args[0]].Process.Signal(syscall.SIGHUP))
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(ts.ReadFile(args[0]+".log"), args[1]); {
+		if time.Now().After(deadline) {
+			ts.Fatalf("the log does not say %q", args[1])
+		}
+		time.Sleep(time.Millisecond) // polls a file
+	}
 }
 
 // scriptGet is `get URL TEXT`: the answer is 200 and contains the text.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -25,7 +27,10 @@ type serveCmd struct {
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
 	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, copy (default ${default})." placeholder:"PATH" default:"auto"`
 	MaxConnections int    `help:"Connections at once; by default what the file limit allows." placeholder:"N"`
+	LogLevel       string `help:"What is logged on standard error: debug, info, warn or error (default ${default})." placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info"`
 	AnyFilesystem  bool   `help:"Run on filesystems other than ext4, XFS and tmpfs, which nobody has tested."`
+
+	log *zap.Logger
 }
 
 // Help teaches by example.
@@ -37,7 +42,9 @@ func (serveCmd) Help() string {
   tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090
 
 Clients: databento.Live(key=..., gateway="127.0.0.1", port=13000), or tapewire subscribe.
-SIGTERM and SIGINT end it in order: sessions get what they are owed, everything is on disk.`
+SIGTERM and SIGINT end it in order: sessions get what they are owed, everything is on disk.
+SIGHUP makes it read the key file again, for connections to come; when the file is wrong, the keys stay as they
+are. Without --keys SIGHUP, which a lost terminal sends, ends it in order like SIGTERM; under nohup it goes on.`
 }
 
 // shutdownPatience bounds an orderly end. Sessions have a bound of their own (Limits.Drain); this is for what lies beside them.
@@ -48,7 +55,14 @@ func (s *serveCmd) Run(ctx context.Context, c console) error {
 	if err := raiseFileLimit(); err != nil {
 		return err
 	}
-	log := newLogger(c.err)
+	level, err := zapcore.ParseLevel(s.LogLevel)
+	if err != nil {
+		return withExit(exitUsage, fmt.Errorf("--log-level: %w", err))
+	}
+	var held curtain
+	log := held.hold(newLogger(c.err, level))
+	defer held.raise()
+	s.log = log
 	cfg, sync, err := s.config(log)
 	if err != nil {
 		return err
@@ -61,7 +75,7 @@ func (s *serveCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		err = withExit(exitUsage, err)
 	} else {
-		err = s.serve(ctx, c.out, server, sync)
+		err = s.serve(ctx, c.out, server, sync, &held)
 	}
 	if closeErr := j.Close(); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("close the journal: %w", closeErr))
@@ -96,7 +110,9 @@ func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, 
 }
 
 // serve runs the server from its start to its orderly end.
-func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Server, sync journal.SyncPolicy) error {
+func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Server, sync journal.SyncPolicy, held *curtain) error {
+	ctx, reload, stop := s.hangups(ctx)
+	defer stop()
 	admin, err := s.listenAdmin(server)
 	if err != nil {
 		return err
@@ -109,15 +125,44 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 		return err
 	}
 	s.greet(out, server.Addr(), admin.addr, sync)
+	held.raise()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Wait() }()
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
+	for serving := true; serving; {
+		select {
+		case err = <-failed:
+			serving = false
+		case <-ctx.Done():
+			serving = false
+		case <-reload:
+			s.reload(server)
+		}
 	}
 	patience, cancel := context.WithTimeout(context.Background(), shutdownPatience)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(patience))
+}
+
+// hangups says what SIGHUP does: with keys it asks to read them again, without it ends the gateway in order.
+func (s *serveCmd) hangups(ctx context.Context) (context.Context, <-chan os.Signal, func()) {
+	if s.Keys == "" {
+		ctx, stop := hangupEnds(ctx)
+		return ctx, nil, stop
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	return ctx, reload, func() { signal.Stop(reload) }
+}
+
+// reload reads the key file again. One that is wrong changes nothing: a gateway must not lock everybody out over a typing mistake.
+func (s *serveCmd) reload(server *gateway.Server) {
+	keys, err := gateway.LoadKeys(s.Keys)
+	if err != nil {
+		s.log.Error("the keys stay as they are", zap.String("file", s.Keys), zap.Error(err))
+		return
+	}
+	server.SetKeys(keys)
+	s.log.Info("keys are read again", zap.String("file", s.Keys), zap.Int("keys", len(keys.Keys())))
 }
 
 // greet says in a few lines what the operator must know, above all what an ack is worth.
@@ -134,7 +179,7 @@ func (s *serveCmd) greet(out io.Writer, addr, admin net.Addr, sync journal.SyncP
 	if admin != nil {
 		fmt.Fprintf(out, "admin      http://%s/metrics, /healthz, /readyz, /sessions\n", admin)
 	}
-	fmt.Fprintf(out, "try        tapewire publish%s FILE.dbn.zst\n", gatewayHint(addr.String()))
+	fmt.Fprintf(out, "try        %s publish%s FILE.dbn.zst\n", programName(), gatewayHint(addr))
 	fmt.Fprintf(out, "listening on %s\n", addr)
 }
 
@@ -149,7 +194,11 @@ func syncText(p journal.SyncPolicy) string {
 }
 
 // gatewayHint is the flag that a client needs to find the gateway, "" when the default does.
-func gatewayHint(addr string) string {
+func gatewayHint(listening net.Addr) string {
+	addr := listening.String()
+	if tcp, ok := listening.(*net.TCPAddr); ok {
+		addr = reachable(tcp)
+	}
 	if addr == gateway.DefaultListen {
 		return ""
 	}
@@ -215,17 +264,4 @@ func (a adminServer) Close() {
 	if a.http != nil {
 		a.http.Close()
 	}
-}
-
-// newLogger writes structured lines: JSON for machines, columns for a person at a terminal.
-func newLogger(w io.Writer) *zap.Logger {
-	encoding := zap.NewProductionEncoderConfig()
-	encoding.EncodeTime = zapcore.RFC3339NanoTimeEncoder
-	encoder := zapcore.NewJSONEncoder(encoding)
-	if isTerminal(w) {
-		encoding.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(encoding)
-	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zap.InfoLevel))
 }

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"io"
+	"os"
 	"time"
+	"unicode"
 
 	"github.com/tapewire/tapewire/feed"
 )
@@ -46,9 +50,6 @@ func (p *publishCmd) sources(ctx context.Context, c console) ([]*source, error) 
 			read = func(context.Context, string, []feed.DecoderOption) (*source, error) { return p.inputSource(c, options) }
 		}
 		src, err := read(ctx, path, options)
-		if errors.Is(err, feed.ErrNotDBN) && p.FragmentVersion == 0 {
-			err = fmt.Errorf("%w\nif it is a fragment, add --fragment-version 1, 2 or 3 and --dataset", err)
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -57,9 +58,45 @@ func (p *publishCmd) sources(ctx context.Context, c console) ([]*source, error) 
 	return sources, nil
 }
 
+// headSize is enough of an input to tell what it is, in bytes: a record's header.
+const headSize = feed.HeaderSize
+
+// fileHead gives the first bytes of a file, fewer when it has not as many; opening it will tell what is wrong.
+func fileHead(path string) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return []byte(dbnMagic) // no verdict
+	}
+	defer f.Close()
+	head := make([]byte, headSize)
+	n, _ := io.ReadFull(f, head)
+	return head[:n]
+}
+
+const dbnMagic = "DBN"
+
+// recognise refuses what is no DBN in words that help: only what looks like a record may be a fragment.
+func (p *publishCmd) recognise(name string, head []byte) error {
+	text := len(head) > 0 && !bytes.ContainsFunc(head, func(r rune) bool { return r != '\n' && r != '\r' && r != '\t' && !unicode.IsPrint(r) })
+	switch {
+	case len(head) == 0:
+		return fmt.Errorf("%s is empty", name)
+	case p.FragmentVersion > 0 || bytes.HasPrefix(head, []byte(dbnMagic)):
+		return nil
+	case text:
+		return fmt.Errorf("%s is text; publish takes DBN, plain or compressed with zstd", name)
+	case len(head) == headSize && feed.RType(head[1]).Known() && feed.Record(head).Size() >= feed.HeaderSize:
+		return fmt.Errorf("%s has no DBN metadata, but begins like a record\nif it is a fragment, add --fragment-version 1, 2 or 3 and --dataset", name)
+	}
+	return nil // compressed, or the decoder says what it is
+}
+
 // fileSource reads a file from end to end: its digest names the stream, and a file that is cut or damaged must not be published in part, because
 // the whole one would be another stream later and bring the same records again.
 func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed.DecoderOption) (*source, error) {
+	if err := p.recognise(path, fileHead(path)); err != nil {
+		return nil, err
+	}
 	src := &source{name: path, stream: p.Stream, rereadable: true, open: func() (*feed.Decoder, error) { return feed.OpenFile(path, options...) }}
 	dec, err := src.open()
 	if err != nil {
@@ -90,7 +127,12 @@ func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed
 
 // inputSource is standard input. Its stream is new unless it was named.
 func (p *publishCmd) inputSource(c console, options []feed.DecoderOption) (*source, error) {
-	dec, err := feed.NewDecoder(c.in, options...)
+	in := bufio.NewReader(c.in)
+	head, _ := in.Peek(headSize) // an error comes again
+	if err := p.recognise("standard input", head); err != nil {
+		return nil, err
+	}
+	dec, err := feed.NewDecoder(in, options...)
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}

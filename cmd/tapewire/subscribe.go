@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,11 +21,12 @@ type subscribeCmd struct {
 	Schema        []string   `help:"The schema, or several." placeholder:"S" required:""`
 	Symbols       []string   `help:"Only these; everything when not given." placeholder:"A,B"`
 	StypeIn       string     `help:"How the symbols are written: raw_symbol or instrument_id (default ${default})." placeholder:"T" default:"raw_symbol"`
-	Start         *startTime `help:"Where to begin: 0 for everything kept, ns since 1970, a time such as 2026-01-02T03:04:05Z, or -5m for five minutes ago. Live only when not given." placeholder:"T"`
+	Start         *startTime `help:"Where to begin, by the records' own times: 0 for everything kept, ns since 1970, 2026-01-02T03:04:05Z, 09:30 for today (UTC), or -5m for five minutes ago. It is a position in the tape, not a filter. Live only when not given." placeholder:"T"`
 	UntilReplayed bool       `help:"End when the past, which --start asks for, has come; live records that come meanwhile are left out."`
-	Limit         uint64     `help:"End after so many records." placeholder:"N"`
+	Limit         uint64     `help:"End after so many records; 0 is no limit." placeholder:"N"`
 	Format        string     `help:"pretty for people, dbn for programs; dbn when -o names a .dbn file." placeholder:"F" enum:"pretty,dbn," default:""`
-	Output        string     `short:"o" help:"Write to a file instead of standard output." placeholder:"FILE"`
+	Output        string     `short:"o" help:"Write to a file instead of standard output; it must not exist yet." placeholder:"FILE"`
+	Force         bool       `help:"Let -o replace a file that exists."`
 }
 
 // Help teaches by example.
@@ -36,7 +39,7 @@ func (subscribeCmd) Help() string {
   tapewire subscribe --dataset EQUS.LEAN --schema trades --start 0 --format dbn | dbn - --json
 
 Records go to standard output or the file; what the gateway has to say goes to standard error. The key comes
-from TAPEWIRE_KEY or DATABENTO_API_KEY. The exit code is 5 when the gateway told of missing records.`
+from TAPEWIRE_KEY or DATABENTO_API_KEY. The exit code is 5 when the gateway told of missing records, or when --until-replayed ended and a symbol was not known.`
 }
 
 // startTime is a moment as --start takes it, in ns.
@@ -53,7 +56,13 @@ func (s *startTime) Decode(ctx *kong.DecodeContext) error {
 	return err
 }
 
+// clockTime is a time of today.
+var clockTime = regexp.MustCompile(`^[0-9]{2}:[0-9]{2}`)
+
 func parseStart(text string, now time.Time) (uint64, error) {
+	if clockTime.MatchString(text) {
+		text = now.UTC().Format(time.DateOnly) + "T" + text
+	}
 	if !strings.HasPrefix(text, "-") {
 		return lsg.ParseTime(text)
 	}
@@ -76,7 +85,7 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	r := receiver{cmd: s, screen: c, replaying: len(subscriptions)}
-	sub, err := feed.DialSubscriber(ctx, feed.SubscriberConfig{Addr: s.Gateway, Key: clientKey(), Dataset: s.Dataset, Client: "tapewire subscribe"})
+	sub, err := feed.DialSubscriber(ctx, feed.SubscriberConfig{Addr: s.address(), Key: clientKey(), Dataset: s.Dataset, Client: "tapewire subscribe"})
 	if err != nil {
 		return r.ended(ctx, err)
 	}
@@ -88,20 +97,29 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	if closeErr := r.out.Close(); closeErr != nil {
 		err = errors.Join(err, closeErr)
 	}
-	if s.Output != "" {
-		fmt.Fprintf(c.err, "%s records in %s\n", grouped(r.records), s.Output)
-	}
-	if err == nil && r.missing > 0 {
+	r.total()
+	switch {
+	case err == nil && r.missing > 0:
 		err = withExit(exitMissing, fmt.Errorf("the gateway told %d times of missing records; they are listed above", r.missing))
+	case err == nil && r.unresolved > 0 && s.UntilReplayed:
+		err = withExit(exitMissing, fmt.Errorf("symbols that the gateway does not know are missing in this replay; they are listed above"))
 	}
 	return err
 }
 
 // subscriptions checks the flags that only make sense together.
 func (s *subscribeCmd) subscriptions() ([]feed.Subscription, error) {
+	if err := checkDataset(s.Dataset); err != nil {
+		return nil, err
+	}
 	stype, err := feed.ParseSType(s.StypeIn)
 	if err != nil {
 		return nil, withExit(exitUsage, fmt.Errorf("--stype-in: %w", err))
+	}
+	for _, symbol := range s.Symbols {
+		if _, err := strconv.ParseUint(symbol, 10, 32); err != nil && stype == feed.STypeInstrumentID {
+			return nil, usage("--symbols %s: with --stype-in instrument_id a symbol is a number of 32 bits; leave out --stype-in for names", symbol)
+		}
 	}
 	if s.UntilReplayed && s.Start == nil {
 		return nil, usage("--until-replayed ends where the past ends, but nothing of the past is asked for; add --start 0 or another time")
@@ -130,6 +148,18 @@ type receiver struct {
 	replaying int // schemas whose past has not come whole
 	records   uint64
 	missing   int // times that the gateway told of missing records
+
+	unresolved int // times that the gateway did not know symbols
+}
+
+// total says how much came, where that is not seen otherwise.
+func (r *receiver) total() {
+	switch {
+	case r.cmd.Output != "":
+		fmt.Fprintf(r.screen.err, "%s in %s\n", counted(r.records, "record"), r.cmd.Output)
+	case r.cmd.UntilReplayed:
+		fmt.Fprintln(r.screen.err, counted(r.records, "record"))
+	}
 }
 
 // run ends at a limit, at the end of the past, at a signal or at an error.
@@ -159,7 +189,7 @@ func (r *receiver) ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	return clientError(r.cmd.Gateway, err)
+	return clientError(r.cmd.address(), err)
 }
 
 // take handles one record and reports whether it was the last one wanted.
@@ -181,8 +211,11 @@ func (r *receiver) take(rec feed.Record) (done bool, err error) {
 func (r *receiver) control(rec feed.Record) (done bool) {
 	if m, ok := feed.View[feed.ErrorMsg](rec); ok {
 		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, m.Text())
-		if m.Code == feed.ErrorSkippedRecords {
+		switch m.Code {
+		case feed.ErrorSkippedRecords:
 			r.missing++
+		case feed.ErrorSymbolResolutionFailed:
+			r.unresolved++
 		}
 		return false
 	}
@@ -191,7 +224,7 @@ func (r *receiver) control(rec feed.Record) (done bool) {
 		return false
 	}
 	text := m.Text()
-	fmt.Fprintln(r.screen.err, "gateway:", text)
+	fmt.Fprintln(r.screen.err, "gateway:", sentence(text))
 	switch {
 	case m.Code == feed.SystemReplayCompleted:
 		r.replaying--
@@ -202,4 +235,15 @@ func (r *receiver) control(rec feed.Record) (done bool) {
 		}
 	}
 	return false
+}
+
+// sentence is a note of the gateway for a person: one that waits for a first record says so in its last field.
+func sentence(text string) string {
+	if !strings.HasPrefix(text, "waiting|") {
+		return text
+	}
+	if _, words, ok := strings.Cut(text, "|text="); ok {
+		return words
+	}
+	return text
 }

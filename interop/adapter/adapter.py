@@ -5,14 +5,21 @@ It publishes three trades. Run it again with the same STREAM and it sends none: 
 The key comes from TAPEWIRE_KEY (32 characters; an open gateway on loopback takes any)."""
 import hashlib, os, socket, struct, sys, time
 
-HOST, PORT, DATASET, STREAM = sys.argv[1:] if len(sys.argv) == 5 else ("127.0.0.1", "13000", "DEMO.SPOT", "1")
+if len(sys.argv) != 5 or not sys.argv[2].isdigit():
+    print("usage: adapter.py HOST PORT DATASET STREAM, e.g. adapter.py 127.0.0.1 13000 DEMO.SPOT 1", file=sys.stderr)
+    sys.exit(2)
+HOST, PORT, DATASET, STREAM = sys.argv[1:]
 KEY = os.environ.get("TAPEWIRE_KEY", "db-" + "0" * 29)
 TICKS = [("BTCUSDT", 62480.01, 150, "B"), ("ETHUSDT", 2686.5, 3, "A"), ("BTCUSDT", 62480.02, 7, "A")]
 NONE_U64, SCHEMA_TRADES, RTYPE_TRADE, RTYPE_SYSTEM = 2**64 - 1, 4, 0x00, 0x17
 
 
 def main():
-    sock = socket.create_connection((HOST, int(PORT)))
+    try:
+        sock = socket.create_connection((HOST, int(PORT)), timeout=10)
+    except OSError as e:
+        sys.exit(f"no gateway at {HOST}:{PORT} ({e}); start one with: tapewire serve")
+    sock.settimeout(None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a tick leaves at once
     lines = sock.makefile("r", encoding="ascii", newline="\n")
 

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// programName is the program as the user typed it, so that a command it prints can be pasted.
+func programName() string {
+	name := os.Args[0]
+	if strings.ContainsAny(name, " '\"$\\") {
+		return filepath.Base(name)
+	}
+	return name
+}
+
+// hangupEnds makes a lost terminal end a command in order. Under nohup it goes on.
+func hangupEnds(ctx context.Context) (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
+}
+
+// address completes what --gateway names: the default port when there is none.
+func (g gatewayFlag) address() string {
+	_, port, _ := net.SplitHostPort(feed.DefaultAddr)
+	host := strings.TrimSuffix(strings.TrimPrefix(g.Gateway, "["), "]")
+	if !strings.Contains(host, ":") || net.ParseIP(host) != nil {
+		return net.JoinHostPort(host, port)
+	}
+	return g.Gateway
+}
+
+// datasetName is what the journal takes.
+var datasetName = regexp.MustCompile(`^[A-Z0-9][A-Z0-9._-]{0,14}$`)
+
+// checkDataset finds a name that no gateway takes.
+func checkDataset(name string) error {
+	if datasetName.MatchString(name) {
+		return nil
+	}
+	return usage("%q is no name of a dataset: use 1 to 15 of A-Z 0-9 . _ - and begin with a letter or digit; --dataset sets it", name)
+}
+
+// reachable is an address that clients can connect to: a gateway that listens everywhere is reached by an address of this machine.
+func reachable(addr *net.TCPAddr) string {
+	if !addr.IP.IsUnspecified() {
+		return addr.String()
+	}
+	here := net.IPv4(127, 0, 0, 1)
+	own, _ := net.InterfaceAddrs() // none is like no network
+	for _, a := range own {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			here = n.IP
+			break
+		}
+	}
+	return (&net.TCPAddr{IP: here, Port: addr.Port}).String()
+}
