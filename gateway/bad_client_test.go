@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -201,6 +202,27 @@ func TestKeysGrantWhatTheySay(t *testing.T) {
 				t.Errorf("the reply is %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A key file edited by hand may lack its last newline; the next key must not
+// make it unreadable.
+func TestKeyIsAppendedToAFileWithoutItsLastNewline(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.toml")
+	first := "[[key]]\nname = \"one\"\nkey = \"" + testKey + "\""
+	if err := os.WriteFile(path, []byte(first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second, err := NewKey("two", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := AppendKey(path, second); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := LoadKeys(path)
+	if err != nil || len(ring.Keys()) != 2 {
+		t.Errorf("the file holds %v, %v; want both keys", ring, err)
 	}
 }
 

@@ -115,6 +115,9 @@ func TestResumeIntoACutRangeIsToldWhatIsGone(t *testing.T) {
 	}
 	publish(t, before, "2", metadataOf(feed.SchemaTrades), trade(1, 2), trade(1, 3), trade(1, 4))
 	held := lsg.Position{Epoch: d.Epoch(), Seq: 5}
+	if err := before.Shutdown(t.Context()); err != nil { // nothing writes while the disk is copied
+		t.Fatal(err)
+	}
 
 	after := open(disk.Clone(true))
 	publish(t, after, "3", metadataOf(feed.SchemaTrades), trade(1, 100))

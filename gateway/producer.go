@@ -88,11 +88,7 @@ func (f *front) openProducer(c *client, req lsg.AuthRequest, key *Key, rest []by
 // open takes the producer's place in the dataset, which it may be the first to
 // publish to.
 func (p *producer) open(context.Context) error {
-	j, most := p.srv.journal, p.srv.limits.Datasets
-	if j.Lookup(p.req.Dataset) == nil && len(j.Datasets()) >= most {
-		return fmt.Errorf("this gateway has %d datasets, which is its limit; publish to one of them or raise the file limit", most)
-	}
-	d, err := j.Create(p.req.Dataset)
+	d, err := p.srv.producers.dataset(p.srv.journal, p.req.Dataset, p.srv.limits.Datasets)
 	if err != nil {
 		return err
 	}

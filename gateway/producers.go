@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,9 @@ import (
 
 // producers is who publishes now: one session for each name in a dataset.
 type producers struct {
-	opening sync.Mutex // from opening a writer to taking the place, so that the newest writer and the newest session are the same
+	// Held from opening a writer to taking the place, so that the newest writer
+	// and the newest session are the same; and while a dataset is made.
+	opening sync.Mutex
 
 	mu    sync.Mutex
 	byKey map[producerKey]*producer
@@ -26,6 +29,16 @@ type datasetFeed struct {
 	dataset    *journal.Dataset
 	unwatch    func()
 	lastRecord [feed.NumSchemas]atomic.Int64 // unix ns of the last commit
+}
+
+// dataset finds a dataset or, below the limit, makes it.
+func (ps *producers) dataset(j *journal.Journal, name string, most int) (*journal.Dataset, error) {
+	ps.opening.Lock()
+	defer ps.opening.Unlock()
+	if j.Lookup(name) == nil && len(j.Datasets()) >= most {
+		return nil, fmt.Errorf("this gateway has %d datasets, which is its limit; publish to one of them or raise the file limit", most)
+	}
+	return j.Create(name)
 }
 
 // open gives p its writer and its place, and tells the session that had the

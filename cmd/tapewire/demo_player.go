@@ -43,7 +43,7 @@ func startPlayer(ctx context.Context, addr string, m market, stamps *stamps, fai
 }
 
 // playerPatience is how long the last acks may take: the end of a demo is not to be waited for.
-const playerPatience = 500 * time.Millisecond
+const playerPatience = 200 * time.Millisecond
 
 // stop ends the market; what was published is acked, if that does not take long.
 func (p *player) stop() {

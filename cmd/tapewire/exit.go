@@ -65,7 +65,7 @@ func sessionEnd(ended *feed.SessionError) error {
 	case ended.Text != "" && ended.Code != feed.ErrorInternal:
 		return withExit(exitRefused, ended)
 	case ended.Text != "":
-		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s; to go on, %s", ended.Text, againWithStart))
+		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, againWithStart))
 	case errors.Is(ended, io.EOF), errors.Is(ended, io.ErrUnexpectedEOF), errors.Is(ended, syscall.ECONNRESET):
 		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", againWithStart))
 	}

@@ -76,7 +76,7 @@ func printDatasets(out io.Writer, dir string, datasets []journal.DatasetInfo) (p
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, d := range datasets {
 		for _, t := range d.Tapes {
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tfirst written %s, last %s\n", t.Schema, counted(t.Tail-t.First, "record"), byteSize(t.Bytes),
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\tfirst record of %s, last of %s\n", t.Schema, counted(t.Tail-t.First, "record"), byteSize(t.Bytes),
 				counted(uint64(t.Segments), "segment"), feed.FormatTime(t.FirstTime), feed.FormatTime(t.LastTime))
 		}
 		for _, s := range d.Streams {
@@ -144,8 +144,9 @@ func (v *journalVerifyCmd) Run(c console) error {
 		if t.Blocks == 0 && t.Ranges == 0 {
 			unsure += t.Records
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s of %s records whole\t%d segments\t%d blocks and %d synced ranges match their CRC\n",
-			t.Dataset, t.Schema, grouped(t.Records), grouped(t.Tail-t.First), t.Segments, t.Blocks, t.Ranges)
+		fmt.Fprintf(w, "%s\t%s\t%s of %s well formed\t%s\t%s and %s match their CRC\n",
+			t.Dataset, t.Schema, grouped(t.Records), counted(t.Tail-t.First, "record"), counted(uint64(t.Segments), "segment"),
+			counted(uint64(t.Blocks), "block"), counted(uint64(t.Ranges), "synced range"))
 	}
 	if err := w.Flush(); err != nil {
 		return err
