@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -281,12 +282,12 @@ func (p *producer) hungUp(err error) {
 	}
 	p.mu.Unlock()
 	p.acks.stop()
-	fields := []zap.Field{zap.Uint64("session", p.session), zap.String("producer", p.req.Producer), zap.Bool("waiting", p.parked != nil)}
+	fields := []zap.Field{zap.Uint64("session", p.session), zap.String("producer", p.req.Producer), zap.Bool("waiting", p.parked != nil && !p.parked.done())}
 	if n := p.ingest.unfinished(); n > 0 {
 		p.srv.metrics.rejects("truncated").Inc()
 		fields = append(fields, zap.Int("unfinished_record_bytes", n))
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		fields = append(fields, zap.Error(err))
 	}
 	p.srv.log.Info("producer left", fields...)

@@ -138,7 +138,7 @@ func (s *Server) serveGnet() {
 		gnet.WithReuseAddr(true), // or the sockets of a gateway that was killed would keep checkFree off the port
 		gnet.WithReadBufferCap(readBuffer),
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
-		gnet.WithLogger(s.log.Sugar()),
+		gnet.WithLogger(s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)).Sugar()), // it announces what serve has said already
 	)
 	if err == nil && !s.stopping.Load() {
 		err = ErrEngine
