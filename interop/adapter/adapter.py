@@ -5,22 +5,16 @@ It publishes three trades. Run it again with the same STREAM and it sends none: 
 The key comes from TAPEWIRE_KEY (32 characters; an open gateway on loopback takes any)."""
 import hashlib, os, socket, struct, sys, time
 
-if len(sys.argv) != 5 or not sys.argv[2].isdigit():
-    print("usage: adapter.py HOST PORT DATASET STREAM, e.g. adapter.py 127.0.0.1 13000 DEMO.SPOT 1", file=sys.stderr)
-    sys.exit(2)
-HOST, PORT, DATASET, STREAM = sys.argv[1:]
 KEY = os.environ.get("TAPEWIRE_KEY", "db-" + "0" * 29)
 TICKS = [("BTCUSDT", 62480.01, 150, "B"), ("ETHUSDT", 2686.5, 3, "A"), ("BTCUSDT", 62480.02, 7, "A")]
 NONE_U64, SCHEMA_TRADES, RTYPE_TRADE, RTYPE_SYSTEM = 2**64 - 1, 4, 0x00, 0x17
 
 
-def main():
+def main(host, port, dataset, stream):
     try:
-        sock = socket.create_connection((HOST, int(PORT)), timeout=10)
+        sock = socket.create_connection((host, int(port)))
     except OSError as e:
-        sys.exit(f"no gateway at {HOST}:{PORT} ({e}); start one with: tapewire serve")
-    sock.settimeout(None)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a tick leaves at once
+        sys.exit(f"no gateway at {host}:{port} ({e}); start one with: tapewire serve")
     lines = sock.makefile("r", encoding="ascii", newline="\n")
 
     def read():  # a line is fields: key=value|key=value
@@ -31,15 +25,15 @@ def main():
 
     read()  # lsg_version=...
     proof = hashlib.sha256(f"{read()['cram']}|{KEY}".encode()).hexdigest()
-    sock.sendall(f"auth={proof}-{KEY[-5:]}|dataset={DATASET}|encoding=dbn|role=producer"
-                 f"|producer=python-demo|stream={STREAM}|ack=written\n".encode())
+    sock.sendall(f"auth={proof}-{KEY[-5:]}|dataset={dataset}|encoding=dbn|role=producer"
+                 f"|producer=python-demo|stream={stream}|ack=written\n".encode())
     accepted = int(read()["accepted"])  # records of this stream that the gateway already has
     ids = {}
     for symbol in sorted({tick[0] for tick in TICKS}):
         sock.sendall(f"instrument={symbol}|price_increment=0.01|lot=0.00001\n".encode())
         ids[symbol] = int(read()["instrument_id"])
     sock.sendall(b"start_session\n" + struct.pack(  # then DBN metadata: version 3, no symbol lists
-        "<3sBI16sHQQQBBBH53xI4I", b"DBN", 3, 120, DATASET.encode(), SCHEMA_TRADES, time.time_ns(), NONE_U64,
+        "<3sBI16sHQQQBBBH53xI4I", b"DBN", 3, 120, dataset.encode(), SCHEMA_TRADES, time.time_ns(), NONE_U64,
         0, 0xFF, 0, 0, 71, 0, 0, 0, 0, 0))
     for n, (symbol, price, lots, side) in enumerate(TICKS[accepted:], accepted + 1):
         now = time.time_ns()
@@ -49,8 +43,11 @@ def main():
     sock.sendall(struct.pack("<BBHIQ303sB", 320 // 4, RTYPE_SYSTEM, 0, 0, time.time_ns(), b"end_session", 255))
     while accepted < len(TICKS):  # ack=N: N records of this stream are in the tape
         accepted = int(read().get("ack", accepted))
-    print(f"{accepted} records of stream {STREAM} are in {DATASET}")
+    print(f"{accepted} records of stream {stream} are in {dataset}")
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) != 5 or not sys.argv[2].isdigit():
+        print("usage: adapter.py HOST PORT DATASET STREAM, e.g. adapter.py 127.0.0.1 13000 DEMO.SPOT 1", file=sys.stderr)
+        sys.exit(2)
+    main(*sys.argv[1:])
