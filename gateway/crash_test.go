@@ -32,7 +32,13 @@ const (
 	seedEnv   = "CRASH_SEED"
 )
 
-const crashRounds = 20
+const (
+	crashRounds = 20
+	// crashBurst is what a producer sends in one session before it only waits to
+	// be killed: about as long as the moment of a kill may take, and a bound on
+	// what many rounds put on the disk.
+	crashBurst = 60_000
+)
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleEnv) {
@@ -73,8 +79,8 @@ func crashRecord(producer uint32, k int) []byte {
 	return quote(producer, k)
 }
 
-// crashProduce publishes from what was accepted on, and never ends but by an
-// error or by stop.
+// crashProduce publishes from what was accepted on, a burst of it. It ends only
+// by an error or by stop.
 func crashProduce(ctx context.Context, addr string, n int, started func(), stop <-chan struct{}) error {
 	p, err := feed.DialProducer(ctx, feed.ProducerConfig{Addr: addr, Key: testKey, Dataset: testDataset, Name: fmt.Sprintf("crash-%d", n), Stream: "run"})
 	if err != nil {
@@ -84,16 +90,18 @@ func crashProduce(ctx context.Context, addr string, n int, started func(), stop 
 		return err
 	}
 	started()
-	for k := int(p.Accepted()); ; k++ {
-		select {
-		case <-stop:
-			return p.Close(ctx)
-		default:
-		}
+	first := int(p.Accepted())
+	for k := first; k < first+crashBurst; k++ {
 		if err := p.Publish(feed.Record(crashRecord(uint32(n), k))); err != nil {
 			_ = p.Close(ctx)
 			return err
 		}
+	}
+	select {
+	case <-stop:
+		return p.Close(ctx)
+	case <-p.Done():
+		return p.Err()
 	}
 }
 
@@ -194,7 +202,7 @@ func TestKilledGatewayKeepsEachStreamOnceAndInOrder(t *testing.T) {
 			<-up
 		}
 		// The moment of the kill is the point of the test.
-		time.Sleep(time.Duration(rng.IntN(60_000)) * time.Microsecond)
+		time.Sleep(time.Duration(rng.IntN(20_000)) * time.Microsecond)
 		server.kill()
 		server = startChild(t, "server", env...)
 		if t.Failed() {
@@ -230,7 +238,7 @@ func TestKilledProducersResumeExactly(t *testing.T) {
 		for n := range 2 {
 			pair = append(pair, startChild(t, "producer", addrEnv+"="+addr, nameEnv+"="+strconv.Itoa(n)))
 		}
-		time.Sleep(time.Duration(rng.IntN(30_000)) * time.Microsecond) // the moment of the kill
+		time.Sleep(time.Duration(rng.IntN(15_000)) * time.Microsecond) // the moment of the kill
 		for _, c := range pair {
 			c.kill()
 		}
