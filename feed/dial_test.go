@@ -92,8 +92,8 @@ func TestRefusalCarriesTheGatewaysWords(t *testing.T) {
 			if errors.Is(err, ErrConnect) {
 				t.Error("a refusal passes as a failed connection, which callers would try again")
 			}
-			if isFinal(err) != (want.Retry == lsg.RetryNever) {
-				t.Errorf("isFinal is %v", isFinal(err))
+			if IsFinal(err) != (want.Retry == lsg.RetryNever) {
+				t.Errorf("IsFinal is %v", IsFinal(err))
 			}
 		})
 	}

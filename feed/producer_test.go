@@ -214,7 +214,7 @@ func TestErrorLineIsHeardThoughWritesFail(t *testing.T) {
 	if !errors.As(err, &got) || *got != want {
 		t.Fatalf("got %v, want %v", err, &want)
 	}
-	if !isFinal(err) || !errors.As(p.Err(), &got) || !errors.As(p.WaitAcked(testContext(t), 1), &got) || !errors.As(p.Close(testContext(t)), &got) {
+	if !IsFinal(err) || !errors.As(p.Err(), &got) || !errors.As(p.WaitAcked(testContext(t), 1), &got) || !errors.As(p.Close(testContext(t)), &got) {
 		t.Error("later calls do not say why the session ended")
 	}
 	wantText(t, err, "bad_length", "record 1", "want 48, got 52", "length byte = 13", "never")
@@ -224,7 +224,7 @@ func TestLostConnectionIsNotFinal(t *testing.T) {
 	addr := servePeers(t, func(p *peer) error { return errors.Join(p.admit(0), p.started()) })
 	p := startTestProducer(t, addr)
 	<-p.Done()
-	if err := p.Err(); !errors.Is(err, ErrLost) || isFinal(err) {
+	if err := p.Err(); !errors.Is(err, ErrLost) || IsFinal(err) {
 		t.Errorf("got %v, want ErrLost", err)
 	}
 }

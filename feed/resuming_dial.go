@@ -80,7 +80,7 @@ func (r *ResumingProducer) keep(p *Producer) {
 			pause = r.cfg.pause // but it goes on doubling when sessions begin and get nowhere
 		}
 		for p = nil; p == nil; pause = min(2*pause, RedialLongest) {
-			if isFinal(err) || !r.sleep(pause) {
+			if IsFinal(err) || !r.sleep(pause) {
 				r.giveUp(cmp.Or(context.Cause(r.ctx), err))
 				return
 			}

@@ -77,8 +77,8 @@ func (e *SessionError) Error() string {
 // Unwrap gives how the connection ended.
 func (e *SessionError) Unwrap() error { return e.Err }
 
-// isFinal tells whether trying again with the same settings and records must fail again: a refusal, a fenced session, a bad record.
-func isFinal(err error) bool {
+// IsFinal tells whether trying again with the same settings and records must fail again: a refusal, a fenced session, a bad record.
+func IsFinal(err error) bool {
 	var refused *RefusedError
 	if errors.As(err, &refused) {
 		return refused.Retry != lsg.RetryNow && refused.Retry != lsg.RetryLater

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // front is the gnet side: it accepts, speaks the text phase, and feeds
@@ -172,7 +173,7 @@ func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (*Key, error)
 	case req.Compression != lsg.CompressionNone:
 		return nil, fmt.Errorf("compression=%s is not served here; use compression=none", req.Compression)
 	}
-	return key, checkDataset(req.Dataset)
+	return key, journal.CheckDataset(req.Dataset)
 }
 
 // detach hands an authenticated subscriber's socket to an egress loop. gnet

@@ -135,7 +135,7 @@ func (p *producer) traffic(b []byte) gnet.Action {
 		b, p.backlog = p.backlog, nil
 	}
 	n, err := p.ingest.consume(b)
-	if errors.Is(err, journal.ErrNotReady) || errors.Is(err, journal.ErrDiskFull) {
+	if waits(err) {
 		p.backlog = bytes.Clone(b[n:])
 		p.park(p.await)
 		err = nil

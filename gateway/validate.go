@@ -80,17 +80,3 @@ func mappingsOf(m *feed.Metadata) iter.Seq[idSymbol] {
 		}
 	}
 }
-
-// checkDataset refuses names that could not become a dataset. The error is for
-// the client.
-func checkDataset(name string) error {
-	if name == "" || len(name) > lsg.MaxDataset {
-		return fmt.Errorf("dataset %s: a name has 1 to %d characters", clip(name), lsg.MaxDataset)
-	}
-	for i, r := range name {
-		if !isAlnum(r) && (i == 0 || r != '.' && r != '-' && r != '_') {
-			return fmt.Errorf("dataset %s: use letters, digits, '.', '-' and '_', beginning with a letter or digit", clip(name))
-		}
-	}
-	return nil
-}

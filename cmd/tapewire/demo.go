@@ -75,9 +75,6 @@ func (d *demoCmd) market(ctx context.Context) (market, error) {
 
 // serve runs the gateway around the demo.
 func (d *demoCmd) serve(ctx context.Context, c console, source market, dir string) error {
-	if err := raiseFileLimit(); err != nil {
-		return err
-	}
 	log := newLogger(c.err, zap.WarnLevel)
 	// The scratch directory may lie on any filesystem: nothing in it has to outlive the demo.
 	j, err := journal.Open(dir, journal.Options{Logger: log, AnyFilesystem: true})

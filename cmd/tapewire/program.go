@@ -6,11 +6,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // programName is the program as the user typed it, so that a command it prints can be pasted.
@@ -40,15 +40,12 @@ func (g gatewayFlag) address() string {
 	return g.Gateway
 }
 
-// datasetName is what the journal takes.
-var datasetName = regexp.MustCompile(`^[A-Z0-9][A-Z0-9._-]{0,14}$`)
-
 // checkDataset finds a name that no gateway takes.
 func checkDataset(name string) error {
-	if datasetName.MatchString(name) {
-		return nil
+	if journal.CheckDataset(name) != nil {
+		return usage("%q is no name of a dataset: use 1 to 15 of A-Z 0-9 . _ - and begin with a letter or digit; --dataset sets it", name)
 	}
-	return usage("%q is no name of a dataset: use 1 to 15 of A-Z 0-9 . _ - and begin with a letter or digit; --dataset sets it", name)
+	return nil
 }
 
 // reachable is an address that clients can connect to: a gateway that listens everywhere is reached by an address of this machine.

@@ -102,7 +102,7 @@ func (p *publication) run(ctx context.Context) error {
 		if p.acked > before {
 			progress, pause = time.Now(), redialFirst
 		}
-		if ctx.Err() != nil || p.session == 0 || !retryable(err) || time.Since(progress) > redialPatience {
+		if ctx.Err() != nil || p.session == 0 || feed.IsFinal(err) || time.Since(progress) > redialPatience {
 			return err
 		}
 		if !p.src.rereadable {
@@ -116,19 +116,6 @@ func (p *publication) run(ctx context.Context) error {
 		}
 		pause = min(2*pause, redialLongest)
 	}
-}
-
-// retryable reports whether the same records may fare better in another session.
-func retryable(err error) bool {
-	var refused *feed.RefusedError
-	if errors.As(err, &refused) {
-		return refused.Retry == lsg.RetryNow || refused.Retry == lsg.RetryLater
-	}
-	var rejected *feed.ProducerError
-	if errors.As(err, &rejected) {
-		return rejected.Code != lsg.CodeFenced && (rejected.Retry == lsg.RetryNow || rejected.Retry == lsg.RetryLater)
-	}
-	return errors.Is(err, feed.ErrConnect) || errors.Is(err, feed.ErrLost)
 }
 
 // once is one session: it sends what the gateway does not have and waits until all of it is acked.

@@ -52,9 +52,6 @@ const shutdownPatience = 30 * time.Second
 
 // Run serves until a signal comes or the gateway fails.
 func (s *serveCmd) Run(ctx context.Context, c console) error {
-	if err := raiseFileLimit(); err != nil {
-		return err
-	}
 	level, err := zapcore.ParseLevel(s.LogLevel)
 	if err != nil {
 		return withExit(exitUsage, fmt.Errorf("--log-level: %w", err))
@@ -214,19 +211,6 @@ func openRemedy(dir string, err error) error {
 		return fmt.Errorf("%w\nput --data on ext4, XFS or tmpfs, or pass --any-filesystem if you know that it keeps what was synced", err)
 	}
 	return err
-}
-
-// raiseFileLimit takes what the system grants: each session is a file. It must come before the limit on connections is computed.
-func raiseFileLimit() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("read the limit of open files: %w", err)
-	}
-	limit.Cur = limit.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("raise the limit of open files to %d: %w", limit.Max, err)
-	}
-	return nil
 }
 
 // adminServer is the HTTP side; its zero value is one that is off.
