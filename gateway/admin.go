@@ -20,7 +20,8 @@ type SessionView struct {
 	Since     time.Time    `json:"since"`
 	Started   bool         `json:"started"`
 	Blocked   bool         `json:"blocked"`    // its socket is full
-	Path      string       `json:"path"`       // how its data last went: write, sendfile, copy or gather
+	Lane      string       `json:"lane"`       // hot: at the tail; cold: catching up
+	Path      string       `json:"path"`       // how its data last went: write, sendfile, splice, copy or gather
 	SentBytes uint64       `json:"sent_bytes"` // control records included
 	Cursors   []CursorView `json:"cursors"`
 }
@@ -54,7 +55,7 @@ func (s *Server) Sessions() []SessionView {
 func (s *session) view() SessionView {
 	v := SessionView{
 		ID: s.id, Remote: s.remote, Client: s.auth.Client, Key: keyName(s.key), Dataset: s.auth.Dataset, Since: s.since,
-		Started: s.started, Blocked: !s.writable, Path: s.path, SentBytes: s.sentBytes, Cursors: []CursorView{},
+		Started: s.started, Blocked: !s.writable, Lane: s.loop.laneName(), Path: s.path, SentBytes: s.sentBytes, Cursors: []CursorView{},
 	}
 	for _, c := range s.cursors {
 		lag := c.lag()

@@ -50,7 +50,7 @@ func hotSession(t testing.TB, s *Server, filtered bool) (sess *session, peer int
 	for _, fd := range pair {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	}
-	l, err := newLoop(s)
+	l, err := newLoop(s, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func hotSession(t testing.TB, s *Server, filtered bool) (sess *session, peer int
 	}
 	sess.line(line)
 	sess.line("start_session")
-	sess.pump()
+	sess.pump(s.limits.Turn)
 	drain(t, pair[1])
 	return sess, pair[1]
 }
@@ -113,16 +113,16 @@ func TestHotPathsDoNotAllocate(t *testing.T) {
 			consume(t, p, b)
 			sess, peer := hotSession(t, s, c.filtered)
 			consume(t, p, b)
-			sess.pump()
+			sess.pump(s.limits.Turn)
 			drain(t, peer)
 			if n := medianAllocs(func() { consume(t, p, b) }); n > 0 {
 				t.Errorf("ingest allocates %d times a batch of %d records", n, hotBatch)
 			}
-			sess.pump()
+			sess.pump(s.limits.Turn)
 			drain(t, peer)
 			if n := medianAllocs(func() {
 				consume(t, p, b)
-				sess.pump()
+				sess.pump(s.limits.Turn)
 				drain(t, peer)
 			}); n > 0 {
 				t.Errorf("fan-out allocates %d times a batch of %d records", n, hotBatch)
@@ -188,7 +188,7 @@ func BenchmarkFanOut(b *testing.B) {
 				b.StopTimer()
 				consume(b, p, batch)
 				b.StartTimer()
-				sess.pump()
+				sess.pump(s.limits.Turn)
 				drain(b, peer)
 			}
 		})

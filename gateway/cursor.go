@@ -34,6 +34,8 @@ type cursor struct {
 
 	chunk     []byte // records read from a segment that is not mapped
 	chunkFrom uint64 // seq of its first
+
+	prefetched int64 // offset in seg up to which the disk was asked for pages
 }
 
 // attach finds the tape once it exists. A session that was there before it
@@ -152,7 +154,7 @@ func (c *cursor) window(most int) ([]byte, error) {
 func (c *cursor) release() {
 	if c.seg != nil {
 		c.seg.Release()
-		c.seg = nil
+		c.seg, c.prefetched = nil, 0
 	}
 	c.chunk = nil
 }

@@ -17,7 +17,7 @@ func TestEachSendPathDeliversTheTapeByteForByte(t *testing.T) {
 		records = append(records, trade(uint32(i%7), i))
 	}
 	want := bytes.Join(records, nil)
-	for _, path := range []SendPath{SendAuto, SendWrite, SendSendfile, SendCopy} {
+	for _, path := range []SendPath{SendAuto, SendWrite, SendSendfile, SendSplice, SendCopy} {
 		t.Run(string(path), func(t *testing.T) {
 			s := serveTest(t, func(c *Config) { c.SendPath = path })
 			publish(t, s, "all", metadataOf(feed.SchemaTrades), records...)

@@ -189,7 +189,7 @@ func (f *front) detach(c *client, req lsg.AuthRequest, key *Key, rest []byte) gn
 		id: f.srv.nextSession.Add(1), fd: fd, auth: req, key: key, remote: c.remote, since: time.Now(),
 		in: bytes.Clone(rest), // rest lies in gnet's buffer
 	}
-	f.srv.adoptSession(s)
+	f.srv.admit(s)
 	return gnet.Close
 }
 

@@ -16,6 +16,7 @@ type group struct {
 	dirty    atomic.Bool
 	unwatch  func()
 	sessions map[*session]struct{}
+	count    atomic.Int64 // len(sessions), for those without the lease
 }
 
 // join puts the session into its dataset's group and watches the dataset for it.
@@ -26,6 +27,7 @@ func (l *loop) join(s *session) {
 		l.groups[g.name] = g
 	}
 	g.sessions[s] = struct{}{}
+	g.count.Store(int64(len(g.sessions)))
 	s.group = g
 	g.attach()
 }
@@ -38,10 +40,10 @@ func (g *group) attach() {
 	if g.dataset = g.loop.srv.journal.Lookup(g.name); g.dataset == nil {
 		return
 	}
-	g.unwatch = g.dataset.Watch(func() {
-		g.dirty.Store(true)
-		g.loop.poll.kick()
-	}, nil)
+	if g.loop.cold {
+		return // its sessions are at work until they leave
+	}
+	g.unwatch = g.dataset.Watch(g.committed, nil)
 	g.dirty.Store(true)
 	g.loop.poll.kick()
 }
@@ -58,6 +60,7 @@ func (l *loop) datasetCreated() {
 // leave takes a closed session out, and the group with its last one.
 func (g *group) leave(s *session) {
 	delete(g.sessions, s)
+	g.count.Store(int64(len(g.sessions)))
 	if len(g.sessions) > 0 {
 		return
 	}

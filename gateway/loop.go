@@ -10,13 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loop is an egress loop: one goroutine that owns its sessions, their sockets
-// and their cursors. Everything reaches it through post or through a commit's
-// kick; nothing of a session is touched from elsewhere.
+// loop is an egress loop: it owns its sessions, their sockets and their cursors.
+// Whoever touches them holds its lease: its own goroutine, or for a moment one
+// that commits (see lease.go). Everybody else posts.
 type loop struct {
 	srv    *Server
+	cold   bool // the lane of those that catch up
 	poll   *poller
 	sender *sender
+	lease  sync.Mutex // guards all below mu's fields
 
 	mu    sync.Mutex
 	inbox []func() // run on the loop, in order
@@ -45,15 +47,21 @@ const (
 	loopReads  = 64 << 10
 )
 
-func newLoop(srv *Server) (*loop, error) {
+func newLoop(srv *Server, cold bool) (*loop, error) {
+	sender, err := newSender(srv.cfg.SendPath, srv.metrics)
+	if err != nil {
+		return nil, err
+	}
 	p, err := newPoller()
 	if err != nil {
+		sender.close()
 		return nil, err
 	}
 	return &loop{
 		srv:    srv,
+		cold:   cold,
 		poll:   p,
-		sender: newSender(srv.cfg.SendPath, srv.metrics),
+		sender: sender,
 		groups: map[string]*group{},
 		done:   make(chan struct{}),
 
@@ -78,6 +86,14 @@ func (l *loop) post(f func()) bool {
 	return true
 }
 
+// turnBytes is the most a session sends, or scans, in one turn.
+func (l *loop) turnBytes() int {
+	if l.cold {
+		return max(coldTurn, l.srv.limits.Turn)
+	}
+	return l.srv.limits.Turn
+}
+
 // call runs f on the loop and waits for it; it reports false when the loop has ended.
 func (l *loop) call(f func()) bool {
 	ran := make(chan struct{})
@@ -94,6 +110,8 @@ func (l *loop) call(f func()) bool {
 
 // run serves until stop. It returns an error only when the poller fails.
 func (l *loop) run() error {
+	l.lease.Lock()
+	defer l.lease.Unlock()
 	defer l.release()
 	events := make([]unix.EpollEvent, loopEvents)
 	l.nextTick = time.Now().Add(loopTick)
@@ -101,7 +119,7 @@ func (l *loop) run() error {
 		return fmt.Errorf("gateway: egress deadline: %w", err)
 	}
 	for !l.stopped {
-		n, err := l.poll.wait(events, len(l.ready) == 0)
+		n, err := l.wait(events)
 		if err != nil {
 			return fmt.Errorf("gateway: egress wait: %w", err)
 		}
@@ -121,6 +139,17 @@ func (l *loop) run() error {
 	return nil
 }
 
+// wait takes the events that are there, or waits for some when nothing else is
+// to be done. Only then it gives up the lease.
+func (l *loop) wait(events []unix.EpollEvent) (int, error) {
+	if len(l.ready) > 0 {
+		return l.poll.wait(events, false)
+	}
+	l.lease.Unlock()
+	defer l.lease.Lock()
+	return l.poll.wait(events, true)
+}
+
 // nowNs is the time for records that are made or stamped here, in ns.
 func (l *loop) nowNs() uint64 { return uint64(time.Now().UnixNano()) }
 
@@ -137,6 +166,7 @@ func (l *loop) release() {
 	}
 	close(l.done)
 	l.poll.close()
+	l.sender.close()
 }
 
 // event handles one epoll event. A token that no longer matches its slot's
@@ -218,8 +248,8 @@ func (l *loop) turns() {
 	}
 }
 
-// turn runs one session's turn and contains its panics: a fault in one session
-// must not end the others.
+// turn runs one session's turn, after which it may be on another lane. It
+// contains its panics: a fault in one session must not end the others.
 func (l *loop) turn(s *session) (more bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -229,7 +259,15 @@ func (l *loop) turn(s *session) (more bool) {
 			more = false
 		}
 	}()
-	return s.turn()
+	if more = s.turn(); s.closed {
+		return false
+	}
+	if to := s.lane(); to != l && !s.queued {
+		l.handOver(s, to)
+		return false
+	}
+	// On the cold lane no commit wakes a session: it is at work until it leaves.
+	return more || l.cold && s.begun && s.writable && !s.ending
 }
 
 func (l *loop) tick(now time.Time) {
@@ -240,7 +278,7 @@ func (l *loop) tick(now time.Time) {
 	}
 }
 
-// adopt takes over a detached socket.
+// adopt takes over a session: a detached socket, or one of another lane.
 func (l *loop) adopt(s *session) {
 	slot := len(l.sessions)
 	if n := len(l.free); n > 0 {
@@ -259,6 +297,12 @@ func (l *loop) adopt(s *session) {
 		return
 	}
 	l.join(s)
+	if !s.welcomed {
+		s.welcome()
+	}
+	if l.srv.stopping.Load() && s.begun {
+		s.stop(shutdownText) // it was between two loops when the others were told
+	}
 	l.enqueue(s)
 }
 

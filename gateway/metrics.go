@@ -24,6 +24,7 @@ type serverMetrics struct {
 	batches      *metrics.Counter // commits so far
 	skipped      *metrics.Counter // records, by slow readers
 	slowWarnings *metrics.Counter
+	laneChanges  *metrics.Counter // sessions that went from one lane to the other
 }
 
 func newServerMetrics(srv *Server) *serverMetrics {
@@ -37,6 +38,7 @@ func newServerMetrics(srv *Server) *serverMetrics {
 		batches:      set.NewCounter("tapewire_published_batches_total"),
 		skipped:      set.NewCounter("tapewire_skipped_records_total"),
 		slowWarnings: set.NewCounter("tapewire_slow_reader_warnings_total"),
+		laneChanges:  set.NewCounter("tapewire_lane_changes_total"),
 	}
 	set.NewGauge("tapewire_sockets", func() float64 { return float64(srv.sockets.Load()) })
 	set.NewGauge("tapewire_sockets_limit", func() float64 { return float64(srv.limits.Connections) })

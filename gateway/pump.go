@@ -8,13 +8,19 @@ import (
 )
 
 // pump sends what the session has coming until its socket is full, nothing is
-// left, or its turn is over. It reports whether more is left.
+// left, or about budget bytes were sent or scanned. It reports whether more is
+// left.
 //
 // The order within a turn: first what was staged and did not fit the socket,
 // then the rest of a record that was cut, then what the session must be told,
 // then records. So control records only ever appear between records.
-func (s *session) pump() (more bool) {
-	for budget := s.loop.srv.limits.Turn; budget > 0; {
+func (s *session) pump(budget int) (more bool) {
+	if s.loop.cold {
+		for _, c := range s.cursors {
+			c.prefetch()
+		}
+	}
+	for budget > 0 {
 		var n int
 		var idle bool
 		var err error

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sys/unix"
@@ -15,27 +16,31 @@ type SendPath string
 
 // The send paths.
 const (
-	SendAuto     SendPath = "auto"     // SendWrite for small runs, SendSendfile for large ones
+	SendAuto     SendPath = "auto"     // by the size of the run: SendWrite, SendSendfile, SendSplice
 	SendWrite    SendPath = "write"    // one copy, from the mapping into the socket
 	SendSendfile SendPath = "sendfile" // no copy: the socket refers to the page cache
+	SendSplice   SendPath = "splice"   // no copy: file > pipe > socket, a large pipe at a time
 	SendCopy     SendPath = "copy"     // read into a buffer, write from it: the baseline of every claim
 )
 
 // ParseSendPath reads the name of a send path.
 func ParseSendPath(s string) (SendPath, error) {
 	switch p := SendPath(s); p {
-	case SendAuto, SendWrite, SendSendfile, SendCopy:
+	case SendAuto, SendWrite, SendSendfile, SendSplice, SendCopy:
 		return p, nil
 	case "":
 		return SendAuto, nil
 	}
-	return "", fmt.Errorf("gateway: unknown send path %q; choose auto, write, sendfile or copy", s)
+	return "", fmt.Errorf("gateway: unknown send path %q; choose auto, write, sendfile, splice or copy", s)
 }
 
 const (
 	// zeroCopyFrom is the run size in bytes from which auto takes sendfile: below
 	// it the copy is cheaper than what sendfile does per call.
 	zeroCopyFrom = 16 << 10
+	// spliceFrom is the run size in bytes from which auto takes splice: a large
+	// pipe moves in one call what sendfile takes several rounds of 64 KiB for.
+	spliceFrom = 256 << 10
 	// copyBuffer is the buffer of the copy path.
 	copyBuffer = 256 << 10
 )
@@ -44,50 +49,67 @@ const (
 type sender struct {
 	path   SendPath
 	buffer []byte // copy path, and write of segments that are not mapped
+	pipe   *pipe  // splice path
 
 	sends map[string]*pathCounters
 }
 
 type pathCounters struct{ calls, bytes *metrics.Counter }
 
-func newSender(path SendPath, m *serverMetrics) *sender {
+func newSender(path SendPath, m *serverMetrics) (*sender, error) {
 	s := &sender{path: path, buffer: make([]byte, copyBuffer), sends: map[string]*pathCounters{}}
-	for _, name := range []string{pathWrite, pathSendfile, pathCopy, pathGather} {
+	for _, name := range []string{pathWrite, pathSendfile, pathSplice, pathCopy, pathGather} {
 		s.sends[name] = &pathCounters{calls: m.sendCalls(name), bytes: m.sendBytes(name)}
 	}
-	return s
+	var err error
+	s.pipe, err = newPipe()
+	return s, err
 }
+
+func (s *sender) close() { s.pipe.close() }
 
 // What a session's data last took, as metrics and the session list name it.
 const (
 	pathWrite    = "write"
 	pathSendfile = "sendfile"
+	pathSplice   = "splice"
 	pathCopy     = "copy"
 	pathGather   = "gather" // filtered, merged or stamped records, written from the staging buffer
 )
 
+// choose is the path of a run of n bytes.
+func (s *sender) choose(n int, mapped bool) string {
+	switch {
+	case s.path == SendCopy, s.path == SendWrite && !mapped:
+		return pathCopy
+	case s.path == SendWrite, s.path == SendAuto && mapped && n < zeroCopyFrom:
+		return pathWrite
+	case s.path == SendSplice, s.path == SendAuto && n >= spliceFrom:
+		return pathSplice
+	}
+	return pathSendfile
+}
+
 // run sends bytes [skip, n) of the records from seq on, which lie in seg. It
 // returns how many bytes the socket took, the path they went, and EAGAIN when
-// the socket is full.
+// the socket is full, perhaps after it took some.
 func (s *sender) run(fd int, seg *journal.Segment, seq, end uint64, skip int, n int) (sent int, path string, err error) {
 	mapped := seg.Mapped(seq, end)
-	switch {
-	case s.path == SendCopy:
-		sent, err = s.copy(fd, seg, seg.Offset(seq)+int64(skip), n-skip)
-		path = pathCopy
-	case s.path == SendSendfile, s.path == SendAuto && (n-skip >= zeroCopyFrom || mapped == nil):
-		offset := seg.Offset(seq) + int64(skip)
-		path = pathSendfile
-		sent, err = retry(func() (int, error) { return unix.Sendfile(fd, seg.Fd(), &offset, n-skip) })
-	case mapped == nil:
-		sent, err = s.copy(fd, seg, seg.Offset(seq)+int64(skip), n-skip)
-		path = pathCopy
-	default:
-		path = pathWrite
+	offset := seg.Offset(seq) + int64(skip)
+	switch path = s.choose(n-skip, mapped != nil); path {
+	case pathCopy:
+		sent, err = s.copy(fd, seg, offset, n-skip)
+	case pathWrite:
 		sent, err = retry(func() (int, error) { return unix.Write(fd, mapped[skip:n]) })
+	case pathSendfile:
+		sent, err = retry(func() (int, error) { return unix.Sendfile(fd, seg.Fd(), &offset, n-skip) })
+	case pathSplice:
+		sent, err = s.pipe.send(fd, seg.Fd(), offset, n-skip)
 	}
 	if sent = max(sent, 0); sent > 0 {
 		s.count(path, sent)
+	} else if err == nil && n > skip {
+		err = fmt.Errorf("gateway: the segment file ends before record %d: %w", seq, io.ErrUnexpectedEOF) // somebody cut it
 	}
 	return sent, path, err
 }

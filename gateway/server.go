@@ -23,7 +23,8 @@ type Config struct {
 	Listen   string      // address, default DefaultListen
 	Keys     *Keyring    // nil: open mode, allowed on loopback only
 	SendPath SendPath    // default SendAuto
-	Loops    int         // egress loops, default 1
+	Loops    int         // egress loops of the hot lane, among which the sessions are divided; default 1
+	Spin     bool        // never let the ingest loop sleep: less latency for a core of its own
 	Limits   Limits      // zero fields take their defaults
 	Logger   *zap.Logger // default: silent
 }
@@ -58,9 +59,11 @@ type Server struct {
 	ctx      context.Context // ends with the server
 	cancel   context.CancelFunc
 
-	loops       []*loop
+	loops       []*loop // Config.Loops of the hot lane, then the cold one
+	cold        *loop
 	nextSession atomic.Uint64
 	sockets     atomic.Int64 // gnet's and detached ones
+	moving      atomic.Int64 // sessions on their way to a loop
 	producers   producers
 }
 
@@ -101,12 +104,12 @@ func (s *Server) Start() error {
 	if err := s.checkFree(); err != nil {
 		return err
 	}
-	for range s.cfg.Loops {
-		l, err := newLoop(s)
+	for i := range s.cfg.Loops + 1 {
+		l, err := newLoop(s, i == s.cfg.Loops)
 		if err != nil {
 			return err
 		}
-		s.loops = append(s.loops, l)
+		s.loops, s.cold = append(s.loops, l), l
 	}
 	s.unwatch = s.journal.Watch(func() {
 		for _, l := range s.loops {
@@ -167,7 +170,8 @@ func (s *Server) abandon() error {
 // until the runtime takes it away, up to 10 ms later.
 func (s *Server) raiseProcs() {
 	const spare = 4
-	if want := ingestLoop + 1 + s.cfg.Loops + spare; runtime.GOMAXPROCS(0) < max(want, runtime.NumCPU()) {
+	const gnetLoops, coldLoops = ingestLoop + 1, 1
+	if want := gnetLoops + s.cfg.Loops + coldLoops + spare; runtime.GOMAXPROCS(0) < max(want, runtime.NumCPU()) {
 		runtime.GOMAXPROCS(max(want, runtime.NumCPU()))
 	}
 }
@@ -239,7 +243,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.post(func() {
 			for _, session := range l.sessions {
 				if session != nil {
-					session.stop("Gateway is shutting down; reconnect to go on")
+					session.stop(shutdownText)
 				}
 			}
 		})
@@ -260,7 +264,7 @@ func (s *Server) drained(ctx context.Context) {
 	check := time.NewTicker(10 * time.Millisecond)
 	defer check.Stop()
 	for {
-		left := 0
+		left := int(s.moving.Load())
 		for _, l := range s.loops {
 			l.call(func() { left += len(l.sessions) - len(l.free) })
 		}
@@ -283,18 +287,29 @@ func (s *Server) stopLoops() {
 	}
 }
 
-// adoptSession gives a detached session to its egress loop.
-func (s *Server) adoptSession(sess *session) {
-	l := s.loops[sess.id%uint64(len(s.loops))]
-	sess.loop = l
+// shutdownText is what subscribers are told at a shutdown.
+const shutdownText = "Gateway is shutting down; reconnect to go on"
+
+// admit gives a detached session to an egress loop.
+func (s *Server) admit(sess *session) {
 	s.log.Info("subscriber connected", zap.Uint64("session", sess.id), zap.String("remote", sess.remote),
 		zap.String("dataset", sess.auth.Dataset), zap.String("client", sess.auth.Client), zap.String("key", keyName(sess.key)))
-	if !l.post(func() {
-		l.adopt(sess)
-		sess.welcome()
+	s.adopt(sess, s.hotLoop(sess))
+}
+
+// hotLoop is the session's loop on the hot lane, always the same.
+func (s *Server) hotLoop(sess *session) *loop { return s.loops[sess.id%uint64(s.cfg.Loops)] }
+
+// adopt has a loop take over a session that no loop has.
+func (s *Server) adopt(sess *session, to *loop) {
+	sess.loop = to
+	s.moving.Add(1)
+	if !to.post(func() {
+		to.adopt(sess)
+		s.moving.Add(-1)
 	}) {
-		unix.Close(sess.fd)
-		s.sockets.Add(-1)
+		s.moving.Add(-1)
+		sess.dispose("server stopped")
 	}
 }
 

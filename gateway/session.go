@@ -30,6 +30,7 @@ type session struct {
 	readable bool
 	writable bool
 	closed   bool
+	welcomed bool // its authentication is answered
 
 	in  []byte // text not yet parsed, at most lsg.MaxLine and a read
 	out []byte // staged bytes that the socket did not take; sent first
@@ -60,7 +61,7 @@ type session struct {
 	sentBytes    uint64
 
 	positionsTold time.Time
-	path          string // of the last data sent: write, sendfile, copy or gather
+	path          string // of the last data sent: write, sendfile, splice, copy or gather
 }
 
 // readTurn bounds what one session reads per turn.
@@ -75,7 +76,7 @@ func (s *session) turn() (more bool) {
 	if s.closed {
 		return false
 	}
-	return s.pump() || more
+	return s.pump(s.loop.turnBytes()) || more
 }
 
 // read takes text from the socket until there is none or its turn is over.
@@ -233,14 +234,19 @@ func (s *session) close(why string) {
 	if s.closed {
 		return
 	}
-	s.closed = true
 	s.loop.poll.remove(s.fd)
+	s.loop.forget(s)
+	s.dispose(why)
+}
+
+// dispose releases what a session holds that no loop has in its tables.
+func (s *session) dispose(why string) {
+	s.closed = true
 	unix.Close(s.fd)
 	for _, c := range s.cursors {
 		c.release()
 	}
 	s.out, s.in = nil, nil
-	s.loop.forget(s)
 	s.loop.srv.sessionClosed(s, why)
 }
 
@@ -264,13 +270,10 @@ func (s *session) sayFarewell(code feed.ErrorCode, text string) {
 // welcome answers the authentication: the last text this client receives. What
 // it pipelined behind its own line is parsed at once.
 func (s *session) welcome() {
-	if s.closed {
-		return
-	}
+	s.welcomed = true
 	s.out = lsg.AuthReply{Success: true, SessionID: s.id}.Append(nil)
 	if in := s.in; len(in) > 0 {
 		s.in = nil
 		s.parse(in)
 	}
-	s.loop.enqueue(s)
 }

@@ -135,7 +135,7 @@ func TestSealedSegmentsAreReplayedWholeOnEachPath(t *testing.T) {
 		publish(t, s, "t", metadataOf(feed.SchemaTrades), trades...)
 		publish(t, s, "q", metadataOf(feed.SchemaMbp1), quotes...)
 	})
-	for _, path := range []SendPath{SendWrite, SendCopy, SendSendfile} {
+	for _, path := range []SendPath{SendWrite, SendCopy, SendSendfile, SendSplice} {
 		t.Run(fmt.Sprint(path), func(t *testing.T) {
 			s := serveJournal(t, open(), Config{SendPath: path})
 			for _, tsOut := range []string{"0", "1"} {
