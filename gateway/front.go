@@ -44,6 +44,14 @@ func (f *front) OnBoot(eng gnet.Engine) gnet.Action {
 // reads the greeting, then the reason.
 func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	s := f.srv
+	if isSpinner(conn) {
+		conn.SetContext(&s.spinner)
+		s.spinner.again()
+		return nil, gnet.None
+	}
+	if s.cfg.Spin {
+		s.spinner.start(s, conn.EventLoop())
+	}
 	c := &client{conn: conn, remote: conn.RemoteAddr().String(), challenge: lsg.NewChallenge()}
 	conn.SetContext(c)
 	out := lsg.AppendGreeting(nil, c.challenge)
@@ -66,6 +74,11 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 // OnTraffic takes what came. Everything is consumed at once: gnet would keep a
 // rest in a buffer that it copies on every read.
 func (f *front) OnTraffic(conn gnet.Conn) (action gnet.Action) {
+	if sp, spins := conn.Context().(*spinner); spins {
+		_, _ = conn.Discard(-1)
+		sp.again()
+		return gnet.None
+	}
 	c, ok := conn.Context().(*client)
 	if !ok {
 		return gnet.Close
@@ -87,6 +100,10 @@ func (f *front) OnTraffic(conn gnet.Conn) (action gnet.Action) {
 
 // OnClose runs before gnet closes its descriptor.
 func (f *front) OnClose(conn gnet.Conn, err error) gnet.Action {
+	if sp, spins := conn.Context().(*spinner); spins {
+		sp.ended()
+		return gnet.None
+	}
 	c, ok := conn.Context().(*client)
 	if !ok {
 		return gnet.None

@@ -65,6 +65,7 @@ type Server struct {
 	sockets     atomic.Int64 // gnet's and detached ones
 	moving      atomic.Int64 // sessions on their way to a loop
 	producers   producers
+	spinner     spinner // with Config.Spin
 }
 
 // New checks a configuration. It opens nothing.

@@ -25,7 +25,9 @@ type serveCmd struct {
 	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default, without authentication." placeholder:"ADDR"`
 	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine." placeholder:"FILE"`
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
-	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, copy (default ${default})." placeholder:"PATH" default:"auto"`
+	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, splice, copy (default ${default})." placeholder:"PATH" default:"auto"`
+	Loops          int    `help:"Egress loops that divide the live subscribers among them; more than one pays from some hundred subscribers and four cores on (default ${default})." placeholder:"N" default:"1"`
+	Spin           bool   `help:"Never let the ingest loop sleep: a few microseconds less from producer to subscriber, for a core that is always busy."`
 	MaxConnections int    `help:"Connections at once; by default what the file limit allows." placeholder:"N"`
 	LogLevel       string `help:"What is logged on standard error: debug, info, warn or error (default ${default})." placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info"`
 	AnyFilesystem  bool   `help:"Run on filesystems other than ext4, XFS and tmpfs, which nobody has tested."`
@@ -46,6 +48,9 @@ SIGTERM and SIGINT end it in order: sessions get what they are owed, everything 
 SIGHUP makes it read the key file again, for connections to come; when the file is wrong, the keys stay as they
 are. Without --keys SIGHUP, which a lost terminal sends, ends it in order like SIGTERM; under nohup it goes on.`
 }
+
+// maxLoops bounds --loops.
+const maxLoops = 64
 
 // shutdownPatience bounds an orderly end. Sessions have a bound of their own (Limits.Drain); this is for what lies beside them.
 const shutdownPatience = 30 * time.Second
@@ -93,7 +98,10 @@ func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, 
 	if err != nil {
 		return gateway.Config{}, sync, withExit(exitUsage, err)
 	}
-	cfg := gateway.Config{Listen: s.Listen, SendPath: path, Limits: gateway.DefaultLimits(), Logger: log.Named("gateway")}
+	cfg := gateway.Config{Listen: s.Listen, SendPath: path, Loops: s.Loops, Spin: s.Spin, Limits: gateway.DefaultLimits(), Logger: log.Named("gateway")}
+	if s.Loops < 1 || s.Loops > maxLoops {
+		return cfg, sync, usage("--loops is %d; give a number from 1 to %d, at most one for each core", s.Loops, maxLoops)
+	}
 	if s.MaxConnections < 0 {
 		return cfg, sync, usage("--max-connections is %d; give a number above 0", s.MaxConnections)
 	}
