@@ -92,7 +92,7 @@ const (
 	LastP99      = "last_subscriber_p99_ns"
 	Switches     = "context_switches_per_s"
 	Syscalls     = "syscalls_per_record"
-	PeakMemory   = "peak_rss_bytes"
+	Memory       = "own_memory_bytes" // resident and not backed by a file
 )
 
 // Variant finds a variant by name.

@@ -1,0 +1,6 @@
+package row
+
+// Table is every row, in the order of the page.
+var Table = []Entry{
+	{"fan-out", "Fan-out flat out, 16 subscribers", Quick, fanOutFlatOut},
+}
