@@ -33,11 +33,12 @@ func main() {
 }
 
 type runCmd struct {
-	Set    string   `help:"How much: quick (2 minutes), default (15), all (every row and peer)." enum:"quick,default,all" default:"default"`
-	Rows   []string `help:"Only these rows." placeholder:"ID"`
-	Rounds int      `help:"Rounds, each with every variant once; by default what the set says." placeholder:"N"`
-	Out    string   `help:"Where benchmarks.json, benchmarks.md and the charts go." default:"../docs" type:"path"`
-	Data   string   `help:"Directory of real ticks, for the market-open row." default:"../../shared/data" type:"path"`
+	Set      string   `help:"How much: quick (2 minutes), default (15), all (every row and peer)." enum:"quick,default,all" default:"default"`
+	Rows     []string `help:"Only these rows." placeholder:"ID"`
+	Variants []string `help:"Only these variants of them: for a look, not for a page." placeholder:"NAME"`
+	Rounds   int      `help:"Rounds, each with every variant once; by default what the set says." placeholder:"N"`
+	Out      string   `help:"Where benchmarks.json, benchmarks.md and the charts go." default:"../docs" type:"path"`
+	Data     string   `help:"Directory of real ticks, for the market-open row." default:"../../shared/data" type:"path"`
 }
 
 // Run measures row after row.
@@ -47,7 +48,7 @@ func (c *runCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	b := &row.Bench{Set: row.Set(c.Set), Rounds: c.Rounds, Scratch: scratch, Ticks: c.Data, Log: os.Stderr}
+	b := &row.Bench{Set: row.Set(c.Set), Rounds: c.Rounds, Variants: c.Variants, Scratch: scratch, Ticks: c.Data, Log: os.Stderr}
 	r, err := b.Run(ctx, c.Rows)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tapewire/tapewire/bench/harness"
 	"github.com/tapewire/tapewire/bench/result"
 	"github.com/tapewire/tapewire/bench/system"
 )
@@ -49,11 +50,12 @@ type Entry struct {
 
 // Bench is one run.
 type Bench struct {
-	Set     Set
-	Rounds  int
-	Scratch string // a directory for data and binaries
-	Ticks   string // directory of real ticks
-	Log     io.Writer
+	Set      Set
+	Rounds   int
+	Variants []string // only these; empty: all
+	Scratch  string   // a directory for data and binaries
+	Ticks    string   // directory of real ticks
+	Log      io.Writer
 
 	programs system.Programs
 	failed   []error
@@ -86,6 +88,9 @@ func (b *Bench) Run(ctx context.Context, only []string) (*result.Report, error) 
 	return r, errors.Join(b.failed...)
 }
 
+// warmBytes is more memory than any variant makes pages of.
+const warmBytes = 2 << 30
+
 // variant is one thing to measure: it returns the figures of one round.
 type variant struct {
 	name string
@@ -96,6 +101,7 @@ type variant struct {
 // the row and is left out from then on.
 func (b *Bench) measure(ctx context.Context, row *result.Row, variants ...variant) error {
 	at := len(row.Variants)
+	variants = slices.DeleteFunc(variants, func(v variant) bool { return len(b.Variants) > 0 && !slices.Contains(b.Variants, v.name) })
 	for _, v := range variants {
 		row.Variants = append(row.Variants, result.Variant{Name: v.name})
 	}
@@ -107,6 +113,9 @@ func (b *Bench) measure(ctx context.Context, row *result.Row, variants ...varian
 			out := &row.Variants[at+i]
 			if out.Unavailable != "" {
 				continue
+			}
+			if err := harness.WarmMemory(warmBytes); err != nil {
+				return err
 			}
 			figures, err := v.run()
 			if err != nil {

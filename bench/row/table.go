@@ -3,4 +3,5 @@ package row
 // Table is every row, in the order of the page.
 var Table = []Entry{
 	{"fan-out", "Fan-out flat out, 16 subscribers", Quick, fanOutFlatOut},
+	{"ingest", "Ingest flat out, one producer", Quick, ingestFlatOut},
 }
