@@ -49,6 +49,8 @@ type Memory interface {
 	Bytes() []byte
 	// Populate faults [from, to) in for writing, so that no later store there takes a first-touch fault. Offsets are multiples of the page size.
 	Populate(from, to int64) error
+	// Unpin lets go of the mapping of [from, to) as long as nobody looks at it: the bytes stay, and the next look finds them again.
+	Unpin(from, to int64) error
 	Unmap() error
 }
 

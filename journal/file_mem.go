@@ -134,6 +134,9 @@ type memMemory struct {
 
 func (m *memMemory) Bytes() []byte { return m.b }
 
+// Unpin does nothing: this memory is the file.
+func (m *memMemory) Unpin(from, to int64) error { return nil }
+
 func (m *memMemory) Populate(from, to int64) error {
 	err := m.file.begin("populate")
 	m.file.disk.mu.Unlock()

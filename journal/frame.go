@@ -9,13 +9,6 @@ import (
 // A length of zero is no frame, so that preallocated or unwritten space is known for what it is.
 const frameHeader = 8
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func crc32c(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
-
-// updateCRC goes on with the sum of what came before b.
-func updateCRC(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }
-
 // appendFrame appends payload as a frame.
 func appendFrame(dst, payload []byte) []byte {
 	at := len(dst)

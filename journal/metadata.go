@@ -38,6 +38,9 @@ func (s *Segment) mappings(from, to uint64) []feed.SymbolMapping {
 		return nil
 	}
 	symbols := s.tape.d.symbols
+	if symbols.Len() == 0 {
+		return nil // nobody named an instrument: no need to look for those of the segment
+	}
 	bySymbol := map[string][]feed.MappingInterval{}
 	for _, id := range s.instruments() {
 		text := strconv.FormatUint(uint64(id), 10)

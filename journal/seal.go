@@ -45,8 +45,10 @@ func (d *Dataset) sealRound() (again bool) {
 	return again
 }
 
-// extendIndex adds the blocks that are complete below end. Only the sealer calls it; readers see a prefix that never changes.
+// extendIndex adds the blocks that are complete below end. Readers see a prefix that never changes.
 func (s *Segment) extendIndex(end uint64) {
+	s.indexing.Lock()
+	defer s.indexing.Unlock()
 	per := blockRecords(s.tape.size)
 	var list []block
 	at := s.base
@@ -63,6 +65,36 @@ func (s *Segment) extendIndex(end uint64) {
 	if len(list) > before {
 		s.blocks.Store(&list)
 	}
+}
+
+// sum is the CRC32C of records [from, to), which are committed. What the index has, or will have, is read once for both.
+func (s *Segment) sum(from, to uint64) (crc uint32) {
+	s.extendIndex(to)
+	var blocks []block
+	if list := s.blocks.Load(); list != nil {
+		blocks = *list
+	}
+	size, per := s.tape.size, blockRecords(s.tape.size)
+	power := xpow8(int(per) * size)
+	for from < to {
+		i, next := int((from-s.base)/per), min(to, s.base+(from-s.base)/per*per+per)
+		if i < len(blocks) && blocks[i].first == from && uint64(blocks[i].count) == per && next-from == per {
+			crc = joinCRC(crc, blocks[i].crc, power)
+		} else {
+			crc = updateCRC(crc, s.Mapped(from, next))
+		}
+		from = next
+	}
+	return crc
+}
+
+// unpin prepares records [from, to) for a sync. Appends go on in the page of record to and behind it: that one stays.
+func (s *Segment) unpin(from, to uint64) error {
+	a, b := roundUp(s.Offset(from), pageSize), s.Offset(to)/pageSize*pageSize
+	if b-a < unpinFrom {
+		return nil
+	}
+	return s.mem.Unpin(a, b)
 }
 
 // seal turns a full segment into a DBN file of its exact size. Each step can be done again after a crash; the rename is the last.

@@ -22,8 +22,9 @@ type Segment struct {
 	populated atomic.Int64 // bytes of the file that may be stored to without a first-touch fault
 	kickAt    atomic.Int64 // when an append ends beyond this offset the preparer should populate more
 
-	blocks atomic.Pointer[[]block] // index of a segment that is not sealed: a prefix of its blocks
-	total  atomic.Pointer[span]    // of all records, once it is sealed and was looked at
+	indexing sync.Mutex              // guards what adds to blocks
+	blocks   atomic.Pointer[[]block] // index of a segment that is not sealed: a prefix of its blocks
+	total    atomic.Pointer[span]    // of all records, once it is sealed and was looked at
 
 	mu     sync.Mutex // guards opening and closing
 	refs   atomic.Int64

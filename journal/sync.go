@@ -194,11 +194,14 @@ func (d *Dataset) logsSynced(e *syncEntry) bool {
 func (d *Dataset) flush(e *syncEntry) error {
 	for i := range e.ranges {
 		r := &e.ranges[i]
+		if err := r.segment.unpin(r.from, r.to); err != nil {
+			return err
+		}
 		if err := r.segment.file.Sync(); err != nil {
 			return fmt.Errorf("%s segment %d: %w", r.schema, r.ordinal, err)
 		}
 		err := guarded(func() error {
-			r.crc = crc32c(r.segment.Mapped(r.from, r.to))
+			r.crc = r.segment.sum(r.from, r.to)
 			return nil
 		})
 		if err != nil {
