@@ -145,7 +145,7 @@ func (r *drain) take(s *socket) error {
 		r.out.StartNs = time.Now().UnixNano()
 	}
 	s.bytes += int64(n)
-	if r.Latency || s.frame.Next != nil {
+	if r.Latency || s.frame.Size == 0 {
 		r.look(s, r.buf[:n])
 	} else {
 		s.records = s.bytesRecords()
@@ -193,7 +193,7 @@ func (s *socket) next(b []byte) ([]byte, int) {
 	case len(b) < f.Size:
 		return nil, 0
 	default:
-		return b[f.Payload : f.Payload+f.Records*system.RecordSize], f.Size
+		return b[:f.Size], f.Size
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tapewire/tapewire/bench/system"
 	"github.com/tapewire/tapewire/feed"
 )
@@ -64,8 +66,13 @@ func (p Produce) flatOut(conn *net.TCPConn, wrap func(dst, records []byte) []byt
 	return out, nil
 }
 
+// spinBefore is how long before a record is due the producer stops to sleep: a
+// sleep alone would end late by the wake-up of a processor.
+const spinBefore = 100 * time.Microsecond
+
 // paced sends each record when it is due, and those that are late at once and
-// together; each says when it was due. It spins: a sleep would be late itself.
+// together; each says when it was due. It sleeps while there is time, so that it
+// does not take a core away from what is measured.
 func (p Produce) paced(conn *net.TCPConn, wrap func(dst, records []byte) []byte) (*Produced, error) {
 	const most = 4096 // records of one write
 	records, framed := make([]byte, 0, most*system.RecordSize), make([]byte, 0, 2*most*system.RecordSize)
@@ -77,6 +84,9 @@ func (p Produce) paced(conn *net.TCPConn, wrap func(dst, records []byte) []byte)
 		passed := time.Since(start)
 		due := min(p.Records, int(float64(passed)/every)+1)
 		if due == sent {
+			if wait := time.Duration(float64(sent)*every) - passed - spinBefore; wait > 0 {
+				sleep(wait)
+			}
 			continue
 		}
 		due = min(due, sent+most)
@@ -95,6 +105,12 @@ func (p Produce) paced(conn *net.TCPConn, wrap func(dst, records []byte) []byte)
 	out.EndNs = time.Now().UnixNano()
 	out.LateP99 = p99(late)
 	return out, nil
+}
+
+// sleep is one system call: time.Sleep would add the runtime's own delays.
+func sleep(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil)
 }
 
 // appendTrade makes the i-th trade: https://databento.com/docs/schemas-and-data-formats/trades

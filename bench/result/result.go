@@ -63,12 +63,13 @@ type Variant struct {
 
 // Chart is drawn as it is: lines over X.
 type Chart struct {
-	Title  string `json:"title"`
-	XLabel string `json:"x_label"`
-	YLabel string `json:"y_label"`
-	LogX   bool   `json:"log_x,omitempty"`
-	LogY   bool   `json:"log_y,omitempty"`
-	Lines  []Line `json:"lines"`
+	Title       string `json:"title"`
+	XLabel      string `json:"x_label"`
+	YLabel      string `json:"y_label"`
+	LogX        bool   `json:"log_x,omitempty"`
+	LogY        bool   `json:"log_y,omitempty"`
+	Percentiles bool   `json:"percentiles,omitempty"` // X is 1/(1-q) and shown as a percentage
+	Lines       []Line `json:"lines"`
 }
 
 // A Line has as many Y as X. For percentiles X is 1/(1-q): 2, 10, 100, 1000.

@@ -4,4 +4,6 @@ package row
 var Table = []Entry{
 	{"fan-out", "Fan-out flat out, 16 subscribers", Quick, fanOutFlatOut},
 	{"ingest", "Ingest flat out, one producer", Quick, ingestFlatOut},
+	{"latency", "Publish to receive, one record at a time", Quick, oneAtATime},
+	{"catch-up", "Catch-up from the page cache", Default, catchUp},
 }

@@ -18,7 +18,16 @@ const subject = "t"
 func natsWire(batch int) Wire {
 	size := batch * RecordSize
 	head := fmt.Sprintf("MSG %s 1 %d\r\n", subject, size)
-	frame := Frame{Size: len(head) + size + 2, Payload: len(head), Records: batch}
+	frame := Frame{Size: len(head) + size + 2, Records: batch, Next: func(b []byte) ([]byte, int) {
+		const ping = "PING\r\n" // now and then, among the messages
+		switch {
+		case len(b) >= len(ping) && string(b[:len(ping)]) == ping:
+			return nil, len(ping)
+		case len(b) < len(head)+size+2:
+			return nil, 0
+		}
+		return b[len(head) : len(head)+size], len(head) + size + 2
+	}}
 	return Wire{
 		Subscribe: func(addr string) (int, Frame, error) {
 			c, err := natsHello(addr, "SUB "+subject+" 1\r\n")

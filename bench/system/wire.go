@@ -23,10 +23,9 @@ const RecordSize = 48
 // A Frame is how records lie in what a subscriber receives.
 type Frame struct {
 	Size    int // bytes of a frame; zero when they differ
-	Payload int // where its records begin
 	Records int // how many it has
-	// Next finds the first frame in b where sizes differ; n is 0 when it is not
-	// complete. It returns the records.
+	// Next finds the first frame in b; n is 0 when it is not complete. It returns
+	// the frame's records. Nil where frames are records and nothing else.
 	Next func(b []byte) (records []byte, n int)
 }
 
