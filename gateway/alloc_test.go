@@ -42,6 +42,27 @@ func (discardLines) busy() bool      { return false }
 // hotSession is a live session whose socket is one end of a pair.
 func hotSession(t testing.TB, s *Server, filtered bool) (sess *session, peer int) {
 	t.Helper()
+	line := "schema=trades|symbols=ALL_SYMBOLS"
+	if filtered {
+		line = "schema=trades|stype_in=instrument_id|symbols=1"
+	}
+	return hotSessionOn(t, idleLoop(t, s), line)
+}
+
+// idleLoop is an egress loop that nobody runs.
+func idleLoop(t testing.TB, s *Server) *loop {
+	l, err := newLoop(s, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.release)
+	return l
+}
+
+// hotSessionOn is a live session on a loop that nobody runs.
+func hotSessionOn(t testing.TB, l *loop, line string) (sess *session, peer int) {
+	t.Helper()
+	s := l.srv
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -50,19 +71,10 @@ func hotSession(t testing.TB, s *Server, filtered bool) (sess *session, peer int
 	for _, fd := range pair {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	}
-	l, err := newLoop(s, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.release)
 	s.sockets.Add(1)
 	sess = &session{loop: l, id: s.nextSession.Add(1), fd: pair[0], auth: lsg.AuthRequest{Dataset: testDataset}}
 	l.adopt(sess)
 	sess.writable = true
-	line := "schema=trades|symbols=ALL_SYMBOLS"
-	if filtered {
-		line = "schema=trades|stype_in=instrument_id|symbols=1"
-	}
 	sess.line(line)
 	sess.line("start_session")
 	sess.pump(s.limits.Turn)

@@ -121,6 +121,13 @@ func (c *cursor) advance(n int) {
 	c.off = n % c.size
 }
 
+// moveTo puts the cursor forward, at a record that begins there.
+func (c *cursor) moveTo(seq uint64) {
+	if c.seq = seq; c.seg != nil && seq >= c.seg.Limit() {
+		c.release() // or a cursor that others read for would hold old files open
+	}
+}
+
 // window returns records from seq on, at least one when the cursor is ready,
 // at most up to limit(). Mapped records are not copied; others are read into a
 // chunk that lives while the cursor needs it.

@@ -34,6 +34,12 @@ func (f *filter) passes(id uint32) bool {
 	return ok != f.inverse
 }
 
+// lists reports whether the id is named, to pass or not to.
+func (f *filter) lists(id uint32) bool {
+	_, ok := f.ids[id]
+	return ok
+}
+
 // nothing reports whether no record can pass, whatever comes.
 func (f *filter) nothing() bool {
 	return f != nil && !f.inverse && len(f.symbols) == 0 && len(f.fixed) == 0

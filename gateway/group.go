@@ -3,6 +3,7 @@ package gateway
 import (
 	"sync/atomic"
 
+	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -17,6 +18,9 @@ type group struct {
 	unwatch  func()
 	sessions map[*session]struct{}
 	count    atomic.Int64 // len(sessions), for those without the lease
+
+	scans      map[feed.Schema]*scan // of the sessions with filters
+	scansBuilt bool
 }
 
 // join puts the session into its dataset's group and watches the dataset for it.
@@ -28,6 +32,7 @@ func (l *loop) join(s *session) {
 	}
 	g.sessions[s] = struct{}{}
 	g.count.Store(int64(len(g.sessions)))
+	g.filtersChanged()
 	s.group = g
 	g.attach()
 }
@@ -61,6 +66,7 @@ func (l *loop) datasetCreated() {
 func (g *group) leave(s *session) {
 	delete(g.sessions, s)
 	g.count.Store(int64(len(g.sessions)))
+	g.filtersChanged()
 	if len(g.sessions) > 0 {
 		return
 	}

@@ -35,6 +35,7 @@ type loop struct {
 
 	// Scratch of the session whose turn it is.
 	now             time.Time // of this pass
+	sendNs          uint64    // see stamp
 	reads           []byte    // text from its socket
 	staging         []byte    // what it is sent besides runs
 	scratch         []byte    // one control record
@@ -150,8 +151,9 @@ func (l *loop) wait(events []unix.EpollEvent) (int, error) {
 	return l.poll.wait(events, true)
 }
 
-// nowNs is the time for records that are made or stamped here, in ns.
-func (l *loop) nowNs() uint64 { return uint64(time.Now().UnixNano()) }
+// stamp takes the time for the records that are made or stamped next: one
+// reading of the clock for all that leave together.
+func (l *loop) stamp() { l.sendNs = uint64(time.Now().UnixNano()) }
 
 // release runs what was posted last, then closes every session.
 func (l *loop) release() {
@@ -203,11 +205,7 @@ func (l *loop) woken() {
 	}
 	for _, g := range l.groups {
 		if g.dirty.Swap(false) {
-			for s := range g.sessions {
-				if s.writable {
-					l.enqueue(s)
-				}
-			}
+			l.contain(g.wake)
 		}
 	}
 }

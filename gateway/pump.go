@@ -61,6 +61,7 @@ func (s *session) broken(err error) {
 // and idle when there is nothing to do.
 func (s *session) step(budget int) (n int, idle bool, err error) {
 	s.loop.staging = s.loop.staging[:0]
+	s.loop.stamp()
 	for _, c := range s.cursors {
 		c.attach(s.dataset())
 		c.look()

@@ -31,6 +31,7 @@ type session struct {
 	writable bool
 	closed   bool
 	welcomed bool // its authentication is answered
+	scanned  bool // served by a scan while it is in step
 
 	in  []byte // text not yet parsed, at most lsg.MaxLine and a read
 	out []byte // staged bytes that the socket did not take; sent first

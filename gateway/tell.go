@@ -204,7 +204,7 @@ func (s *session) tellMappings() {
 		m := table.At(s.nextMap)
 		tell := false
 		for _, c := range s.cursors {
-			if effect(&m, c.schema) < c.from && c.filter.learn(m.ID, m.Symbol) {
+			if effect(&m, c.schema) < c.from && s.learn(c, m.ID, m.Symbol) {
 				tell = true
 			}
 		}
@@ -212,6 +212,17 @@ func (s *session) tellMappings() {
 			s.stageMapping(m.ID, feed.STypeRawSymbol, m.Symbol, m.Symbol)
 		}
 	}
+}
+
+// learn lets a cursor's filter take in a mapping. It reports whether the session
+// must be told.
+func (s *session) learn(c *cursor, id uint32, symbol string) bool {
+	had := c.filter != nil && c.filter.lists(id)
+	tell := c.filter.learn(id, symbol)
+	if c.filter != nil && c.filter.lists(id) != had {
+		s.group.filtersChanged()
+	}
+	return tell
 }
 
 // effect is the seq from which a mapping holds on the tape of a schema.
@@ -234,7 +245,7 @@ func (s *session) tellMarks(c *cursor) {
 		c.nextMark++
 		switch {
 		case m.Mapping != nil:
-			if c.filter.learn(m.Mapping.ID, m.Mapping.Symbol) {
+			if s.learn(c, m.Mapping.ID, m.Mapping.Symbol) {
 				s.stageMapping(m.Mapping.ID, feed.STypeRawSymbol, m.Mapping.Symbol, m.Mapping.Symbol)
 			}
 		case m.Gap != nil:
@@ -259,11 +270,11 @@ func (s *session) tellProgress(c *cursor) {
 }
 
 func (s *session) stageSystem(code feed.SystemCode, text string) {
-	s.stageRecord(feed.AppendSystem(s.loop.scratch[:0], s.loop.nowNs(), code, text))
+	s.stageRecord(feed.AppendSystem(s.loop.scratch[:0], s.loop.sendNs, code, text))
 }
 
 func (s *session) stageError(code feed.ErrorCode, text string, last bool) {
-	s.stageRecord(feed.AppendError(s.loop.scratch[:0], s.loop.nowNs(), code, text, last))
+	s.stageRecord(feed.AppendError(s.loop.scratch[:0], s.loop.sendNs, code, text, last))
 }
 
 func (s *session) stageGap(g lsg.Gap) {
@@ -277,7 +288,7 @@ func (s *session) stageGap(g lsg.Gap) {
 
 func (s *session) stageMapping(id uint32, stype feed.SType, asked, raw string) {
 	s.stageRecord(feed.AppendSymbolMapping(s.loop.scratch[:0], feed.SymbolMappingFields{
-		InstrumentID: id, TsEvent: s.loop.nowNs(), StypeIn: stype, InSymbol: asked, StypeOut: feed.STypeRawSymbol, OutSymbol: raw,
+		InstrumentID: id, TsEvent: s.loop.sendNs, StypeIn: stype, InSymbol: asked, StypeOut: feed.STypeRawSymbol, OutSymbol: raw,
 		StartTs: feed.UndefTimestamp, EndTs: feed.UndefTimestamp,
 	}))
 }
@@ -286,7 +297,7 @@ func (s *session) stageMapping(id uint32, stype feed.SType, asked, raw string) {
 // asked for it. The caller has checked that there is room.
 func (s *session) stageRecord(r feed.Record) {
 	if s.auth.TsOut {
-		s.loop.staging = feed.AppendWithTsOut(s.loop.staging, r, s.loop.nowNs())
+		s.loop.staging = feed.AppendWithTsOut(s.loop.staging, r, s.loop.sendNs)
 		return
 	}
 	s.loop.staging = append(s.loop.staging, r...)

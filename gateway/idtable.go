@@ -1,0 +1,51 @@
+package gateway
+
+// idTable finds by instrument id which members of a scan want it. It is open
+// addressing, at most a quarter full, so that a miss, the usual case, ends at the
+// first slot: a few ns, where a map takes some twenty.
+type idTable struct {
+	slots []idSlot
+	shift uint
+	lists [][]int32
+}
+
+type idSlot struct {
+	id   uint32
+	list int32 // 1 + index in lists; 0 in a free slot
+}
+
+// newIDTable has room for so many ids.
+func newIDTable(ids int) idTable {
+	bits := uint(6)
+	for 1<<bits < 4*ids {
+		bits++
+	}
+	return idTable{slots: make([]idSlot, 1<<bits), shift: 32 - bits}
+}
+
+// slot is where id is, or where it would be. To multiply by 2^32 over the golden
+// ratio spreads ids that follow one another.
+func (t *idTable) slot(id uint32) *idSlot {
+	for i := id * 2654435769 >> t.shift; ; i = (i + 1) & uint32(len(t.slots)-1) {
+		if s := &t.slots[i]; s.list == 0 || s.id == id {
+			return s
+		}
+	}
+}
+
+func (t *idTable) add(id uint32, member int32) {
+	s := t.slot(id)
+	if s.list == 0 {
+		t.lists = append(t.lists, nil)
+		*s = idSlot{id: id, list: int32(len(t.lists))}
+	}
+	t.lists[s.list-1] = append(t.lists[s.list-1], member)
+}
+
+// members is who wants id, nil when nobody does.
+func (t *idTable) members(id uint32) []int32 {
+	if s := t.slot(id); s.list > 0 {
+		return t.lists[s.list-1]
+	}
+	return nil
+}
