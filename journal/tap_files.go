@@ -1,0 +1,155 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// segments is the tape's segments with committed records, by ordinal.
+func (t *Tap) segments() ([]segmentInfo, error) {
+	tail := t.Tail()
+	v := view{disk: OSDisk{}, dir: t.dir, places: map[int]place{int(t.schema): {ordinal: 1 << 31}}}
+	ordinals, err := v.segments(t.schema)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // no record yet
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []segmentInfo
+	for _, ordinal := range ordinals {
+		f, info, err := t.openInfo(ordinal)
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+		if info.base < tail {
+			list = append(list, info)
+		}
+	}
+	return list, nil
+}
+
+// infoTries is how often a header is read that its writer is about to change.
+const infoTries = 3
+
+func (t *Tap) openInfo(ordinal uint64) (File, segmentInfo, error) {
+	for try := 1; ; try++ {
+		f, info, err := openSegmentFile(OSDisk{}, filepath.Join(t.dir, t.schema.String()), ordinal)
+		if err == nil || try == infoTries || errors.Is(err, fs.ErrNotExist) {
+			return f, info, err
+		}
+	}
+}
+
+// open maps a segment up to its last record: what follows in the file is cut off when it is sealed.
+func (t *Tap) open(ordinal uint64) (*tapSegment, error) {
+	f, info, err := t.openInfo(ordinal)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // the mapping stays
+	if info.recordSize != t.size || info.schema != t.schema {
+		return nil, fmt.Errorf("%w: segment %d is of %s", ErrCorrupt, ordinal, info.schema)
+	}
+	s := &tapSegment{info: info}
+	if s.data, err = unix.Mmap(f.Fd(), 0, int(s.offset(s.limit())), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		return nil, fmt.Errorf("map segment %d: %w", ordinal, err)
+	}
+	return s, nil
+}
+
+// SeekTime moves to the first record whose time by the clock c is not before ts (ns), or to the tail. Records without that time do not count.
+func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
+	tail := t.Tail()
+	offset := eventOffset
+	if c == feed.ClockRecv {
+		offset = t.schema.TsRecvOffset()
+	}
+	if offset < 0 || ts == undefTime {
+		return t.Seek(tail)
+	}
+	segments, err := t.segments()
+	if err != nil {
+		return err
+	}
+	for _, info := range segments {
+		if info.sealed {
+			total, _, err := readIndex(OSDisk{}, filepath.Join(t.dir, t.schema.String()), info, false)
+			if err == nil && !total.has(c, ts) {
+				continue
+			}
+		}
+		if err := t.Seek(info.base); err != nil {
+			return err
+		}
+		for {
+			from := t.seq
+			b, err := t.Next()
+			if err != nil || b == nil {
+				return err
+			}
+			for i := 0; i < len(b); i += t.size {
+				if at := binary.LittleEndian.Uint64(b[i+offset:]); at >= ts && at != undefTime {
+					return t.Seek(from + uint64(i/t.size))
+				}
+			}
+			if t.seq >= info.base+info.records || t.seq >= tail {
+				break
+			}
+		}
+	}
+	return t.Seek(t.Tail())
+}
+
+// tapSymbols is what a tap knows of the symbol table.
+type tapSymbols struct {
+	path  string
+	names map[uint32]string // "" for an id that was not named when it was looked for
+	read  int64             // bytes of the log that were taken in
+}
+
+// Symbol is what an instrument id stands for now. A mapping is in the table before the first record that needs it, so every id of a record that was
+// named at all is found; only an id that is not known yet costs a look at the file. An id that is given to another symbol changes with Refresh.
+func (t *Tap) Symbol(id uint32) (string, bool) {
+	name, ok := t.symbols.names[id]
+	if !ok && t.Refresh() == nil {
+		if name, ok = t.symbols.names[id]; !ok {
+			t.symbols.names[id] = "" // who names it later is seen by Refresh
+		}
+	}
+	return name, name != ""
+}
+
+// Refresh takes in what the symbol table has that is new.
+func (t *Tap) Refresh() error {
+	f, err := OSDisk{}.Open(t.symbols.path, true)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if size, err := f.Size(); err != nil || size == t.symbols.read && t.symbols.names != nil {
+		return err
+	}
+	payloads, whole, _, err := readSideLog(f, t.symbols.path, symbolsMagic)
+	if err != nil {
+		return err
+	}
+	names := make(map[uint32]string, len(payloads))
+	for _, p := range payloads {
+		m, err := parseMapping(p)
+		if err != nil {
+			return err
+		}
+		names[m.ID] = m.Symbol
+	}
+	t.symbols.names, t.symbols.read = names, whole
+	return nil
+}
