@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
+)
+
+type tapCmd struct {
+	Data    string     `help:"The gateway's data directory (default ${default})." placeholder:"DIR" default:"./tapewire-data"`
+	Dataset string     `help:"The dataset; it need not exist yet." placeholder:"D" required:""`
+	Schema  string     `help:"The schema." placeholder:"S" required:""`
+	Symbols []string   `help:"Only these; everything when not given." placeholder:"A,B"`
+	Start   *startTime `help:"Where to begin, as with subscribe: 0 for everything kept, a time, or -5m. What comes next when not given." placeholder:"T"`
+	Limit   uint64     `help:"End after so many records; 0 is no limit." placeholder:"N"`
+	Spin    bool       `help:"Look for records all the time instead of sleeping up to a ms between looks: for a core of its own."`
+	Format  string     `help:"pretty for people, dbn for programs; dbn when -o names a .dbn file." placeholder:"F" enum:"pretty,dbn," default:""`
+	Output  string     `short:"o" help:"Write to a file instead of standard output; it must not exist yet." placeholder:"FILE"`
+	Force   bool       `help:"Let -o replace a file that exists."`
+}
+
+// Help teaches by example.
+func (tapCmd) Help() string {
+	return `Examples:
+
+  tapewire tap --dataset EQUS.LEAN --schema trades
+  tapewire tap --data /var/lib/tapewire --dataset EQUS.LEAN --schema trades --symbols SPY --start 0 -o spy.dbn
+
+Reads the tape in place, through read-only mappings of the gateway's files: there is no connection, and the
+gateway does not notice. For programs on the gateway's machine that cannot wait for a socket; in Go it is
+journal.OpenTap. It needs the right to read the data directory. The exit code is 5 when a recovery cut what
+was being read.`
+}
+
+// tapPoll is how often it is looked whether a dataset has come to exist.
+const tapPoll = 50 * time.Millisecond
+
+// Run follows the tape until a limit, a signal or an error.
+func (t *tapCmd) Run(ctx context.Context, c console) error {
+	if err := checkDataset(t.Dataset); err != nil {
+		return err
+	}
+	schema, err := feed.ParseSchema(t.Schema)
+	if err != nil {
+		return withExit(exitUsage, fmt.Errorf("--schema: %w", err))
+	}
+	as := subscribeCmd{Dataset: t.Dataset, Limit: t.Limit, Format: t.Format, Output: t.Output, Force: t.Force}
+	format, err := as.outputFormat(c)
+	if err != nil {
+		return err
+	}
+	tap, err := t.open(ctx, c, schema)
+	if err != nil || tap == nil {
+		return err
+	}
+	defer tap.Close()
+	out, err := as.openOutput(c, format, []feed.Subscription{{Schema: schema}})
+	if err != nil {
+		return err
+	}
+	r := tapReader{cmd: t, tap: tap, out: out, told: map[uint32]string{}}
+	err = errors.Join(r.run(ctx), out.Close())
+	if t.Output != "" {
+		fmt.Fprintf(c.err, "%s in %s\n", counted(r.records, "record"), t.Output)
+	}
+	if errors.Is(err, journal.ErrReplaced) {
+		err = withExit(exitMissing, err)
+	}
+	return err
+}
+
+// open opens the tap where --start says. It waits for a dataset that is not there yet; nil without an error when the user ended that.
+func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*journal.Tap, error) {
+	for told := false; ; told = true {
+		tap, err := journal.OpenTap(t.Data, t.Dataset, schema)
+		switch {
+		case err == nil && t.Start == nil:
+			return tap, nil
+		case err == nil:
+			if err := tap.SeekTime(schema.ReplayClock(), uint64(*t.Start)); err != nil {
+				return nil, errors.Join(err, tap.Close())
+			}
+			return tap, nil
+		case errors.Is(err, journal.ErrNotRunning):
+			return nil, fmt.Errorf("%w; run tapewire serve --data %s", err, t.Data)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		case !told:
+			fmt.Fprintf(c.err, "waiting: there is no dataset %s in %s yet\n", t.Dataset, t.Data)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(tapPoll):
+		}
+	}
+}
+
+// tapReader is one run of `tapewire tap`.
+type tapReader struct {
+	cmd     *tapCmd
+	tap     *journal.Tap
+	out     recordOutput
+	told    map[uint32]string // symbols as the output knows them
+	records uint64
+}
+
+func (r *tapReader) run(ctx context.Context) error {
+	for empty := 0; ; {
+		b, err := r.tap.Next()
+		if err != nil {
+			return err
+		}
+		if len(b) > 0 {
+			if done, err := r.take(b); done || err != nil {
+				return err
+			}
+			continue
+		}
+		const look = 1 << 10 // empty calls between looks at ctx
+		if empty++; r.cmd.Spin && empty%look > 0 {
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !r.cmd.Spin {
+			if err := r.tap.Wait(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
+}
+
+// take hands a run of records to the output, each symbol before its first record.
+func (r *tapReader) take(b []byte) (done bool, err error) {
+	if err := r.tap.Refresh(); err != nil {
+		return false, err
+	}
+	for size := r.tap.RecordSize(); len(b) > 0; b = b[size:] {
+		rec := feed.Record(b[:size])
+		id := rec.InstrumentID()
+		name, _ := r.tap.Symbol(id)
+		if !r.wants(id, name) {
+			continue
+		}
+		if was, ok := r.told[id]; name != "" && (!ok || was != name) {
+			r.told[id] = name
+			if err := r.out.Control(mappingOf(id, name, rec.TsEvent())); err != nil {
+				return false, err
+			}
+		}
+		if err := r.out.Data(rec); err != nil {
+			return false, err
+		}
+		if r.records++; r.records == r.cmd.Limit {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// wants says whether --symbols has an instrument, by its name or by its id.
+func (r *tapReader) wants(id uint32, name string) bool {
+	return len(r.cmd.Symbols) == 0 || slices.Contains(r.cmd.Symbols, name) || slices.Contains(r.cmd.Symbols, strconv.FormatUint(uint64(id), 10))
+}
+
+// mappingOf is what a gateway would have sent.
+func mappingOf(id uint32, name string, ts uint64) feed.Record {
+	return feed.AppendSymbolMapping(nil, feed.SymbolMappingFields{
+		InstrumentID: id, TsEvent: ts, StypeIn: feed.STypeRawSymbol, InSymbol: name, StypeOut: feed.STypeRawSymbol, OutSymbol: name,
+		StartTs: feed.UndefTimestamp, EndTs: feed.UndefTimestamp,
+	})
+}
