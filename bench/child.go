@@ -21,6 +21,8 @@ type childCmd struct {
 	File    fileChild    `cmd:""`
 	Drain   drainChild   `cmd:""`
 	Produce produceChild `cmd:""`
+	Append  appendChild  `cmd:""`
+	Tap     tapChild     `cmd:""`
 }
 
 type relayChild struct {
@@ -47,9 +49,10 @@ type fileChild struct {
 	Mode  string
 	Subs  int
 	Chunk int
+	Most  int
 }
 
-func (c *fileChild) Run() error { return floor.SendFile(c.Path, c.Mode, c.Subs, c.Chunk) }
+func (c *fileChild) Run() error { return floor.SendFile(c.Path, c.Mode, c.Subs, c.Chunk, c.Most) }
 
 type drainChild struct {
 	System   string
@@ -61,10 +64,10 @@ type drainChild struct {
 	Latency  bool
 	Skip     int
 	Patience time.Duration `default:"20s"`
-	Auth     string        // fields of the authentication line, for tapewire
-	Sub      []string      `sep:"none"` // subscription lines that take turns, for tapewire
-	Pass     int           // bytes before the data, with Sub
-	Frame    int           `default:"48"` // bytes of a record on the wire, with Sub
+	Sub      []string      `sep:"none"` // subscription lines that take turns, for tapewire; the rest goes with them
+	Dataset  string
+	TsOut    bool
+	Pass     int // bytes before the data
 }
 
 func (c *drainChild) Run() error {
@@ -78,7 +81,7 @@ func (c *drainChild) Run() error {
 		subscribe = func() (int, system.Frame, error) {
 			line := c.Sub[next%len(c.Sub)]
 			next++
-			return system.SubscribeWith(c.Addr, c.Auth, line, c.Pass, system.Frame{Size: c.Frame, Records: 1})
+			return system.Subscription{Dataset: c.Dataset, TsOut: c.TsOut, Line: line, Pass: c.Pass}.Open(c.Addr)
 		}
 	}
 	d := load.Drain{Subscribers: c.Subs, Stalled: c.Stalled, Records: c.Records, Latency: c.Latency, Skip: c.Skip, Patience: c.Patience}
@@ -98,7 +101,9 @@ type produceChild struct {
 	Rate        int
 	Write       int
 	Instruments int
-	Confirm     bool // wait until the server has confirmed everything
+	Ticks       string  // a file to send at its own pace, instead
+	Speed       float64 // of Ticks: 1 is as it was
+	Confirm     bool    // wait until the server has confirmed everything
 }
 
 func (c *produceChild) Run() error {
@@ -112,12 +117,15 @@ func (c *produceChild) Run() error {
 	}
 	confirmed := make(chan error, 1)
 	go func() { confirmed <- wire.Listen(conn, c.Records) }()
-	say("ready")
-	if _, err := bufio.NewReaderSize(os.Stdin, 16).ReadString('\n'); err != nil {
+	if err := waitToGo(); err != nil {
 		return err
 	}
 	p := load.Produce{Records: c.Records, Rate: c.Rate, Write: c.Write, Instruments: c.Instruments}
-	out, err := p.Run(conn, wrap)
+	run := func() (*load.Produced, error) { return p.Run(conn, wrap) }
+	if c.Ticks != "" {
+		run = func() (*load.Produced, error) { return load.SendTicks(conn, c.Ticks, c.Records, c.Speed) }
+	}
+	out, err := run()
 	if err != nil {
 		return err
 	}
@@ -129,6 +137,39 @@ func (c *produceChild) Run() error {
 	}
 	say(out)
 	return parentDone() // the connection stays open until then
+}
+
+type appendChild struct {
+	Dir     string
+	Records int
+}
+
+func (c *appendChild) Run() error {
+	if err := load.Append(c.Dir, c.Records, waitToGo); err != nil {
+		return err
+	}
+	return parentDone()
+}
+
+type tapChild struct {
+	Dir     string
+	Records int
+}
+
+func (c *tapChild) Run() error {
+	p, err := load.Tap(c.Dir, c.Records, func() { say("ready") })
+	if err != nil {
+		return err
+	}
+	say(p)
+	return parentDone()
+}
+
+// waitToGo says that everything is set up, and waits for the parent.
+func waitToGo() error {
+	say("ready")
+	_, err := bufio.NewReaderSize(os.Stdin, 16).ReadString('\n')
+	return err
 }
 
 func say(v any) { _ = json.NewEncoder(os.Stdout).Encode(v) } // nobody listens only when the parent is gone

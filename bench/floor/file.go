@@ -93,12 +93,16 @@ func (s *sender) send(mode string, fd int, off int64, n int) (int, error) {
 	return sent, nil
 }
 
-// SendFile accepts n subscribers and sends each the whole file, chunk bytes at a
-// time, round and round, as much as each takes. It says "sent" when all have it.
-func SendFile(path, mode string, n, chunk int) error {
+// SendFile accepts n subscribers and sends each the first bytes of the file, all
+// of it when most is zero, chunk bytes at a time, round and round, as much as each
+// takes. It says "sent" when all have it.
+func SendFile(path, mode string, n, chunk, most int) error {
 	s, size, err := newSender(path)
 	if err != nil {
 		return err
+	}
+	if most > 0 {
+		size = min(size, most)
 	}
 	l, err := Listen()
 	if err != nil {

@@ -43,6 +43,9 @@ func (p Produce) flatOut(conn *net.TCPConn, wrap func(dst, records []byte) []byt
 	if size == 0 {
 		size = flatOutBlock
 	}
+	if p.Instruments > 1 { // each as often as the others
+		size = max(1, size/system.RecordSize/p.Instruments) * p.Instruments * system.RecordSize
+	}
 	size = size / system.RecordSize * system.RecordSize
 	records := make([]byte, 0, size)
 	now := uint64(time.Now().UnixNano())

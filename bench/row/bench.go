@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tapewire/tapewire/bench/harness"
 	"github.com/tapewire/tapewire/bench/result"
 	"github.com/tapewire/tapewire/bench/system"
 )
@@ -88,9 +87,6 @@ func (b *Bench) Run(ctx context.Context, only []string) (*result.Report, error) 
 	return r, errors.Join(b.failed...)
 }
 
-// warmBytes is more memory than any variant makes pages of.
-const warmBytes = 2 << 30
-
 // variant is one thing to measure: it returns the figures of one round.
 type variant struct {
 	name string
@@ -113,9 +109,6 @@ func (b *Bench) measure(ctx context.Context, row *result.Row, variants ...varian
 			out := &row.Variants[at+i]
 			if out.Unavailable != "" {
 				continue
-			}
-			if err := harness.WarmMemory(warmBytes); err != nil {
-				return err
 			}
 			figures, err := v.run()
 			if err != nil {

@@ -45,10 +45,10 @@ func catchUp(ctx context.Context, b *Bench, row *result.Row) error {
 		name := func(s string) string { return fmt.Sprintf("%s, %d", s, subs) }
 		variants := []variant{
 			{name("sendfile floor"), func() (map[string]float64, error) {
-				return b.repeat(times, func() (*sent, error) { return b.floorSend(file, floor.Sendfile, subs, records) })
+				return b.repeat(times, func() (*sent, error) { return b.floorSend(file, floor.Sendfile, subs, floor.SplicePipe, records) })
 			}},
 			{name("splice floor"), func() (map[string]float64, error) {
-				return b.repeat(times, func() (*sent, error) { return b.floorSend(file, floor.Splice, subs, records) })
+				return b.repeat(times, func() (*sent, error) { return b.floorSend(file, floor.Splice, subs, floor.SplicePipe, records) })
 			}},
 		}
 		for _, path := range []string{"auto", "copy", "write", "sendfile", "splice"} {
@@ -129,13 +129,13 @@ func (b *Bench) replay(dir, path string, subs, records int) (*sent, error) {
 		return nil, err
 	}
 	defer server.Stop()
-	f := fanOut{system: system.Tapewire, subs: subs, records: records, auth: "ts_out=0", sub: []string{replayAll}, pass: prelude}
+	f := fanOut{system: system.Tapewire, subs: subs, records: records, sub: []string{replayAll}, pass: prelude}
 	return drainAll(&f, server)
 }
 
 // floorSend has a floor send a file.
-func (b *Bench) floorSend(path, mode string, subs, records int) (*sent, error) {
-	server, err := system.StartChild("file", "--path="+path, "--mode="+mode, fmt.Sprint("--subs=", subs), fmt.Sprint("--chunk=", floor.SplicePipe))
+func (b *Bench) floorSend(path, mode string, subs, chunk, records int) (*sent, error) {
+	server, err := system.StartChild("file", "--path="+path, "--mode="+mode, fmt.Sprint("--subs=", subs), fmt.Sprint("--chunk=", chunk), fmt.Sprint("--most=", records*system.RecordSize))
 	if err != nil {
 		return nil, err
 	}

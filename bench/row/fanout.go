@@ -26,11 +26,13 @@ type fanOut struct {
 	skip    int // records that do not count for latency
 
 	instruments int
-	auth        string   // with sub: fields of the authentication line
-	sub         []string // subscription lines that take turns
-	pass        int
-	frame       int // bytes of a record on the wire
-	expect      int // records for each subscriber, where not all
+	sub         []string // subscription lines that take turns; dataset, tsOut and pass go with them
+	dataset     string
+	tsOut       bool
+	pass        int    // bytes before the data
+	expect      int    // records for each subscriber, where not all
+	ticks       string // a file of real ticks to send instead, see load.Ticks
+	speed       float64
 
 	syscalls bool // count them, which costs time
 }
@@ -73,7 +75,7 @@ func (f *fanOut) drainArgs(addr string) []string {
 		args = append(args, "--sub="+s)
 	}
 	if len(f.sub) > 0 {
-		args = append(args, "--auth="+f.auth, fmt.Sprint("--pass=", f.pass), fmt.Sprint("--frame=", max(f.frame, system.RecordSize)))
+		args = append(args, "--dataset="+f.dataset, fmt.Sprint("--pass=", f.pass), fmt.Sprint("--ts-out=", f.tsOut))
 	}
 	return args
 }
@@ -87,8 +89,12 @@ func (f *fanOut) wanted() int {
 
 func (f *fanOut) produceArgs(addr string) []string {
 	return []string{"produce", "--system=" + f.system, "--addr=" + addr, fmt.Sprint("--batch=", f.batch), fmt.Sprint("--records=", f.records),
-		fmt.Sprint("--rate=", f.rate), fmt.Sprint("--write=", f.write), fmt.Sprint("--instruments=", f.instruments)}
+		fmt.Sprint("--rate=", f.rate), fmt.Sprint("--write=", f.write), fmt.Sprint("--instruments=", f.instruments),
+		"--ticks=" + f.ticks, fmt.Sprint("--speed=", f.speed)}
 }
+
+// warmBytes is more memory than a run flat out makes pages of.
+const warmBytes = 1 << 30
 
 // fan runs it once.
 func (b *Bench) fan(f fanOut) (*outcome, error) {
@@ -98,6 +104,11 @@ func (b *Bench) fan(f fanOut) (*outcome, error) {
 		return nil, err
 	}
 	defer remove()
+	if f.rate == 0 {
+		if err := harness.WarmMemory(warmBytes); err != nil {
+			return nil, err
+		}
+	}
 	server, err := b.start(&f, dir)
 	if err != nil {
 		return nil, err

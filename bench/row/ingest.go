@@ -59,6 +59,9 @@ func ingestFlatOut(ctx context.Context, b *Bench, row *result.Row) error {
 
 // ingest publishes to a server that is ready and waits for its confirmation.
 func (b *Bench) ingest(server *system.Server, wire string, records int) (map[string]float64, error) {
+	if err := harness.WarmMemory(warmBytes); err != nil {
+		return nil, err
+	}
 	f := fanOut{system: wire, records: records}
 	producer, err := harness.Child(append(f.produceArgs(server.Addr), "--confirm")...)
 	if err != nil {

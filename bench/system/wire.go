@@ -5,6 +5,7 @@ package system
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ const Dataset = "BENCH.WIRE"
 const key = "db-00000000000000000000000000000"
 
 // hello dials a gateway and answers its challenge.
-func hello(addr, fields string) (*net.TCPConn, *bufio.Reader, error) {
+func hello(addr, dataset, fields string) (*net.TCPConn, *bufio.Reader, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, nil, err
@@ -77,7 +78,7 @@ func hello(addr, fields string) (*net.TCPConn, *bufio.Reader, error) {
 		}
 		challenge, _ = strings.CutPrefix(strings.TrimSpace(line), "cram=")
 	}
-	if _, err := fmt.Fprintf(c, "auth=%s|dataset=%s|encoding=dbn|%s\n", lsg.Response(challenge, key), Dataset, fields); err != nil {
+	if _, err := fmt.Fprintf(c, "auth=%s|dataset=%s|encoding=dbn|%s\n", lsg.Response(challenge, key), dataset, fields); err != nil {
 		return nil, nil, err
 	}
 	line, err := r.ReadString('\n')
@@ -88,18 +89,24 @@ func hello(addr, fields string) (*net.TCPConn, *bufio.Reader, error) {
 }
 
 func subscribeLive(addr string) (int, Frame, error) {
-	return SubscribeFrom(addr, "schema=trades|symbols=ALL_SYMBOLS", 0)
+	return Subscription{Line: "schema=trades|symbols=ALL_SYMBOLS"}.Open(addr)
 }
 
-// SubscribeFrom opens a session and passes what comes before the data. Where
-// data may follow at once, pass says how many bytes that is.
-func SubscribeFrom(addr, subscription string, pass int) (int, Frame, error) {
-	return SubscribeWith(addr, "ts_out=0", subscription, pass, plain)
+// Subscription is what a session of a gateway asks for.
+type Subscription struct {
+	Dataset string // Dataset when empty
+	TsOut   bool
+	Line    string
+	Pass    int // bytes before the data, where data may follow at once; zero: none does
 }
 
-// SubscribeWith is SubscribeFrom with more fields on the authentication line.
-func SubscribeWith(addr, fields, subscription string, pass int, f Frame) (int, Frame, error) {
-	c, r, err := hello(addr, fields)
+// Open opens a session and passes what comes before the data.
+func (s Subscription) Open(addr string) (int, Frame, error) {
+	f, fields, subscription, pass := plain, "ts_out=0", s.Line, s.Pass
+	if s.TsOut {
+		f, fields = Frame{Size: RecordSize + 8, Records: 1}, "ts_out=1"
+	}
+	c, r, err := hello(addr, cmp.Or(s.Dataset, Dataset), fields)
 	if err != nil {
 		return -1, f, err
 	}
@@ -153,7 +160,7 @@ func passControl(r *bufio.Reader) error {
 }
 
 func produceLive(addr string) (*net.TCPConn, func(dst, records []byte) []byte, error) {
-	c, _, err := hello(addr, "role=producer|producer=bench|stream=1|ack=written")
+	c, _, err := hello(addr, Dataset, "role=producer|producer=bench|stream=1|ack=written")
 	if err != nil {
 		return nil, nil, err
 	}

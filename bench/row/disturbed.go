@@ -1,0 +1,36 @@
+package row
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tapewire/tapewire/bench/load"
+	"github.com/tapewire/tapewire/bench/result"
+	"github.com/tapewire/tapewire/bench/system"
+)
+
+// Row 6: what a stalled subscriber, segments that fill up and syncs do to the
+// others' latency.
+func disturbed(ctx context.Context, b *Bench, row *result.Row) error {
+	const subs, rate = 16, 50_000
+	records := b.scaled(100_000, 250_000)
+	row.Setup = fmt.Sprintf("%d records a second to %d subscribers. Calm: nobody stalls, one sync a minute. Disturbed: one more subscriber that never reads, and syncs by each policy. Segments fill up and are replaced in all of them; a tape that begins fills six in five seconds.", rate, subs)
+	run := fanOut{system: system.Tapewire, subs: subs, records: records, rate: rate, latency: true, skip: rate / 5}
+	calm := run
+	calm.flags = []string{"--sync=60s"}
+	curves := map[string]*load.Percentiles{}
+	variants := []variant{b.latency("calm", calm, curves)}
+	for _, policy := range []string{"1s", "64MiB", "each"} {
+		f := run
+		f.stalled = 1
+		f.flags = []string{"--sync=" + policy}
+		name := "disturbed, sync " + policy
+		variants = append(variants, b.latency(name, f, curves))
+		row.Claims = append(row.Claims, result.Claim{Metric: result.P99, Of: name, Against: "calm", Goal: 1.2})
+	}
+	if err := b.measure(ctx, row, variants...); err != nil {
+		return err
+	}
+	row.Charts = append(row.Charts, percentileChart("50,000 records/s, the last of 16 subscribers", curves, variants))
+	return nil
+}
