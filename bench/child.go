@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -115,12 +116,12 @@ func (c *produceChild) Run() error {
 	if err != nil {
 		return err
 	}
+	p := load.NewProduce(&load.Produce{Records: c.Records, Rate: c.Rate, Write: cmp.Or(c.Write, wire.Write), Instruments: c.Instruments, Window: wire.Window})
 	confirmed := make(chan error, 1)
-	go func() { confirmed <- wire.Listen(conn, c.Records) }()
+	go func() { confirmed <- wire.Listen(conn, c.Records, p.Confirmed) }()
 	if err := waitToGo(); err != nil {
 		return err
 	}
-	p := load.Produce{Records: c.Records, Rate: c.Rate, Write: c.Write, Instruments: c.Instruments}
 	run := func() (*load.Produced, error) { return p.Run(conn, wrap) }
 	if c.Ticks != "" {
 		run = func() (*load.Produced, error) { return load.SendTicks(conn, c.Ticks, c.Records, c.Speed) }

@@ -173,9 +173,12 @@ func (r *drain) look(s *socket, b []byte) {
 		b = s.rest
 	}
 	for {
-		records, n := s.next(b)
+		records, count, n := s.next(b)
 		if n == 0 {
 			break
+		}
+		if records == nil {
+			s.records += count
 		}
 		for ; len(records) >= system.RecordSize; records = records[system.RecordSize:] {
 			r.note(s, records, now)
@@ -186,14 +189,14 @@ func (r *drain) look(s *socket, b []byte) {
 }
 
 // next is the first frame in b.
-func (s *socket) next(b []byte) ([]byte, int) {
+func (s *socket) next(b []byte) (records []byte, count, n int) {
 	switch f := &s.frame; {
 	case f.Next != nil:
 		return f.Next(b)
 	case len(b) < f.Size:
-		return nil, 0
+		return nil, 0, 0
 	default:
-		return b[:f.Size], f.Size
+		return b[:f.Size], 1, f.Size
 	}
 }
 

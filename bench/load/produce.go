@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,20 +26,46 @@ type Produce struct {
 	Rate        int // records a second; zero: as fast as the socket takes them
 	Write       int // bytes of records in one write, when flat out
 	Instruments int // ids 1 to this many take turns; zero is one
+	Window      int // records that may wait for their confirmation; zero: any number
+
+	confirmed atomic.Int64
+	news      chan struct{} // something was confirmed
+}
+
+// NewProduce completes a producer.
+func NewProduce(p *Produce) *Produce {
+	p.news = make(chan struct{}, 1)
+	return p
+}
+
+// Confirmed notes that the server has confirmed so many more records.
+func (p *Produce) Confirmed(records int) {
+	p.confirmed.Add(int64(records))
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+// await waits until n more records fit the window.
+func (p *Produce) await(sent, n int) {
+	for p.Window > 0 && sent+n-int(p.confirmed.Load()) > max(p.Window, n) {
+		<-p.news
+	}
 }
 
 // flatOutBlock is what is encoded once and sent again and again when flat out.
 const flatOutBlock = 256 << 10 / system.RecordSize * system.RecordSize
 
 // Run sends to a connection.
-func (p Produce) Run(conn *net.TCPConn, wrap func(dst, records []byte) []byte) (*Produced, error) {
+func (p *Produce) Run(conn *net.TCPConn, wrap func(dst, records []byte) []byte) (*Produced, error) {
 	if p.Rate > 0 {
 		return p.paced(conn, wrap)
 	}
 	return p.flatOut(conn, wrap)
 }
 
-func (p Produce) flatOut(conn *net.TCPConn, wrap func(dst, records []byte) []byte) (*Produced, error) {
+func (p *Produce) flatOut(conn *net.TCPConn, wrap func(dst, records []byte) []byte) (*Produced, error) {
 	size := p.Write
 	if size == 0 {
 		size = flatOutBlock
@@ -60,6 +87,7 @@ func (p Produce) flatOut(conn *net.TCPConn, wrap func(dst, records []byte) []byt
 		if n*system.RecordSize < len(records) {
 			b = wrap(framed[:0:0], records[:n*system.RecordSize])
 		}
+		p.await(p.Records-left, n)
 		if _, err := conn.Write(b); err != nil {
 			return nil, err
 		}
@@ -76,7 +104,7 @@ const spinBefore = 100 * time.Microsecond
 // paced sends each record when it is due, and those that are late at once and
 // together; each says when it was due. It sleeps while there is time, so that it
 // does not take a core away from what is measured.
-func (p Produce) paced(conn *net.TCPConn, wrap func(dst, records []byte) []byte) (*Produced, error) {
+func (p *Produce) paced(conn *net.TCPConn, wrap func(dst, records []byte) []byte) (*Produced, error) {
 	const most = 4096 // records of one write
 	records, framed := make([]byte, 0, most*system.RecordSize), make([]byte, 0, 2*most*system.RecordSize)
 	late := make([]int64, 0, p.Records)
@@ -117,7 +145,7 @@ func sleep(d time.Duration) {
 }
 
 // appendTrade makes the i-th trade: https://databento.com/docs/schemas-and-data-formats/trades
-func (p Produce) appendTrade(dst []byte, i int, ts uint64) []byte {
+func (p *Produce) appendTrade(dst []byte, i int, ts uint64) []byte {
 	var b [system.RecordSize]byte
 	b[0], b[1] = system.RecordSize/4, byte(feed.RTypeMbp0)
 	binary.LittleEndian.PutUint16(b[2:], 1)

@@ -34,7 +34,7 @@ func Append(dir string, records int, ready func() error) error {
 	if err := ready(); err != nil {
 		return err
 	}
-	p := Produce{}
+	p := &Produce{}
 	b := make([]byte, 0, system.RecordSize)
 	runs := make([]journal.Run, 1)
 	next := time.Now()

@@ -60,6 +60,12 @@ func (b *Bench) start(f *fanOut, dir string) (*system.Server, error) {
 		return system.StartChild(args...)
 	case system.NATS:
 		return b.programs.StartNATS(dir)
+	case system.JetStream:
+		return b.programs.StartJetStream(dir)
+	case system.Redis:
+		return b.programs.StartRedis(dir)
+	case system.Kafka:
+		return b.programs.StartKafka(dir)
 	}
 	return nil, fmt.Errorf("no system is called %q", f.system)
 }

@@ -3,6 +3,7 @@ package row
 // Table is every row, in the order of the page.
 var Table = []Entry{
 	{"fan-out", "Fan-out flat out, 16 subscribers", Quick, fanOutFlatOut},
+	{"peers", "Servers that keep what they deliver", All, peers},
 	{"ingest", "Ingest flat out, one producer", Quick, ingestFlatOut},
 	{"latency", "Publish to receive, one record at a time", Quick, oneAtATime},
 	{"disturbed", "Latency beside a stalled subscriber, new segments and syncs", Default, disturbed},

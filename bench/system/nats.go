@@ -18,15 +18,15 @@ const subject = "t"
 func natsWire(batch int) Wire {
 	size := batch * RecordSize
 	head := fmt.Sprintf("MSG %s 1 %d\r\n", subject, size)
-	frame := Frame{Size: len(head) + size + 2, Records: batch, Next: func(b []byte) ([]byte, int) {
+	frame := Frame{Size: len(head) + size + 2, Records: batch, Next: func(b []byte) ([]byte, int, int) {
 		const ping = "PING\r\n" // now and then, among the messages
 		switch {
 		case len(b) >= len(ping) && string(b[:len(ping)]) == ping:
-			return nil, len(ping)
+			return nil, 0, len(ping)
 		case len(b) < len(head)+size+2:
-			return nil, 0
+			return nil, 0, 0
 		}
-		return b[len(head) : len(head)+size], len(head) + size + 2
+		return b[len(head) : len(head)+size], batch, len(head) + size + 2
 	}}
 	return Wire{
 		Subscribe: func(addr string) (int, Frame, error) {
@@ -46,11 +46,14 @@ func natsWire(batch int) Wire {
 }
 
 // natsWrap makes messages of batch records; the last one may have fewer.
-func natsWrap(batch int) func(dst, records []byte) []byte {
+func natsWrap(batch int) func(dst, records []byte) []byte { return natsWrapTo(subject, batch) }
+
+// natsWrapTo is natsWrap to a subject, which a reply subject may follow.
+func natsWrapTo(to string, batch int) func(dst, records []byte) []byte {
 	return func(dst, records []byte) []byte {
 		for len(records) > 0 {
 			n := min(len(records), batch*RecordSize)
-			dst = append(dst, "PUB "+subject+" "...)
+			dst = append(dst, "PUB "+to+" "...)
 			dst = strconv.AppendInt(dst, int64(n), 10)
 			dst = append(dst, "\r\n"...)
 			dst = append(dst, records[:n]...)
@@ -90,7 +93,7 @@ func natsHello(addr, lines string) (*net.TCPConn, error) {
 
 // natsListen gives the signs of life that the server asks for. Core NATS
 // confirms nothing, so it returns only when the connection ends.
-func natsListen(conn *net.TCPConn, _ int) error {
+func natsListen(conn *net.TCPConn, _ int, _ func(int)) error {
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		switch text := lines.Text(); {
 		case text == "PING":

@@ -139,7 +139,9 @@ func (s *Server) Said() (string, error) { return s.proc.Line() }
 
 // StartNATS runs the server of its own module. Its limits for slow consumers are
 // raised, so that it drops nobody: what is measured is delivery.
-func (p *Programs) StartNATS(scratch string) (*Server, error) {
+func (p *Programs) StartNATS(scratch string) (*Server, error) { return p.startNATS(scratch, "") }
+
+func (p *Programs) startNATS(scratch, more string) (*Server, error) {
 	path, err := p.build(".", "github.com/nats-io/nats-server/v2", "nats-server")
 	if err != nil {
 		return nil, err
@@ -149,7 +151,7 @@ func (p *Programs) StartNATS(scratch string) (*Server, error) {
 		return nil, err
 	}
 	conf := filepath.Join(scratch, "nats.conf")
-	text := fmt.Sprintf("listen: 127.0.0.1:%d\nmax_pending: 1GB\nwrite_deadline: \"60s\"\n", port)
+	text := fmt.Sprintf("listen: 127.0.0.1:%d\nmax_pending: 1GB\nwrite_deadline: \"60s\"\n%s", port, more)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

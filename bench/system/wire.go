@@ -26,8 +26,10 @@ type Frame struct {
 	Size    int // bytes of a frame; zero when they differ
 	Records int // how many it has
 	// Next finds the first frame in b; n is 0 when it is not complete. It returns
-	// the frame's records. Nil where frames are records and nothing else.
-	Next func(b []byte) (records []byte, n int)
+	// the frame's records, or where they do not lie together only how many there
+	// are. Where one has to ask for more, it does. Nil where frames are records and
+	// nothing else.
+	Next func(b []byte) (records []byte, count, n int)
 }
 
 // plain is records and nothing else.
@@ -39,9 +41,14 @@ type Wire struct {
 	Subscribe func(addr string) (fd int, f Frame, err error)
 	// Produce connects and returns a socket, and what makes frames of records.
 	Produce func(addr string) (conn *net.TCPConn, wrap func(dst, records []byte) []byte, err error)
-	// Listen reads what the server says to a producer, answers what it must, and
-	// returns when the server has confirmed so many records.
-	Listen func(conn *net.TCPConn, records int) error
+	// Listen reads what the server says to a producer, answers what it must, tells
+	// of records that were confirmed, and returns when that many are.
+	Listen func(conn *net.TCPConn, records int, confirmed func(records int)) error
+	// Window is how many records may wait for their confirmation; zero: any number,
+	// where the server holds a producer back by TCP.
+	Window int
+	// Write is how many bytes of records are sent in one write; zero: a default.
+	Write int
 }
 
 // WireOf is the protocol of a system by name; batch is how many records a
@@ -49,11 +56,17 @@ type Wire struct {
 func WireOf(name string, batch int) (Wire, error) {
 	switch name {
 	case Tapewire:
-		return Wire{subscribeLive, produceLive, listenLive}, nil
+		return Wire{Subscribe: subscribeLive, Produce: produceLive, Listen: listenLive}, nil
 	case RelayName:
-		return Wire{subscribePlain, producePlain, listenPlain}, nil
+		return Wire{Subscribe: subscribePlain, Produce: producePlain, Listen: listenPlain}, nil
 	case NATS:
 		return natsWire(batch), nil
+	case JetStream:
+		return jetStreamWire(batch), nil
+	case Redis:
+		return redisWire(batch), nil
+	case Kafka:
+		return kafkaWire(), nil
 	}
 	return Wire{}, fmt.Errorf("no system is called %q", name)
 }
@@ -176,7 +189,7 @@ func produceLive(addr string) (*net.TCPConn, func(dst, records []byte) []byte, e
 }
 
 // listenLive waits for the acknowledgement of the last record.
-func listenLive(conn *net.TCPConn, records int) error {
+func listenLive(conn *net.TCPConn, records int, _ func(int)) error {
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		if text, ok := strings.CutPrefix(lines.Text(), "ack="); ok {
 			n, _, _ := strings.Cut(text, "|")
@@ -191,7 +204,7 @@ func listenLive(conn *net.TCPConn, records int) error {
 }
 
 // listenPlain waits for the one byte by which a floor says that it has everything.
-func listenPlain(conn *net.TCPConn, _ int) error {
+func listenPlain(conn *net.TCPConn, _ int, _ func(int)) error {
 	_, err := io.ReadFull(conn, make([]byte, 1))
 	return err
 }
