@@ -74,7 +74,7 @@ func hotSessionOn(t testing.TB, l *loop, line string) (sess *session, peer int) 
 	s.sockets.Add(1)
 	sess = &session{loop: l, id: s.nextSession.Add(1), fd: pair[0], auth: lsg.AuthRequest{Dataset: testDataset}}
 	l.adopt(sess)
-	sess.writable = true
+	sess.becameWritable()
 	sess.line(line)
 	sess.line("start_session")
 	sess.pump(s.limits.Turn)

@@ -17,7 +17,7 @@ type group struct {
 	dirty    atomic.Bool
 	unwatch  func()
 	sessions map[*session]struct{}
-	count    atomic.Int64 // len(sessions), for those without the lease
+	writable atomic.Int64 // how many of them a commit would have to send to
 
 	scans      map[feed.Schema]*scan // of the sessions with filters
 	scansBuilt bool
@@ -31,9 +31,11 @@ func (l *loop) join(s *session) {
 		l.groups[g.name] = g
 	}
 	g.sessions[s] = struct{}{}
-	g.count.Store(int64(len(g.sessions)))
 	g.filtersChanged()
 	s.group = g
+	if s.writable {
+		g.writable.Add(1)
+	}
 	g.attach()
 }
 
@@ -65,8 +67,10 @@ func (l *loop) datasetCreated() {
 // leave takes a closed session out, and the group with its last one.
 func (g *group) leave(s *session) {
 	delete(g.sessions, s)
-	g.count.Store(int64(len(g.sessions)))
 	g.filtersChanged()
+	if s.writable {
+		g.writable.Add(-1)
+	}
 	if len(g.sessions) > 0 {
 		return
 	}

@@ -9,8 +9,9 @@ import "time"
 // there is little to send to few.
 const (
 	// inlineSessions is how many sessions of a dataset a commit serves inline. It
-	// keeps its producer waiting for as many sends, 3 to 7 us each.
-	inlineSessions = 16
+	// keeps its producer waiting for as many sends, 3 to 7 us each. Sessions whose
+	// socket is full do not count: they cost nothing.
+	inlineSessions = 32
 	// inlineBytes is the most a session may be behind, in bytes, to be served
 	// inline. A producer that sends more at once gains by sending on meanwhile.
 	inlineBytes = 16 << 10
@@ -18,7 +19,7 @@ const (
 
 // committed runs on the goroutine that committed records to the group's dataset.
 func (g *group) committed() {
-	if n := g.count.Load(); n == 0 || n > g.loop.srv.inlineSessions() || !g.loop.lease.TryLock() {
+	if n := g.writable.Load(); n == 0 || n > g.loop.srv.inlineSessions() || !g.loop.lease.TryLock() {
 		g.dirty.Store(true)
 		g.loop.poll.kick()
 		return

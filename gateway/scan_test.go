@@ -115,7 +115,7 @@ func btoi(b bool) int {
 // for the next commit.
 func TestAMarkDoesNotStopAScan(t *testing.T) {
 	s := serveTest(t)
-	const sessions = 20 // more than a commit serves inline
+	const sessions = inlineSessions + 4 // or commits would serve them inline
 	var clients [sessions]*rawClient
 	for i := range clients {
 		clients[i] = dialRaw(t, s)

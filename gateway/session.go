@@ -183,6 +183,9 @@ func (s *session) becameWritable() {
 		return
 	}
 	s.writable = true
+	if s.group != nil {
+		s.group.writable.Add(1)
+	}
 	if !s.blockedSince.IsZero() {
 		s.judge(s.loop.now.Sub(s.blockedSince))
 		s.blockedSince = time.Time{}
@@ -191,7 +194,10 @@ func (s *session) becameWritable() {
 
 // blocked notes that the socket is full.
 func (s *session) blocked() {
-	s.writable = false
+	if s.writable {
+		s.writable = false
+		s.group.writable.Add(-1)
+	}
 	s.blockedSince = s.loop.now
 }
 
