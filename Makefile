@@ -5,10 +5,10 @@ FUZZTIME ?= 150000x
 CRASH_ROUNDS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz crash allocs lint interop clean
+.PHONY: help demo build test race fuzz crash allocs lint interop bench bench-all bench-quick clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: build ## a market, two bots and a check, in one terminal (FILE=, DURATION=)
 	bin/tapewire demo $(if $(FILE),"$(FILE)")
@@ -17,7 +17,7 @@ build: ## bin/tapewire
 	$(GO) build -o bin/tapewire ./cmd/tapewire
 
 test: ## gofmt, vet and all tests; needs Go alone
-	@unformatted=$$(gofmt -l cmd feed gateway journal); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	@unformatted=$$(gofmt -l bench cmd feed gateway journal); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 	$(GO) test ./...
 
@@ -45,6 +45,19 @@ lint: ## staticcheck, pinned in tools/go.mod
 
 interop: ## the official Python and Rust clients against this gateway; downloads them
 	bash interop/run
+
+# The page is written where BENCH_OUT says, docs by default; a few minutes of a
+# quiet machine give figures that mean something, a busy one does not.
+BENCH_OUT ?= docs
+
+bench: ## tapewire beside the floor of this machine and NATS, 20 minutes; writes docs/benchmarks.md
+	cd bench && $(GO) run . run --set default --out "$(abspath $(BENCH_OUT))"
+
+bench-all: ## the same with JetStream, Redis Streams, Kafka and 20 GB on disk, 30 minutes
+	cd bench && $(GO) run . run --set all --out "$(abspath $(BENCH_OUT))"
+
+bench-quick: ## a look in 2 minutes, into bin/bench
+	mkdir -p bin/bench && cd bench && $(GO) run . run --set quick --out "$(abspath bin/bench)"
 
 clean: ## remove what was built
 	rm -rf bin

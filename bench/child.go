@@ -36,10 +36,11 @@ func (c *relayChild) Run() error { return floor.Relay(c.Subs, c.Spin) }
 type recvChild struct {
 	Path string
 	Size int
+	Lazy bool
 }
 
 func (c *recvChild) Run() error {
-	if err := floor.Receive(c.Path, c.Size); err != nil {
+	if err := floor.Receive(c.Path, c.Size, c.Lazy); err != nil {
 		return err
 	}
 	return parentDone()

@@ -36,11 +36,12 @@ func ParseSendPath(s string) (SendPath, error) {
 
 const (
 	// zeroCopyFrom is the run size in bytes from which auto takes sendfile: below
-	// it the copy is cheaper than what sendfile does per call.
-	zeroCopyFrom = 16 << 10
+	// it the copy is cheaper than what sendfile does per call. Where the two cross,
+	// and the next two, is measured: docs/benchmarks.md, by the size of a run.
+	zeroCopyFrom = 8 << 10
 	// spliceFrom is the run size in bytes from which auto takes splice: a large
 	// pipe moves in one call what sendfile takes several rounds of 64 KiB for.
-	spliceFrom = 256 << 10
+	spliceFrom = 64 << 10
 	// copyBuffer is the buffer of the copy path.
 	copyBuffer = 256 << 10
 )

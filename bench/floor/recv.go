@@ -6,9 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Receive maps a file, faults all of it in, accepts one producer and receives
-// size bytes straight into the mapping. It answers with one byte when it has all.
-func Receive(path string, size int) error {
+// Receive maps a file, faults all of it in unless lazy, accepts one producer and
+// receives size bytes straight into the mapping. It answers with one byte when it
+// has all. A lazy one makes each page when the first byte comes for it.
+func Receive(path string, size int, lazy bool) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -20,8 +21,10 @@ func Receive(path string, size int) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Madvise(b, unix.MADV_POPULATE_WRITE); err != nil {
-		return err
+	if !lazy {
+		if err := unix.Madvise(b, unix.MADV_POPULATE_WRITE); err != nil {
+			return err
+		}
 	}
 	l, err := Listen()
 	if err != nil {

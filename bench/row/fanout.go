@@ -100,7 +100,7 @@ func (f *fanOut) produceArgs(addr string) []string {
 }
 
 // warmBytes is more memory than a run flat out makes pages of.
-const warmBytes = 1 << 30
+const warmBytes = 3 << 30
 
 // fan runs it once.
 func (b *Bench) fan(f fanOut) (*outcome, error) {
