@@ -25,7 +25,8 @@ func (g *group) committed() {
 		return
 	}
 	defer g.loop.lease.Unlock()
-	g.loop.contain(g.serveInline)
+	defer g.loop.caught()
+	g.serveInline()
 }
 
 // inlineSessions is the bound for each loop's part of a dataset's sessions.

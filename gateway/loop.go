@@ -205,7 +205,7 @@ func (l *loop) woken() {
 	}
 	for _, g := range l.groups {
 		if g.dirty.Swap(false) {
-			l.contain(g.wake)
+			g.wake()
 		}
 	}
 }
@@ -213,13 +213,16 @@ func (l *loop) woken() {
 // contain runs f and survives its panic: a fault in one place must not end the
 // sessions.
 func (l *loop) contain(f func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			l.srv.metrics.panics.Inc()
-			l.srv.log.Error("egress loop panicked and goes on", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-		}
-	}()
+	defer l.caught()
 	f()
+}
+
+// caught is deferred by what contains its panics.
+func (l *loop) caught() {
+	if p := recover(); p != nil {
+		l.srv.metrics.panics.Inc()
+		l.srv.log.Error("egress loop panicked and goes on", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+	}
 }
 
 func (l *loop) enqueue(s *session) {

@@ -22,6 +22,7 @@ type poller struct {
 	evfd   int
 	event  *os.File // evfd; a kick that comes after close must not hit a reused descriptor
 	kicked atomic.Bool
+	count  [8]byte // of the eventfd, read and not looked at
 }
 
 // wakeToken marks the eventfd among the events; no session has it, because a
@@ -83,13 +84,14 @@ func tokenOf(ev *unix.EpollEvent) uint64 {
 	return uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
 }
 
+// oneKick is what an eventfd counts up by.
+var oneKick = binary.NativeEndian.AppendUint64(nil, 1)
+
 // kick wakes the loop. It may be called from anywhere and costs next to nothing
 // while an earlier kick has not been seen yet.
 func (p *poller) kick() {
 	if p.kicked.CompareAndSwap(false, true) {
-		var one [8]byte
-		binary.NativeEndian.PutUint64(one[:], 1)
-		_, _ = p.event.Write(one[:]) // fails only once the loop has ended
+		_, _ = p.event.Write(oneKick) // fails only once the loop has ended
 	}
 }
 
@@ -97,8 +99,7 @@ func (p *poller) kick() {
 // announce, so that whatever is missed brings a new one; and it empties the
 // eventfd first, or it could swallow a new kick and leave kicked set for ever.
 func (p *poller) unkick() {
-	var count [8]byte
-	_, _ = unix.Read(p.evfd, count[:])
+	_, _ = unix.Read(p.evfd, p.count[:])
 	p.kicked.Store(false)
 }
 

@@ -90,6 +90,7 @@ func (s *session) plainFilter() *cursor {
 
 // wake serves the sessions after a commit: by scans, or by turns of their own.
 func (g *group) wake() {
+	defer g.loop.caught()
 	if !g.scansBuilt {
 		g.buildScans()
 	}
@@ -123,8 +124,7 @@ func (l *loop) runScan(sc *scan) (more bool) {
 	b = b[:min(len(b), int(end-start)*lead.size)]
 	n := sc.find(b, lead.size)
 	for _, i := range sc.touched {
-		m := &sc.members[i]
-		l.contain(func() { m.s.deliver(m.c, sc, m.first, b) })
+		sc.members[i].deliver(sc.hits, b)
 	}
 	stop := start + uint64(n/lead.size)
 	for i := range sc.members {
@@ -216,12 +216,13 @@ func (sc *scan) find(b []byte, size int) (n int) {
 
 // deliver sends a member its hits. When its socket is full before the last one
 // the cursor stays there, and the session goes on by itself.
-func (s *session) deliver(c *cursor, sc *scan, first int32, b []byte) {
-	l := s.loop
+func (m *member) deliver(hits []hit, b []byte) {
+	s, c, l := m.s, m.c, m.s.loop
+	defer l.caught()
 	l.staging = l.staging[:0]
 	l.stamp()
-	for k := first; k > 0; k = sc.hits[k-1].next {
-		at := int(sc.hits[k-1].at)
+	for k := m.first; k > 0; k = hits[k-1].next {
+		at := int(hits[k-1].at)
 		if cap(l.staging)-len(l.staging) < c.size+8 {
 			s.path = pathGather
 			if err := s.emit(); err != nil {

@@ -67,14 +67,25 @@ func (s *Segment) extendIndex(end uint64) {
 	}
 }
 
+// indexed is the end of the records that the index covers.
+func (s *Segment) indexed() uint64 {
+	if list := s.blocks.Load(); list != nil && len(*list) > 0 {
+		last := (*list)[len(*list)-1]
+		return last.first + uint64(last.count)
+	}
+	return s.base
+}
+
 // sum is the CRC32C of records [from, to), which are committed. What the index has, or will have, is read once for both.
 func (s *Segment) sum(from, to uint64) (crc uint32) {
-	s.extendIndex(to)
+	size, per := s.tape.size, blockRecords(s.tape.size)
+	if s.indexed()+per > from { // else the index is far behind, as after an opening: the sealer's work, which no sync should wait for
+		s.extendIndex(to)
+	}
 	var blocks []block
 	if list := s.blocks.Load(); list != nil {
 		blocks = *list
 	}
-	size, per := s.tape.size, blockRecords(s.tape.size)
 	power := xpow8(int(per) * size)
 	for from < to {
 		i, next := int((from-s.base)/per), min(to, s.base+(from-s.base)/per*per+per)

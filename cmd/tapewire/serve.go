@@ -50,7 +50,7 @@ are. Without --keys SIGHUP, which a lost terminal sends, ends it in order like S
 }
 
 // maxLoops bounds --loops.
-const maxLoops = 64
+const maxLoops = 16
 
 // shutdownPatience bounds an orderly end. Sessions have a bound of their own (Limits.Drain); this is for what lies beside them.
 const shutdownPatience = 30 * time.Second
