@@ -142,7 +142,12 @@ func (r *Row) Value(c Claim) (s Spread, ok bool) {
 	base := against.Samples[c.Metric]
 	var ratios []float64
 	for i := range min(len(values), len(base)) {
-		ratios = append(ratios, values[i]/base[i])
+		if base[i] != 0 {
+			ratios = append(ratios, values[i]/base[i])
+		}
+	}
+	if len(ratios) == 0 {
+		return s, false
 	}
 	return SpreadOf(ratios), true
 }
