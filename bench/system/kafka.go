@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tapewire/tapewire/bench/floor"
 	"github.com/tapewire/tapewire/bench/harness"
 )
 
@@ -39,11 +38,7 @@ func kafkaWire() Wire {
 		Write:  kafkaBatch * RecordSize,
 		Window: kafkaWindow * kafkaBatch,
 		Subscribe: func(addr string) (int, Frame, error) {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				return -1, Frame{}, err
-			}
-			fd, err := floor.Detach(c.(*net.TCPConn))
+			fd, _, err := subscribePlain(addr)
 			if err != nil {
 				return -1, Frame{}, err
 			}
@@ -51,11 +46,8 @@ func kafkaWire() Wire {
 			return fd, Frame{Next: r.next}, r.ask()
 		},
 		Produce: func(addr string) (*net.TCPConn, func(dst, records []byte) []byte, error) {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				return nil, nil, err
-			}
-			return c.(*net.TCPConn), kafkaProduce, nil
+			c, _, err := producePlain(addr)
+			return c, kafkaProduce, err
 		},
 		Listen: func(conn *net.TCPConn, records int, confirmed func(int)) error {
 			for r := bufio.NewReader(conn); ; {

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/tapewire/tapewire/bench/floor"
 	"github.com/tapewire/tapewire/bench/harness"
 )
 
@@ -25,11 +24,7 @@ const redisCount = 1_000 // entries that a reader asks for at once
 func redisWire(batch int) Wire {
 	return Wire{
 		Subscribe: func(addr string) (int, Frame, error) {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				return -1, Frame{}, err
-			}
-			fd, err := floor.Detach(c.(*net.TCPConn))
+			fd, _, err := subscribePlain(addr)
 			if err != nil {
 				return -1, Frame{}, err
 			}
@@ -37,11 +32,8 @@ func redisWire(batch int) Wire {
 			return fd, Frame{Next: r.next}, r.ask("0")
 		},
 		Produce: func(addr string) (*net.TCPConn, func(dst, records []byte) []byte, error) {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				return nil, nil, err
-			}
-			return c.(*net.TCPConn), redisWrap(batch), nil
+			c, _, err := producePlain(addr)
+			return c, redisWrap(batch), err
 		},
 		Listen: func(conn *net.TCPConn, records int, confirmed func(int)) error {
 			for lines := bufio.NewScanner(conn); lines.Scan(); {
