@@ -66,7 +66,7 @@ func (b *Bench) Run(ctx context.Context, only []string) (*result.Report, error) 
 		b.Rounds = rounds[b.Set]
 	}
 	b.programs.Dir = b.Scratch
-	r := &result.Report{Command: "bench " + strings.Join(os.Args[1:], " "), Started: time.Now(), Commit: commit(), Machine: machine(b.Scratch), Rounds: b.Rounds}
+	r := &result.Report{Command: command(os.Args[1:]), Started: time.Now(), Commit: commit(), Machine: machine(b.Scratch), Rounds: b.Rounds}
 	for _, id := range only {
 		if !slices.ContainsFunc(Table, func(e Entry) bool { return e.ID == id }) {
 			return nil, fmt.Errorf("there is no row %q; bench list shows them", id)
@@ -150,6 +150,20 @@ func (b *Bench) scaled(quick, whole int) int {
 func (b *Bench) dir() (string, func(), error) {
 	dir, err := os.MkdirTemp(b.Scratch, "data-")
 	return dir, func() { os.RemoveAll(dir) }, err
+}
+
+// command is what repeats a run; where it was written is nobody's business.
+func command(args []string) string {
+	shown := []string{"bench"}
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--out" || args[i] == "--data":
+			i++
+		case !strings.HasPrefix(args[i], "--out=") && !strings.HasPrefix(args[i], "--data="):
+			shown = append(shown, args[i])
+		}
+	}
+	return strings.Join(shown, " ")
 }
 
 func commit() string {
