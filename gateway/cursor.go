@@ -63,7 +63,7 @@ func (c *cursor) limit() uint64 {
 	if m := c.mark(); m != nil {
 		limit = min(limit, m.Seq)
 	}
-	return limit
+	return max(limit, c.seq) // a mark may come to lie below a cursor: it is told at once
 }
 
 // mark is the next thing to be told about this tape, nil when there is none yet.

@@ -168,6 +168,9 @@ func (s *session) sent(n int, path string) {
 // emit sends the staging buffer. What the socket does not take is kept with the
 // session, at most limits.Staging bytes.
 func (s *session) emit() error {
+	if len(s.out) > 0 {
+		return errors.New("gateway: bytes were staged before older ones had left") // they would overtake them
+	}
 	n, err := s.loop.sender.staged(s.fd, s.loop.staging)
 	if rest := s.loop.staging[n:]; len(rest) > 0 {
 		s.out = append(s.out[:0], rest...)

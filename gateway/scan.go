@@ -90,6 +90,14 @@ func (s *session) plainFilter() *cursor {
 
 // wake serves the sessions after a commit: by scans, or by turns of their own.
 func (g *group) wake() {
+	whole := false
+	defer func() {
+		if !whole { // a panic, which caught contains: nobody may be forgotten
+			for s := range g.sessions {
+				g.loop.enqueue(s)
+			}
+		}
+	}()
 	defer g.loop.caught()
 	if !g.scansBuilt {
 		g.buildScans()
@@ -105,6 +113,7 @@ func (g *group) wake() {
 			g.loop.poll.kick()
 		}
 	}
+	whole = true
 }
 
 // runScan takes one step of a scan, of about a turn's bytes or up to the next
@@ -112,16 +121,27 @@ func (g *group) wake() {
 func (l *loop) runScan(sc *scan) (more bool) {
 	start, end := l.lineUp(sc)
 	if start >= end {
+		if lead := sc.lead(); lead != nil && start < lead.c.tail {
+			l.enqueueInStep(sc) // a mark came in between, which must be told
+		}
 		return false
 	}
-	leader := sc.lead()
-	lead := leader.c
-	b, err := lead.window(l.turnBytes())
+	lead := sc.lead().c
+	// A session that breaks lets go of its segment, and what is delivered lies in
+	// the leader's: this pin keeps it mapped whoever leaves.
+	seg, err := lead.tape.Segment(start)
 	if err != nil {
-		l.enqueue(leader.s) // its own turn meets the error again, and says so
+		l.enqueueInStep(sc) // their own turns meet the error again, and say so
+		return false
+	}
+	defer seg.Release()
+	b, err := lead.window(l.turnBytes())
+	if err != nil || len(b) == 0 {
+		l.enqueueInStep(sc)
 		return false
 	}
 	b = b[:min(len(b), int(end-start)*lead.size)]
+	tail := lead.tail
 	n := sc.find(b, lead.size)
 	for _, i := range sc.touched {
 		sc.members[i].deliver(sc.hits, b)
@@ -135,7 +155,16 @@ func (l *loop) runScan(sc *scan) (more bool) {
 		m.first, m.last = 0, 0
 	}
 	lead.chunk = nil
-	return stop < lead.tail
+	return stop < tail
+}
+
+// enqueueInStep gives those in step turns of their own instead.
+func (l *loop) enqueueInStep(sc *scan) {
+	for i := range sc.members {
+		if m := &sc.members[i]; m.inStep && !m.s.closed {
+			l.enqueue(m.s)
+		}
+	}
 }
 
 // lineUp decides who is in step, gives a turn to everybody else, and says which
@@ -218,6 +247,12 @@ func (sc *scan) find(b []byte, size int) (n int) {
 // the cursor stays there, and the session goes on by itself.
 func (m *member) deliver(hits []hit, b []byte) {
 	s, c, l := m.s, m.c, m.s.loop
+	whole := false
+	defer func() {
+		if !whole && !s.closed { // a panic: to go on would leave records out
+			s.close("panic")
+		}
+	}()
 	defer l.caught()
 	l.staging = l.staging[:0]
 	l.stamp()
@@ -230,8 +265,10 @@ func (m *member) deliver(hits []hit, b []byte) {
 				return
 			}
 			l.staging = l.staging[:0]
-			if !s.writable {
+			if !s.writable || len(s.out) > 0 { // also after a short write: what is kept goes first
 				c.moveTo(c.seq + uint64(at/c.size))
+				l.enqueue(s)
+				whole = true
 				return
 			}
 		}
@@ -240,5 +277,10 @@ func (m *member) deliver(hits []hit, b []byte) {
 	s.path = pathGather
 	if err := s.emit(); err != nil {
 		s.broken(err)
+		return
 	}
+	if len(s.out) > 0 {
+		l.enqueue(s)
+	}
+	whole = true
 }

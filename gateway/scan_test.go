@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tapewire/tapewire/feed"
 )
@@ -220,5 +223,46 @@ func BenchmarkScan(b *testing.B) {
 		}
 		b.StartTimer()
 		l.woken()
+	}
+}
+
+// Filters that pass nearly everything need several writes of one scan. When a
+// socket takes only a part of one, the next must wait: what is kept goes first.
+func TestADenseFilterKeepsItsOrderOverShortWrites(t *testing.T) {
+	s := serveTest(t)
+	p := hotIngest(t, s)
+	consume(t, p, trade(9, 0))
+	l := idleLoop(t, s)
+	var dense []*session
+	var peers []int
+	for range scanFrom {
+		sess, peer := hotSessionOn(t, l, "schema=trades|stype_in=instrument_id|symbols=1")
+		_ = unix.SetsockoptInt(sess.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 40<<10) // less than one write of a scan
+		dense, peers = append(dense, sess), append(peers, peer)
+	}
+	l.turns()
+	const total = 4000 // three writes of 64 KiB
+	var b []byte
+	for i := range total {
+		b = append(b, trade(1, i)...)
+	}
+	consume(t, p, b)
+	l.woken()
+	for n, peer := range peers {
+		var got []byte
+		buf := make([]byte, 8<<10)
+		for idle := 0; len(got) < len(b) && idle < 100; {
+			k, err := unix.Read(peer, buf)
+			if err == nil && k > 0 {
+				got, idle = append(got, buf[:k]...), 0
+				continue
+			}
+			idle++
+			dense[n].becameWritable()
+			dense[n].turn()
+		}
+		if !bytes.Equal(got, b) {
+			t.Errorf("session %d got %d bytes that are not the %d of its records", n, len(got), len(b))
+		}
 	}
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"go.uber.org/zap"
@@ -100,12 +101,13 @@ func (s *Segment) sum(from, to uint64) (crc uint32) {
 }
 
 // unpin prepares records [from, to) for a sync. Appends go on in the page of record to and behind it: that one stays.
-func (s *Segment) unpin(from, to uint64) error {
-	a, b := roundUp(s.Offset(from), pageSize), s.Offset(to)/pageSize*pageSize
-	if b-a < unpinFrom {
-		return nil
+// It only saves work: where a kernel does not do it, as for locked memory, the sync costs what it costs.
+func (s *Segment) unpin(from, to uint64) {
+	page := int64(os.Getpagesize())
+	a, b := roundUp(s.Offset(from), page), s.Offset(to)/page*page
+	if b-a >= unpinFrom {
+		_ = s.mem.Unpin(a, b)
 	}
-	return s.mem.Unpin(a, b)
 }
 
 // seal turns a full segment into a DBN file of its exact size. Each step can be done again after a crash; the rename is the last.

@@ -194,9 +194,7 @@ func (d *Dataset) logsSynced(e *syncEntry) bool {
 func (d *Dataset) flush(e *syncEntry) error {
 	for i := range e.ranges {
 		r := &e.ranges[i]
-		if err := r.segment.unpin(r.from, r.to); err != nil {
-			return err
-		}
+		r.segment.unpin(r.from, r.to)
 		if err := r.segment.file.Sync(); err != nil {
 			return fmt.Errorf("%s segment %d: %w", r.schema, r.ordinal, err)
 		}
