@@ -41,6 +41,7 @@ func (g *group) serveInline() {
 	for s := range g.sessions { // who leaves meanwhile is skipped
 		switch {
 		case !s.writable: // the loop hears when that changes
+		case !s.begun || s.ending: // no commit moves it
 		case !s.inlineable():
 			rest = true
 		case l.turn(s):

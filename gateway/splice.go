@@ -61,7 +61,10 @@ func (p *pipe) send(fd, file int, off int64, n int) (sent int, err error) {
 		// Never SPLICE_F_MORE: on a last piece it holds the segment back for 200 ms.
 		k, err := splice(p.r, nil, fd, in-sent)
 		if err != nil || k <= 0 {
-			return sent, joinDiscard(err, p.discard(in-sent))
+			if lost := p.discard(in - sent); lost != nil {
+				return sent, lost
+			}
+			return sent, err
 		}
 		sent += k
 	}
@@ -73,7 +76,7 @@ func (p *pipe) discard(n int) error {
 	for n > 0 {
 		k, err := splice(p.r, nil, p.null, n)
 		if err != nil || k <= 0 {
-			return fmt.Errorf("gateway: empty the splice pipe of %d bytes: %w", n, err)
+			return p.renew(fmt.Errorf("gateway: empty the splice pipe of %d bytes: %v", n, err))
 		}
 		n -= k
 	}
@@ -88,11 +91,15 @@ func splice(from int, off *int64, to, n int) (int, error) {
 	})
 }
 
-// joinDiscard prefers the error that leaves foreign bytes in the pipe: a session
-// must never go on after it as if its socket were only full.
-func joinDiscard(send, discard error) error {
-	if discard != nil {
-		return discard
+// renew replaces a pipe that holds bytes of a session, which no other one must
+// get. The error is not the errno of the cause: the session must end, and not
+// wait as if its socket were full.
+func (p *pipe) renew(cause error) error {
+	fresh, err := newPipe()
+	if err != nil {
+		return fmt.Errorf("%v; and no other pipe: %v", cause, err)
 	}
-	return send
+	p.close()
+	*p = *fresh
+	return cause
 }

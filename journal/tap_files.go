@@ -106,7 +106,7 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 			}
 		}
 	}
-	return t.Seek(t.Tail())
+	return t.Seek(max(tail, t.seq)) // what was committed meanwhile and not looked at comes next: it may be wanted
 }
 
 // tapSymbols is what a tap knows of the symbol table.

@@ -119,7 +119,7 @@ func (r *tapReader) run(ctx context.Context) error {
 			return err
 		}
 		if len(b) > 0 {
-			if done, err := r.take(b); done || err != nil {
+			if done, err := r.take(ctx, b); done || err != nil {
 				return err
 			}
 			continue
@@ -140,11 +140,15 @@ func (r *tapReader) run(ctx context.Context) error {
 }
 
 // take hands a run of records to the output, each symbol before its first record.
-func (r *tapReader) take(b []byte) (done bool, err error) {
+func (r *tapReader) take(ctx context.Context, b []byte) (done bool, err error) {
 	if err := r.tap.Refresh(); err != nil {
 		return false, err
 	}
-	for size := r.tap.RecordSize(); len(b) > 0; b = b[size:] {
+	const look = 1 << 12 // records between looks at ctx: a run may be a whole segment
+	for i, size := 0, r.tap.RecordSize(); len(b) > 0; i, b = i+1, b[size:] {
+		if i%look == 0 && ctx.Err() != nil {
+			return true, nil
+		}
 		rec := feed.Record(b[:size])
 		id := rec.InstrumentID()
 		name, _ := r.tap.Symbol(id)
