@@ -19,20 +19,20 @@ type group struct {
 	sessions map[*session]struct{}
 	writable atomic.Int64 // how many of them a commit would have to send to
 
-	scans      map[feed.Schema]*scan // of the sessions with filters
-	scansBuilt bool
+	scans    map[feed.Schema]*scan // of the sessions with filters
+	unplaced map[*session]struct{} // have a place in a scan to be found
 }
 
 // join puts the session into its dataset's group and watches the dataset for it.
 func (l *loop) join(s *session) {
 	g := l.groups[s.auth.Dataset]
 	if g == nil {
-		g = &group{loop: l, name: s.auth.Dataset, sessions: map[*session]struct{}{}}
+		g = &group{loop: l, name: s.auth.Dataset, sessions: map[*session]struct{}{}, scans: map[feed.Schema]*scan{}, unplaced: map[*session]struct{}{}}
 		l.groups[g.name] = g
 	}
 	g.sessions[s] = struct{}{}
-	g.filtersChanged()
 	s.group = g
+	g.replace(s)
 	if s.writable {
 		g.writable.Add(1)
 	}
@@ -67,7 +67,8 @@ func (l *loop) datasetCreated() {
 // leave takes a closed session out, and the group with its last one.
 func (g *group) leave(s *session) {
 	delete(g.sessions, s)
-	g.filtersChanged()
+	s.group = nil
+	g.replace(s)
 	if s.writable {
 		g.writable.Add(-1)
 	}

@@ -58,7 +58,6 @@ func (s *session) lane() *loop {
 func (l *loop) handOver(s *session, to *loop) {
 	l.poll.remove(s.fd)
 	l.forget(s)
-	s.group = nil
 	l.srv.metrics.laneChanges.Inc()
 	l.srv.adopt(s, to)
 }

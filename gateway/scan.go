@@ -1,20 +1,18 @@
 package gateway
 
-import (
-	"encoding/binary"
-
-	"github.com/tapewire/tapewire/feed"
-)
+import "encoding/binary"
 
 // A scan looks once at what was committed to a tape, for all sessions of a group
 // that want some of its instruments. Those it has nothing for cost a few ns, the
 // others get one write.
 //
-// It serves members that are in step: at the same position, near the tail, with
-// nothing else to do. A member that falls out of step, because its socket is full
-// or it must be told something, goes on by itself and is in step again at the tail.
+// It serves members that are in step: near one another, with nothing else to do.
+// Each is passed what lies before its own position, so a step brings all to the
+// same one. A member that falls out of step, because its socket is full or it must
+// be told something, goes on by itself until it is near again.
 type scan struct {
 	members []member
+	gone    int // members whose session left, or has another place by now
 	index   idTable
 
 	// Scratch of one run.
@@ -23,9 +21,10 @@ type scan struct {
 }
 
 type member struct {
-	s           *session
+	s           *session // nil: gone
 	c           *cursor
 	inStep      bool
+	from        int32 // bytes of the window that lie before its position
 	first, last int32 // 1 + index of its hits; 0: none
 }
 
@@ -36,57 +35,12 @@ type hit struct {
 }
 
 const (
-	// scanFrom is how many sessions with filters make a scan worth it.
-	scanFrom = 2
+	// scanReach is how far, in bytes, those in step may be apart: one scan serves
+	// all from the last of them on.
+	scanReach = 256 << 10
 	// scanHits bounds what one step of a scan collects, in hits; they are 8 bytes.
 	scanHits = 32 << 10
 )
-
-// filtersChanged has the scans built anew: who is there, or who wants what, has changed.
-func (g *group) filtersChanged() { g.scans, g.scansBuilt = nil, false }
-
-// buildScans puts every session with a plain filter into the scan of its schema.
-func (g *group) buildScans() {
-	g.scansBuilt = true
-	g.scans = map[feed.Schema]*scan{}
-	ids := map[feed.Schema]int{}
-	for s := range g.sessions {
-		s.scanned = false
-		if c := s.plainFilter(); c != nil {
-			sc := g.scans[c.schema]
-			if sc == nil {
-				sc = &scan{}
-				g.scans[c.schema] = sc
-			}
-			sc.members = append(sc.members, member{s: s, c: c})
-			ids[c.schema] += len(c.filter.ids)
-		}
-	}
-	for schema, sc := range g.scans {
-		if len(sc.members) < scanFrom {
-			delete(g.scans, schema)
-			continue
-		}
-		sc.index = newIDTable(ids[schema])
-		for i := range sc.members {
-			sc.members[i].s.scanned = true
-			for id := range sc.members[i].c.filter.ids {
-				sc.index.add(id, int32(i))
-			}
-		}
-	}
-}
-
-// plainFilter is the session's only cursor when that takes a list of instruments.
-func (s *session) plainFilter() *cursor {
-	if !s.begun || len(s.cursors) != 1 {
-		return nil
-	}
-	if c := s.cursors[0]; c.filter != nil && !c.filter.inverse {
-		return c
-	}
-	return nil
-}
 
 // wake serves the sessions after a commit: by scans, or by turns of their own.
 func (g *group) wake() {
@@ -99,11 +53,9 @@ func (g *group) wake() {
 		}
 	}()
 	defer g.loop.caught()
-	if !g.scansBuilt {
-		g.buildScans()
-	}
+	g.placeSessions()
 	for s := range g.sessions {
-		if s.writable && !s.scanned {
+		if s.writable && s.scan == nil {
 			g.loop.enqueue(s)
 		}
 	}
@@ -119,14 +71,17 @@ func (g *group) wake() {
 // runScan takes one step of a scan, of about a turn's bytes or up to the next
 // thing that must be told. It reports whether the tape has more.
 func (l *loop) runScan(sc *scan) (more bool) {
-	start, end := l.lineUp(sc)
+	lead, end := l.lineUp(sc)
+	if lead == nil {
+		return false
+	}
+	start, size := lead.seq, lead.size
 	if start >= end {
-		if lead := sc.lead(); lead != nil && start < lead.c.tail {
+		if start < lead.tail {
 			l.enqueueInStep(sc) // a mark came in between, which must be told
 		}
 		return false
 	}
-	lead := sc.lead().c
 	// A session that breaks lets go of its segment, and what is delivered lies in
 	// the leader's: this pin keeps it mapped whoever leaves.
 	seg, err := lead.tape.Segment(start)
@@ -140,16 +95,16 @@ func (l *loop) runScan(sc *scan) (more bool) {
 		l.enqueueInStep(sc)
 		return false
 	}
-	b = b[:min(len(b), int(end-start)*lead.size)]
+	b = b[:min(len(b), int(end-start)*size)]
 	tail := lead.tail
-	n := sc.find(b, lead.size)
+	n := sc.find(b, size)
 	for _, i := range sc.touched {
-		sc.members[i].deliver(sc.hits, b)
+		sc.members[i].deliver(sc.hits, b, start)
 	}
-	stop := start + uint64(n/lead.size)
+	stop := start + uint64(n/size)
 	for i := range sc.members {
 		m := &sc.members[i]
-		if m.inStep && m.c.seq == start && !m.s.closed {
+		if m.inStep && m.c.seq < stop {
 			m.c.moveTo(stop)
 		}
 		m.first, m.last = 0, 0
@@ -161,37 +116,49 @@ func (l *loop) runScan(sc *scan) (more bool) {
 // enqueueInStep gives those in step turns of their own instead.
 func (l *loop) enqueueInStep(sc *scan) {
 	for i := range sc.members {
-		if m := &sc.members[i]; m.inStep && !m.s.closed {
+		if m := &sc.members[i]; m.inStep {
 			l.enqueue(m.s)
 		}
 	}
 }
 
-// lineUp decides who is in step, gives a turn to everybody else, and says which
-// records the scan may take.
-func (l *loop) lineUp(sc *scan) (start, end uint64) {
-	for i := range sc.members { // tails before mappings and marks: what a record needs is there before it
+// lineUp decides who is in step, and gives a turn to everybody else. The leader,
+// nil when nobody is, is the last of those in step and reads for all; they may be
+// served up to end.
+func (l *loop) lineUp(sc *scan) (lead *cursor, end uint64) {
+	var first uint64 // position of the foremost
+	for i := range sc.members {
 		m := &sc.members[i]
+		if m.inStep = false; m.s == nil {
+			continue
+		}
 		m.c.attach(m.s.dataset())
-		m.c.look()
-		m.inStep = m.s.idleButForData(m.c)
-		if m.inStep {
-			start = max(start, m.c.seq)
+		m.c.look() // the tail before mappings and marks: what a record needs is there before it
+		if m.inStep = m.s.idleButForData(m.c); m.inStep {
+			first = max(first, m.c.seq)
 		}
 	}
 	end = ^uint64(0)
 	for i := range sc.members {
 		m := &sc.members[i]
-		if m.inStep = m.inStep && m.c.seq == start; m.inStep {
+		switch {
+		case m.inStep && (first-m.c.seq)*uint64(m.c.size) <= scanReach:
 			end = min(end, m.c.limit())
-		} else if m.s.writable && !m.s.closed {
-			l.enqueue(m.s)
+			if lead == nil || m.c.seq < lead.seq {
+				lead = m.c
+			}
+		case m.s != nil:
+			if m.inStep = false; m.s.writable {
+				l.enqueue(m.s)
+			}
 		}
 	}
-	if end == ^uint64(0) {
-		return 0, 0
+	for i := range sc.members {
+		if m := &sc.members[i]; m.inStep {
+			m.from = int32(m.c.seq-lead.seq) * int32(m.c.size)
+		}
 	}
-	return start, end
+	return lead, end
 }
 
 // idleButForData reports whether nothing has to be done for the session but to
@@ -209,16 +176,6 @@ func (s *session) idleButForData(c *cursor) bool {
 	return false
 }
 
-// lead is the member whose cursor reads for all.
-func (sc *scan) lead() *member {
-	for i := range sc.members {
-		if sc.members[i].inStep {
-			return &sc.members[i]
-		}
-	}
-	return nil
-}
-
 // find collects the hits of a window of records. It returns how many bytes it
 // looked at: all, or fewer when there are many hits.
 func (sc *scan) find(b []byte, size int) (n int) {
@@ -226,7 +183,7 @@ func (sc *scan) find(b []byte, size int) (n int) {
 	for ; n < len(b) && len(sc.hits) < scanHits; n += size {
 		for _, i := range sc.index.members(binary.LittleEndian.Uint32(b[n+4:])) {
 			m := &sc.members[i]
-			if !m.inStep {
+			if !m.inStep || n < int(m.from) {
 				continue
 			}
 			sc.hits = append(sc.hits, hit{at: int32(n)})
@@ -243,14 +200,18 @@ func (sc *scan) find(b []byte, size int) (n int) {
 	return n
 }
 
-// deliver sends a member its hits. When its socket is full before the last one
-// the cursor stays there, and the session goes on by itself.
-func (m *member) deliver(hits []hit, b []byte) {
+// deliver sends a member its hits in b, whose first record is start. When its
+// socket is full before the last one the cursor stays there, and the session goes
+// on by itself.
+func (m *member) deliver(hits []hit, b []byte, start uint64) {
 	s, c, l := m.s, m.c, m.s.loop
 	whole := false
 	defer func() {
-		if !whole && !s.closed { // a panic: to go on would leave records out
-			s.close("panic")
+		if !whole {
+			s.close("panic") // to go on would leave records out; a session that broke is closed already
+		}
+		if s.closed {
+			m.inStep = false
 		}
 	}()
 	defer l.caught()
@@ -266,8 +227,9 @@ func (m *member) deliver(hits []hit, b []byte) {
 			}
 			l.staging = l.staging[:0]
 			if !s.writable || len(s.out) > 0 { // also after a short write: what is kept goes first
-				c.moveTo(c.seq + uint64(at/c.size))
+				c.moveTo(start + uint64(at/c.size))
 				l.enqueue(s)
+				m.inStep = false
 				whole = true
 				return
 			}

@@ -235,7 +235,7 @@ func TestADenseFilterKeepsItsOrderOverShortWrites(t *testing.T) {
 	l := idleLoop(t, s)
 	var dense []*session
 	var peers []int
-	for range scanFrom {
+	for range 2 {
 		sess, peer := hotSessionOn(t, l, "schema=trades|stype_in=instrument_id|symbols=1")
 		_ = unix.SetsockoptInt(sess.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 40<<10) // less than one write of a scan
 		dense, peers = append(dense, sess), append(peers, peer)
@@ -263,6 +263,46 @@ func TestADenseFilterKeepsItsOrderOverShortWrites(t *testing.T) {
 		}
 		if !bytes.Equal(got, b) {
 			t.Errorf("session %d got %d bytes that are not the %d of its records", n, len(got), len(b))
+		}
+	}
+}
+
+// A member that has run ahead must neither stop the scan of the others, nor get
+// anything twice.
+func TestMembersOfAScanMayBeApart(t *testing.T) {
+	s := serveTest(t)
+	p := hotIngest(t, s)
+	consume(t, p, trade(9, 0))
+	l := idleLoop(t, s)
+	var members []*session
+	var peers []int
+	for range 3 {
+		sess, peer := hotSessionOn(t, l, "schema=trades|stype_in=instrument_id|symbols=1")
+		members, peers = append(members, sess), append(peers, peer)
+	}
+	l.turns()
+	l.woken()
+	l.lease.Lock() // as the loop itself does while it works: no commit serves inline
+	defer l.lease.Unlock()
+	var b []byte
+	for i := range 300 {
+		b = append(b, trade(1, i)...)
+	}
+	consume(t, p, b[:100*48])
+	members[0].turn() // 100 ahead of the others
+	consume(t, p, b[100*48:])
+	lead, end := l.lineUp(members[0].scan)
+	if lead == nil || len(l.ready) > 0 {
+		t.Fatalf("the scan leaves %d of 3 members to turns of their own", len(l.ready))
+	}
+	if lead != members[1].cursors[0] && lead != members[2].cursors[0] || end != lead.seq+300 {
+		t.Errorf("the scan takes records %d to %d, not the 300 that the last member lacks", lead.seq, end)
+	}
+	l.woken()
+	for n, peer := range peers {
+		got := make([]byte, len(b)+48)
+		if k, _ := unix.Read(peer, got); !bytes.Equal(got[:k], b) {
+			t.Errorf("session %d got %d bytes that are not the %d of its records", n, k, len(b))
 		}
 	}
 }

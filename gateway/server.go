@@ -63,7 +63,7 @@ type Server struct {
 	cold        *loop
 	nextSession atomic.Uint64
 	sockets     atomic.Int64 // gnet's and detached ones
-	moving      atomic.Int64 // sessions on their way to a loop
+	open        atomic.Int64 // sessions, on a loop or on their way to one
 	producers   producers
 	spinner     spinner // with Config.Spin
 }
@@ -265,17 +265,14 @@ func (s *Server) drained(ctx context.Context) {
 	check := time.NewTicker(10 * time.Millisecond)
 	defer check.Stop()
 	for {
-		left := int(s.moving.Load())
-		for _, l := range s.loops {
-			l.call(func() { left += len(l.sessions) - len(l.free) })
-		}
+		left := s.open.Load()
 		if left == 0 {
 			return
 		}
 		select {
 		case <-check.C:
 		case <-ctx.Done():
-			s.log.Warn("sessions were cut off at shutdown", zap.Int("sessions", left))
+			s.log.Warn("sessions were cut off at shutdown", zap.Int64("sessions", left))
 			return
 		}
 	}
@@ -295,6 +292,7 @@ const shutdownText = "Gateway is shutting down; reconnect to go on"
 func (s *Server) admit(sess *session) {
 	s.log.Info("subscriber connected", zap.Uint64("session", sess.id), zap.String("remote", sess.remote),
 		zap.String("dataset", sess.auth.Dataset), zap.String("client", sess.auth.Client), zap.String("key", keyName(sess.key)))
+	s.open.Add(1)
 	s.adopt(sess, s.hotLoop(sess))
 }
 
@@ -304,18 +302,14 @@ func (s *Server) hotLoop(sess *session) *loop { return s.loops[sess.id%uint64(s.
 // adopt has a loop take over a session that no loop has.
 func (s *Server) adopt(sess *session, to *loop) {
 	sess.loop = to
-	s.moving.Add(1)
-	if !to.post(func() {
-		to.adopt(sess)
-		s.moving.Add(-1)
-	}) {
-		s.moving.Add(-1)
+	if !to.post(func() { to.adopt(sess) }) {
 		sess.dispose("server stopped")
 	}
 }
 
 func (s *Server) sessionClosed(sess *session, why string) {
 	s.sockets.Add(-1)
+	s.open.Add(-1)
 	s.log.Info("subscriber left", zap.Uint64("session", sess.id), zap.String("why", why), zap.Uint64("bytes", sess.sentBytes))
 }
 

@@ -31,7 +31,9 @@ type session struct {
 	writable bool
 	closed   bool
 	welcomed bool // its authentication is answered
-	scanned  bool // served by a scan while it is in step
+
+	scan   *scan // serves it while it is in step; nil without a plain filter
+	scanAt int32 // its place there
 
 	in  []byte // text not yet parsed, at most lsg.MaxLine and a read
 	out []byte // staged bytes that the socket did not take; sent first

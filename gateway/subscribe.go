@@ -222,7 +222,7 @@ func (s *session) admit(r request, d *journal.Dataset) {
 	if r.late {
 		s.place(r, d, 0)
 	}
-	s.group.filtersChanged()
+	s.group.replace(s)
 	c := s.cursor(r.schema)
 	s.intros = append(s.intros, intro{kind: introAck, request: r})
 	if c.tape == nil {
@@ -259,7 +259,7 @@ func (s *session) admit(r request, d *journal.Dataset) {
 // dismiss takes a request's symbols from its cursor. The cursor stays, at the
 // tail, for what may be subscribed again.
 func (s *session) dismiss(r request, d *journal.Dataset) {
-	s.group.filtersChanged()
+	s.group.replace(s)
 	s.intros = append(s.intros, intro{kind: introUnsubscribed, request: r})
 	c := s.cursor(r.schema)
 	if c == nil {

@@ -219,8 +219,12 @@ func (s *session) tellMappings() {
 func (s *session) learn(c *cursor, id uint32, symbol string) bool {
 	had := c.filter != nil && c.filter.lists(id)
 	tell := c.filter.learn(id, symbol)
-	if c.filter != nil && c.filter.lists(id) != had {
-		s.group.filtersChanged()
+	switch {
+	case c.filter == nil || c.filter.lists(id) == had:
+	case had:
+		s.group.replace(s)
+	default:
+		s.group.wants(s, id)
 	}
 	return tell
 }
