@@ -54,7 +54,7 @@ func (c *cursor) look() {
 }
 
 // limit is the seq up to which records may be taken without telling anything
-// in between: the tail, the end of the replay, or the next mark.
+// in between: the tail, the end of the replay, the next mark, or the next hole.
 func (c *cursor) limit() uint64 {
 	limit := c.tail
 	if c.replaying {
@@ -63,7 +63,21 @@ func (c *cursor) limit() uint64 {
 	if m := c.mark(); m != nil {
 		limit = min(limit, m.Seq)
 	}
+	if c.tape != nil {
+		if h, ok := c.tape.NextHole(c.seq); ok {
+			limit = min(limit, h.From)
+		}
+	}
 	return max(limit, c.seq) // a mark may come to lie below a cursor: it is told at once
+}
+
+// hole is the damaged stretch of the tape that the cursor stands in, if it does.
+func (c *cursor) hole() (journal.Hole, bool) {
+	if c.tape == nil || c.off > 0 {
+		return journal.Hole{}, false
+	}
+	h, ok := c.tape.NextHole(c.seq)
+	return h, ok && h.From <= c.seq && c.seq < c.tail
 }
 
 // mark is the next thing to be told about this tape, nil when there is none yet.
@@ -137,6 +151,9 @@ func (c *cursor) window(most int) ([]byte, error) {
 		return nil, err
 	}
 	end := min(c.limit(), seg.Limit(), c.seq+uint64(max(1, most/c.size)))
+	if end, err = seg.Check(c.seq, end); err != nil {
+		return nil, err
+	}
 	if b := seg.Mapped(c.seq, end); b != nil {
 		c.chunk = nil
 		return b, nil

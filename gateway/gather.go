@@ -29,7 +29,7 @@ func (s *session) gather(group []*cursor, budget int) (scanned int, err error) {
 		}
 		c.seq++
 		scanned += c.size
-		if c.seq >= c.limit() && (c.mark() != nil || c.replaying) {
+		if c.seq >= c.limit() && (c.mark() != nil || c.replaying || c.seq < c.tail) {
 			return scanned, nil
 		}
 	}

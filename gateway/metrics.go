@@ -23,6 +23,7 @@ type serverMetrics struct {
 	records      *metrics.Counter // committed so far
 	batches      *metrics.Counter // commits so far
 	skipped      *metrics.Counter // records, by slow readers
+	damaged      *metrics.Counter // records that sessions were told to be damaged, instead of being sent them
 	slowWarnings *metrics.Counter
 	laneChanges  *metrics.Counter // sessions that went from one lane to the other
 }
@@ -37,6 +38,7 @@ func newServerMetrics(srv *Server) *serverMetrics {
 		records:      set.NewCounter("tapewire_published_records_total"),
 		batches:      set.NewCounter("tapewire_published_batches_total"),
 		skipped:      set.NewCounter("tapewire_skipped_records_total"),
+		damaged:      set.NewCounter("tapewire_damaged_records_total"),
 		slowWarnings: set.NewCounter("tapewire_slow_reader_warnings_total"),
 		laneChanges:  set.NewCounter("tapewire_lane_changes_total"),
 	}
@@ -73,13 +75,16 @@ func (m *serverMetrics) write(w io.Writer) {
 			g.add(time.Since(at).Seconds(), "dataset", d.Name(), "schema", t.Schema().String())
 		}
 	})
-	g.begin("tapewire_dataset_writable", "1 while a dataset takes records, 0 when its disk is full or failed.")
+	g.begin("tapewire_dataset_writable", "1 while a dataset takes records, 0 when its disk is full or failed, or it is damaged.")
 	for _, d := range datasets {
 		writable := 1.0
 		if d.Err() != nil {
 			writable = 0
 		}
 		g.add(writable, "dataset", d.Name())
+	}
+	for name := range m.srv.journal.AllDamaged() {
+		g.add(0, "dataset", name)
 	}
 	g.begin("tapewire_producer_accepted_records", "Records accepted of a connected producer's stream. No line: the producer is gone.")
 	for _, p := range m.srv.producers.list() {

@@ -5,6 +5,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/tapewire/tapewire/journal"
 )
 
 // pump sends what the session has coming until its socket is full, nothing is
@@ -36,6 +38,9 @@ func (s *session) pump(budget int) (more bool) {
 			n, err = s.sendRun(s.partial, s.partial.size-s.partial.off)
 		default:
 			n, idle, err = s.step(budget)
+			if errors.Is(err, journal.ErrDamaged) {
+				err = nil // the tape has a hole there now, which the next step tells of and passes over
+			}
 		}
 		if err != nil {
 			s.broken(err)
@@ -137,6 +142,8 @@ func (s *session) sendRun(c *cursor, budget int) (int, error) {
 	end := min(c.limit(), seg.Limit(), c.seq+uint64(records))
 	if c.off > 0 {
 		end = max(end, c.seq+1) // a record that was begun is completed whatever comes next
+	} else if end, err = seg.Check(c.seq, end); err != nil {
+		return 0, err
 	}
 	n, path, err := s.loop.sender.run(s.fd, seg, c.seq, end, c.off, int(end-c.seq)*c.size)
 	if n > 0 {

@@ -171,7 +171,8 @@ func (s *session) idleButForData(c *cursor) bool {
 	case s.nextMap < s.dataset().Symbols().Len():
 	default:
 		m := c.mark()
-		return m == nil || m.Seq > c.seq
+		_, hole := c.hole()
+		return !hole && (m == nil || m.Seq > c.seq)
 	}
 	return false
 }

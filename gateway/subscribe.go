@@ -128,6 +128,10 @@ func (s *session) start() {
 		s.sayFarewell(s.failCode, s.failure)
 		return
 	}
+	if err := s.loop.srv.journal.Damaged(s.auth.Dataset); err != nil {
+		s.sayFarewell(feed.ErrorInternal, "dataset "+s.auth.Dataset+" is damaged and not served; its operator knows more")
+		return
+	}
 	s.group.attach()
 	d := s.dataset()
 	if d == nil || !needsSeek(s.requests) {

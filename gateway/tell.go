@@ -42,6 +42,7 @@ func (s *session) tell() (staged bool, err error) {
 		s.tellMappings()
 		for _, c := range s.cursors {
 			s.tellMarks(c)
+			s.tellHole(c)
 			s.tellProgress(c)
 		}
 	}
@@ -256,6 +257,19 @@ func (s *session) tellMarks(c *cursor) {
 			s.stageGap(lsg.Gap{Schema: c.schema.String(), FromTs: orLeftOut(m.Gap.FromTs), ToTs: orLeftOut(m.Gap.ToTs), Cause: m.Gap.Cause, Records: m.Gap.Records})
 		}
 	}
+}
+
+// tellHole says how many records are damaged where the cursor stands, and goes on behind them.
+func (s *session) tellHole(c *cursor) {
+	h, ok := c.hole()
+	if !ok || !s.room(1) {
+		return
+	}
+	s.stageGap(lsg.Gap{
+		Schema: c.schema.String(), Cause: journal.CauseDamaged, Records: h.To - c.seq, At: lsg.Position{Epoch: s.dataset().Epoch(), Seq: h.To}, HasAt: true,
+	})
+	s.loop.srv.metrics.damaged.Add(int(h.To - c.seq))
+	c.moveTo(h.To)
 }
 
 // tellProgress tells the end of a replay and what slow reading led to.

@@ -169,11 +169,24 @@ func (d *Dataset) positions() []Position {
 
 // start runs the background work.
 func (d *Dataset) start() {
+	if d.o.manual {
+		return
+	}
 	go d.preparer.run(d.o.RetryInterval, d.prepareRound)
 	go d.sealer.run(d.o.RetryInterval, d.sealRound)
 	go d.syncer.run()
 	d.preparer.kick()
 	d.sealer.kick()
+}
+
+// stop ends the background work.
+func (d *Dataset) stop() {
+	if d.o.manual {
+		return
+	}
+	d.preparer.close()
+	d.syncer.close()
+	d.sealer.close()
 }
 
 // close stops the work and syncs for the last time, so that the next opening, whenever and wherever, has nothing to cut.
@@ -185,9 +198,7 @@ func (d *Dataset) close() error {
 	}
 	d.announce()
 	d.mu.Unlock()
-	d.preparer.close()
-	d.syncer.close()
-	d.sealer.close()
+	d.stop()
 	err := d.sync(true)
 	if err != nil {
 		err = fmt.Errorf("close dataset %s: %w", d.name, err)

@@ -4,37 +4,46 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
-// MemDisk is a disk on the heap, for tests: the race detector sees its mappings, a test can make any operation fail, limit the space, and start the
-// "machine" again. It keeps everything that was stored, synced or not; what a power cut would take away is the business of whoever copies it.
+// MemDisk is a disk on the heap, for tests: the race detector sees its mappings, and a test can make any operation fail, limit the space, start the
+// "machine" again and take its power away. It knows what was synced: Clone keeps everything that was stored, PowerCut only what a real disk promises.
 type MemDisk struct {
-	mu    sync.Mutex
-	nodes map[string]*memNode // by clean path; directories have no data
-	boot  uint64
-	inode uint64
-	fault func(op, path string) error
-	space int64 // bytes that may be allocated; negative: no bound
-	used  int64
+	mu      sync.Mutex
+	root    *memNode
+	pending []dirChange // changes of directories that no sync of them has covered yet
+	boot    uint64
+	inode   uint64
+	fault   func(op, path string) error
+	space   int64 // bytes that may be allocated; negative: no bound
+	used    int64
 }
 
+// memNode is a file or a directory.
 type memNode struct {
-	dir    bool
-	locked bool
 	inode  uint64
-	data   []byte // the slice is the disk's mutex's; the bytes of a mapping are not
+	locked bool
+
+	children map[string]*memNode // of a directory; nil for a file
+	kept     map[string]*memNode // what of it is on disk
+
+	data   []byte // of a file. The slice is the disk's mutex's; the bytes of a mapping are not
 	mapped int
+	disk   []byte         // what of it is on disk
+	given  map[int][]byte // pages by offset that a failed sync gave up: the kernel takes them for clean as long as nobody stores to them
+}
+
+func newMemDir() *memNode {
+	return &memNode{children: map[string]*memNode{}, kept: map[string]*memNode{}}
 }
 
 // NewMemDisk is an empty disk without a bound.
-func NewMemDisk() *MemDisk {
-	return &MemDisk{nodes: map[string]*memNode{".": {dir: true}, "/": {dir: true}}, boot: 1, space: -1}
-}
+func NewMemDisk() *MemDisk { return &MemDisk{root: newMemDir(), boot: 1, space: -1} }
 
 // Fault sets what is asked before each operation; an error it returns is the operation's. Operations: open, create, mkdir, rename, remove, list, syncdir,
 // read, write, allocate, truncate, sync, map, populate. It is called with the disk locked.
@@ -58,21 +67,6 @@ func (d *MemDisk) Used() int64 {
 	return d.used
 }
 
-// Clone is a copy as another process would find it after a kill -9 (reboot false) or after a start of the machine (reboot true). Nobody may store meanwhile.
-func (d *MemDisk) Clone(reboot bool) *MemDisk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	c := NewMemDisk()
-	c.boot, c.inode, c.used = d.boot, d.inode, d.used
-	if reboot {
-		c.boot++
-	}
-	for name, n := range d.nodes {
-		c.nodes[name] = &memNode{dir: n.dir, inode: n.inode, data: slices.Clone(n.data)}
-	}
-	return c
-}
-
 func (d *MemDisk) ask(op, name string) error {
 	if d.fault != nil {
 		if err := d.fault(op, name); err != nil {
@@ -82,22 +76,55 @@ func (d *MemDisk) ask(op, name string) error {
 	return nil
 }
 
-// find locks d.mu and returns with it held.
-func (d *MemDisk) find(op, name string) (*memNode, string, error) {
+// node is what lies at a path; nil when nothing does. The caller holds mu.
+func (d *MemDisk) node(name string) *memNode {
+	n := d.root
+	for _, part := range strings.Split(path.Clean(name), "/") {
+		if part != "" && part != "." && n != nil {
+			n = n.children[part]
+		}
+	}
+	return n
+}
+
+// find locks mu and returns with it held.
+func (d *MemDisk) find(op, name string) (*memNode, error) {
 	d.mu.Lock()
-	name = path.Clean(name)
 	if err := d.ask(op, name); err != nil {
-		return nil, name, err
+		return nil, err
 	}
-	n := d.nodes[name]
+	n := d.node(name)
 	if n == nil {
-		return nil, name, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+		return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 	}
-	return n, name, nil
+	return n, nil
+}
+
+// parent is the directory that holds, or would hold, name. The caller holds mu.
+func (d *MemDisk) parent(op, name string) (dir *memNode, base string, err error) {
+	dir = d.node(path.Dir(path.Clean(name)))
+	if dir == nil || dir.children == nil {
+		return nil, "", &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	}
+	return dir, path.Base(path.Clean(name)), nil
+}
+
+// link puts n into a directory, in place of what was there. The caller holds mu.
+func (d *MemDisk) link(dir *memNode, base string, n *memNode) {
+	d.unlink(dir, base)
+	dir.children[base] = n
+	d.change(dirChange{node: n, to: dir, name: base})
+}
+
+func (d *MemDisk) unlink(dir *memNode, base string) {
+	if old := dir.children[base]; old != nil {
+		d.used -= int64(len(old.data))
+		delete(dir.children, base)
+	}
 }
 
 func (d *MemDisk) Open(name string, readOnly bool) (File, error) {
-	n, name, err := d.find("open", name)
+	n, err := d.find("open", name)
 	defer d.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -108,104 +135,104 @@ func (d *MemDisk) Open(name string, readOnly bool) (File, error) {
 func (d *MemDisk) Create(name string) (File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	name = path.Clean(name)
 	if err := d.ask("create", name); err != nil {
 		return nil, err
 	}
-	if p := d.nodes[path.Dir(name)]; p == nil || !p.dir {
-		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrNotExist}
+	dir, base, err := d.parent("create", name)
+	if err != nil {
+		return nil, err
 	}
-	d.drop(name)
 	d.inode++
 	n := &memNode{inode: d.inode}
-	d.nodes[name] = n
+	d.link(dir, base, n)
 	return &memFile{disk: d, node: n, name: name}, nil
-}
-
-func (d *MemDisk) drop(name string) {
-	if old := d.nodes[name]; old != nil {
-		d.used -= int64(len(old.data))
-		delete(d.nodes, name)
-	}
 }
 
 func (d *MemDisk) Mkdir(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	name = path.Clean(name)
 	if err := d.ask("mkdir", name); err != nil {
 		return err
 	}
-	if d.nodes[name] == nil {
-		d.nodes[name] = &memNode{dir: true}
+	dir, base, err := d.parent("mkdir", name)
+	if err != nil {
+		return err
+	}
+	if dir.children[base] == nil {
+		d.link(dir, base, newMemDir())
 	}
 	return nil
 }
 
 func (d *MemDisk) Rename(oldPath, newPath string) error {
-	n, oldPath, err := d.find("rename", oldPath)
+	n, err := d.find("rename", oldPath)
 	defer d.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	newPath = path.Clean(newPath)
-	d.drop(newPath)
-	for _, name := range slices.Collect(maps.Keys(d.nodes)) {
-		if rest, ok := strings.CutPrefix(name, oldPath+"/"); ok {
-			d.nodes[path.Join(newPath, rest)] = d.nodes[name]
-			delete(d.nodes, name)
-		}
+	from, oldBase, _ := d.parent("rename", oldPath)
+	to, newBase, err := d.parent("rename", newPath)
+	if err != nil {
+		return err
 	}
-	delete(d.nodes, oldPath)
-	d.nodes[newPath] = n
+	delete(from.children, oldBase)
+	d.unlink(to, newBase)
+	to.children[newBase] = n
+	d.change(dirChange{node: n, from: from, to: to, name: newBase})
 	return nil
 }
 
 func (d *MemDisk) Remove(name string) error {
-	_, name, err := d.find("remove", name)
+	n, err := d.find("remove", name)
 	defer d.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	d.drop(name)
+	if len(n.children) > 0 {
+		return &fs.PathError{Op: "remove", Path: name, Err: syscall.ENOTEMPTY}
+	}
+	dir, base, _ := d.parent("remove", name)
+	d.unlink(dir, base)
+	d.change(dirChange{node: n, from: dir, name: base})
 	return nil
 }
 
 func (d *MemDisk) List(name string) ([]string, error) {
-	_, name, err := d.find("list", name)
+	n, err := d.find("list", name)
 	defer d.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for p, n := range d.nodes {
-		if p == name || path.Dir(p) != name {
-			continue
+	names := sortedNames(n.children)
+	for i, base := range names {
+		if n.children[base].children != nil {
+			names[i] += "/"
 		}
-		base := path.Base(p)
-		if n.dir {
-			base += "/"
-		}
-		names = append(names, base)
 	}
 	slices.Sort(names)
 	return names, nil
 }
 
 func (d *MemDisk) SyncDir(name string) error {
-	_, _, err := d.find("syncdir", name)
-	d.mu.Unlock()
+	n, err := d.find("syncdir", name)
+	defer d.mu.Unlock()
+	if err == nil {
+		d.syncDir(n)
+	}
 	return err
 }
 
 func (d *MemDisk) Lock(name string) (io.Closer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	name = path.Clean(name)
-	n := d.nodes[name]
+	dir, base, err := d.parent("lock", name)
+	if err != nil {
+		return nil, err
+	}
+	n := dir.children[base]
 	if n == nil {
 		n = &memNode{}
-		d.nodes[name] = n
+		d.link(dir, base, n)
 	}
 	if n.locked {
 		return nil, fmt.Errorf("%w: %s is held by this process", ErrLocked, name)

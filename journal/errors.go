@@ -12,6 +12,8 @@ var (
 	ErrName = errors.New("bad name")
 	// ErrCorrupt: a file is not what we wrote and cannot be recovered without a person. Nothing was changed.
 	ErrCorrupt = errors.New("journal is damaged")
+	// ErrDamaged: records are not what was written. They are not served, everything else is; Tape.NextHole says where they end.
+	ErrDamaged = errors.New("records are damaged")
 	// ErrVersion: a file was written by a newer format than this program knows.
 	ErrVersion = errors.New("file format version not known")
 	// ErrRecord: a run holds something other than whole records of its schema. Nothing of the call was committed.

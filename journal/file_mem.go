@@ -55,6 +55,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.resize(max(int64(len(f.node.data)), off+int64(len(p)))); err != nil {
 		return 0, err
 	}
+	f.node.touch(off, int64(len(p)))
 	return copy(f.node.data[off:], p), nil
 }
 
@@ -102,8 +103,16 @@ func (f *memFile) Truncate(size int64) error {
 
 func (f *memFile) Sync() error {
 	err := f.begin("sync")
-	f.disk.mu.Unlock()
-	return err
+	defer f.disk.mu.Unlock()
+	switch {
+	case errors.Is(err, syscall.EIO):
+		f.node.failSync()
+		return err
+	case err != nil: // a test stopped the process
+		return err
+	}
+	f.node.sync()
+	return nil
 }
 
 func (f *memFile) Map(size int64) (Memory, error) {

@@ -146,11 +146,22 @@ func readTape(tape *Tape) ([]byte, error) {
 	var out []byte
 	seq, tail := tape.First(), tape.Tail()
 	for seq < tail {
+		if h, ok := tape.NextHole(seq); ok && h.From <= seq {
+			seq = h.To
+			continue
+		}
 		s, err := tape.Segment(seq)
 		if err != nil {
 			return nil, err
 		}
-		to := min(tail, s.Limit())
+		to, err := s.Check(seq, min(tail, s.Limit()))
+		if err != nil {
+			s.Release()
+			if errors.Is(err, ErrDamaged) {
+				continue
+			}
+			return nil, err
+		}
 		b := make([]byte, s.Offset(to)-s.Offset(seq))
 		_, err = s.ReadAt(b, s.Offset(seq))
 		if m := s.Mapped(seq, to); err == nil && m != nil && string(m) != string(b) {
@@ -231,5 +242,5 @@ func onDisks(t *testing.T, test func(t *testing.T, dir string, disk Disk)) {
 func contents(d *MemDisk, name string) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.Clone(d.nodes[name].data)
+	return slices.Clone(d.node(name).data)
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/tapewire/tapewire/feed"
@@ -52,6 +53,9 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 			continue
 		}
 		info := DatasetInfo{Name: v.name, Epoch: v.epoch, Exact: v.running, Symbols: len(v.symbols), Gaps: len(v.gaps)}
+		if len(v.damage) > 0 {
+			info.Problem = errors.Join(v.damage...).Error()
+		}
 		for i, s := range v.streams {
 			info.Streams = append(info.Streams, StreamInfo{s.producer, s.name, v.counts[i]})
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"go.uber.org/zap"
 )
@@ -27,13 +28,14 @@ type Journal struct {
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets
 	closed   bool
+	damaged  map[string]error                    // datasets that could not be opened, and why; never changed after Open
 	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
 }
 
-// Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset.
-// Errors: ErrLocked, ErrFilesystem, ErrCorrupt, ErrVersion, or the disk's own.
+// Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset. One that is damaged beyond what
+// recovery can tell apart is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, ErrVersion, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
-	j := &Journal{dir: dir, o: o.withDefaults()}
+	j := &Journal{dir: dir, o: o.withDefaults(), damaged: map[string]error{}}
 	j.datasets.Store(&map[string]*Dataset{})
 	if err := j.o.Disk.Mkdir(dir); err != nil {
 		return nil, diskError(fmt.Errorf("open journal: %w", err))
@@ -72,6 +74,10 @@ func (j *Journal) checkFilesystem() error {
 }
 
 func (j *Journal) openAll() error {
+	// What we find may have been renamed by a process that was killed before it synced the directory.
+	if err := j.o.Disk.SyncDir(j.dir); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
 	names, err := j.o.Disk.List(j.dir)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
@@ -89,10 +95,16 @@ func (j *Journal) openAll() error {
 			}
 		case CheckDataset(name) == nil:
 			d, err := j.openDataset(name, false)
-			if err != nil {
+			switch {
+			case err == nil:
+				all[name] = d
+			case isDamage(err):
+				// The others are served all the same.
+				j.damaged[name] = j.openError(name, err)
+				j.o.Logger.Error("dataset is damaged and not served; all others are", zap.String("dataset", name), zap.Error(j.damaged[name]))
+			default:
 				return j.openError(name, err)
 			}
-			all[name] = d
 		}
 	}
 	return nil
@@ -101,11 +113,22 @@ func (j *Journal) openAll() error {
 // openError names the dataset that keeps the journal shut and, when it is damaged, what a person can do.
 func (j *Journal) openError(name string, err error) error {
 	err = fmt.Errorf("open journal: dataset %s: %w", name, diskError(err))
-	if errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; restore %s from a copy, or move it out of %s to open the others without it", err, filepath.Join(j.dir, name), j.dir)
+	if isDamage(err) {
+		err = fmt.Errorf("%w; nothing was changed: restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
 	}
 	return err
 }
+
+// isDamage says that a dataset's files are not what they were, or cannot be read: a matter of that dataset alone.
+func isDamage(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO)
+}
+
+// Damaged is why a dataset that is there is not served; nil when it is, or when there is none of that name.
+func (j *Journal) Damaged(name string) error { return j.damaged[name] }
+
+// AllDamaged is the datasets that are not served, by name.
+func (j *Journal) AllDamaged() map[string]error { return maps.Clone(j.damaged) }
 
 func removeTree(disk Disk, dir string) error {
 	names, err := disk.List(dir)
@@ -157,10 +180,13 @@ func (j *Journal) Datasets() []*Dataset {
 // Watch calls f after a dataset came to exist.
 func (j *Journal) Watch(f func()) (cancel func()) { return j.watchers.add(f, nil) }
 
-// Create opens the dataset of that name, or makes it. Errors: ErrName, ErrDiskFull, ErrClosed.
+// Create opens the dataset of that name, or makes it. Errors: ErrName, ErrDiskFull, ErrClosed, and ErrCorrupt or the disk's own for one that is damaged.
 func (j *Journal) Create(name string) (*Dataset, error) {
 	if d := j.Lookup(name); d != nil {
 		return d, nil
+	}
+	if err := j.Damaged(name); err != nil {
+		return nil, err
 	}
 	if err := CheckDataset(name); err != nil {
 		return nil, err
@@ -209,10 +235,8 @@ func makeDataset(o Options, dir string) error {
 	if err := o.Disk.Mkdir(dir); err != nil {
 		return err
 	}
-	for name, magic := range map[string]string{
-		symbolsName: symbolsMagic, streamsName: streamsMagic, ledgerName: ledgerMagic, epochsName: epochsMagic,
-	} {
-		if err := createSideLog(o.Disk, filepath.Join(dir, name), magic); err != nil {
+	for _, log := range [][2]string{{symbolsName, symbolsMagic}, {streamsName, streamsMagic}, {ledgerName, ledgerMagic}, {epochsName, epochsMagic}} {
+		if err := createSideLog(o.Disk, filepath.Join(dir, log[0]), log[1]); err != nil {
 			return err
 		}
 	}

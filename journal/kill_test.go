@@ -158,9 +158,7 @@ func abandon(j *Journal) {
 		d.closed.Store(true)
 		d.announce()
 		d.mu.Unlock()
-		d.preparer.close()
-		d.syncer.close()
-		d.sealer.close()
+		d.stop()
 		d.release()
 	}
 	j.lock.Close()

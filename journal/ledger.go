@@ -17,7 +17,8 @@ const (
 	CauseSkipped     = "skipped"     // a reader was too slow and chose to skip
 	CauseCut         = "cut"         // committed, then lost with the page cache in a power cut
 	CauseExpired     = "expired"     // older than what is kept
-	CauseQuarantined = "quarantined" // on disk but damaged
+	CauseQuarantined = "quarantined" // on disk before the first record that can be served, but damaged
+	CauseDamaged     = "damaged"     // on disk between records that can be served, but damaged or gone
 )
 
 // Gap is an entry of the ledger: records that are known to be missing.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -17,8 +18,9 @@ type opening struct {
 	gaps      [][]byte
 	ledgerLog *sideLog
 	symbolLog *sideLog
-	entries   []*syncEntry
+	entries   []*syncEntry // of the sync log
 	logEnd    int64
+	logErr    error
 	result    recovered
 	broken    []Gap // sealed segments that are gone or unreadable
 }
@@ -43,7 +45,10 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 }
 
 func (o *opening) run() error {
-	steps := []func() error{o.openLogs, o.recover, o.loadTables, o.openTapes, o.checkpoint, o.enterBroken}
+	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
+		return err
+	}
+	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.checkpoint, o.enterBroken}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -57,20 +62,40 @@ func (o *opening) run() error {
 	return nil
 }
 
+// readSyncLog tells what is known to be on disk. That the log is not readable is for recover to judge.
+func (o *opening) readSyncLog() error {
+	o.entries, o.logEnd, o.logErr = readSyncLog(o.d.disk, o.d.dir)
+	if errors.Is(o.logErr, ErrVersion) {
+		return o.logErr
+	}
+	return nil
+}
+
+// vouched is how many bytes of a side log the sync log names as being on disk.
+func (o *opening) vouched(log int) int64 { return vouchedBytes(o.entries, log) }
+
+func vouchedBytes(entries []*syncEntry, log int) int64 {
+	if len(entries) == 0 {
+		return 0
+	}
+	return entries[len(entries)-1].logs[log]
+}
+
 func (o *opening) openLogs() (err error) {
 	d := o.d
 	var streams, epochs [][]byte
-	if d.streamsLog, streams, err = openSideLog(d.disk, d.path(streamsName), streamsMagic, o.q); err != nil {
+	// A stream's number is its place in the log, and an epoch that is not known makes positions lie: without all of them nothing can be relied on.
+	if d.streamsLog, streams, err = openSideLog(d.disk, d.path(streamsName), streamsMagic, o.q, o.vouched(logStreams), false); err != nil {
 		return err
 	}
-	if d.epochsLog, epochs, err = openSideLog(d.disk, d.path(epochsName), epochsMagic, o.q); err != nil {
+	if d.epochsLog, epochs, err = openSideLog(d.disk, d.path(epochsName), epochsMagic, o.q, o.vouched(logEpochs), false); err != nil {
 		return err
 	}
-	if o.symbolLog, o.symbols, err = openSideLog(d.disk, d.path(symbolsName), symbolsMagic, o.q); err != nil {
+	if o.symbolLog, o.symbols, err = openSideLog(d.disk, d.path(symbolsName), symbolsMagic, o.q, o.vouched(logSymbols), true); err != nil {
 		return err
 	}
 	d.symbols = &Symbols{log: o.symbolLog} // so that a failed opening closes it
-	if o.ledgerLog, o.gaps, err = openSideLog(d.disk, d.path(ledgerName), ledgerMagic, o.q); err != nil {
+	if o.ledgerLog, o.gaps, err = openSideLog(d.disk, d.path(ledgerName), ledgerMagic, o.q, o.vouched(logLedger), true); err != nil {
 		return err
 	}
 	d.ledger = &ledger{log: o.ledgerLog}
@@ -106,6 +131,9 @@ func (o *opening) loadTables() (err error) {
 func (o *opening) checkpoint() error {
 	d := o.d
 	e := &syncEntry{epoch: d.epoch, places: o.result.places}
+	if err := o.storeAgain(); err != nil {
+		return err
+	}
 	for _, t := range d.tapes {
 		if t == nil {
 			continue
@@ -119,6 +147,7 @@ func (o *opening) checkpoint() error {
 			}
 		}
 	}
+	e.ranges = d.unsealedSums(e)
 	for i, l := range d.sideLogs() {
 		e.logs[i] = l.size.Load()
 		if err := l.file.Sync(); err != nil {
@@ -167,6 +196,16 @@ func (o *opening) enterBroken() error {
 	for _, g := range o.broken {
 		if !o.known(g) {
 			if err := o.d.enterGap(nil, g); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range o.d.tapes {
+		if t == nil {
+			continue
+		}
+		for _, h := range t.Holes() {
+			if err := o.d.enterHole(t, h); err != nil {
 				return err
 			}
 		}

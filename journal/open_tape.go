@@ -40,6 +40,9 @@ func (o *opening) openTapes() error {
 func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	d := o.d
 	t := d.makeTape(schema)
+	if err := d.disk.SyncDir(t.dir); err != nil {
+		return err
+	}
 	names, err := d.disk.List(t.dir)
 	if err != nil {
 		return err
@@ -57,15 +60,15 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	next := uint64(0) // base of the segment after the one at hand
 	for _, ordinal := range slices.Backward(slices.Sorted(maps.Keys(files))) {
 		s, err := o.openSegment(t, ordinal, files[ordinal], p)
-		if err == nil && ordinal < p.ordinal && s.limit != next {
+		if err == nil && ordinal < p.ordinal && s.limit > next {
 			err = fmt.Errorf("%w: %s ends with record %d, the next segment begins with %d", ErrCorrupt, segmentPath(t.dir, ordinal, files[ordinal]), s.limit, next)
 		}
 		if err != nil && (ordinal == p.ordinal || !errors.Is(err, ErrCorrupt)) {
 			return err
 		}
 		if err != nil {
-			o.breakChain(t, next, err)
-			break
+			o.d.log.Error("segment is damaged; its records are not served, the file stays", zap.String("tape", t.name()), zap.Uint64("segment", ordinal), zap.Error(err))
+			continue
 		}
 		segs, next = append(segs, s), s.base
 	}
@@ -73,6 +76,7 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 		return fmt.Errorf("%w: segment %d of %s, in use when the journal was last open, is missing", ErrCorrupt, p.ordinal, t.name())
 	}
 	slices.Reverse(segs)
+	o.noteHoles(t, segs)
 	t.segs.Store(&segs)
 	t.active, t.unsynced = segs[len(segs)-1], p.tail
 	t.first.Store(segs[0].base)
@@ -83,12 +87,18 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	return nil
 }
 
-// breakChain gives up what lies before a damaged segment: it stays on disk, is not served, and is told of.
-func (o *opening) breakChain(t *Tape, first uint64, err error) {
-	o.d.log.Error("segment is damaged; records before the next one are not served, files stay", zap.String("tape", t.name()), zap.Uint64("first", first), zap.Error(err))
-	o.broken = append(o.broken, Gap{
-		Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first, Cause: CauseQuarantined, At: []Position{{t.schema, first}},
-	})
+// noteHoles looks for records whose segment is missing or damaged: before the first segment that is served, and between two.
+func (o *opening) noteHoles(t *Tape, segs []*Segment) {
+	if first := segs[0].base; first > 0 {
+		o.broken = append(o.broken, Gap{
+			Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first, Cause: CauseQuarantined, At: []Position{{t.schema, first}},
+		})
+	}
+	for i, s := range segs[1:] {
+		if before := segs[i]; before.limit < s.base {
+			t.addHole(Hole{before.limit, s.base})
+		}
+	}
 }
 
 // sortFiles tells the segment files of a tape by ordinal and suffix, and clears away what is no part of it: unfinished files, and
@@ -151,7 +161,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 		}
 		return o.d.openActive(t, info, tail)
 	}
-	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records}
+	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)
 	return s, nil
 }

@@ -19,6 +19,8 @@ type Options struct {
 	MaxSegment    int64            // bytes of the largest segment file; 0: DefaultMaxSegment
 	RetryInterval time.Duration    // how often allocation is tried again on a full disk; 0: DefaultRetryInterval
 	AnyFilesystem bool             // open on filesystems other than ext4, XFS and tmpfs too
+
+	manual bool // no goroutine is started: a simulation calls prepareRound, sealRound and Sync, so that a seed repeats what happened
 }
 
 func (o Options) withDefaults() Options {

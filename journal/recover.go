@@ -23,25 +23,20 @@ type recovered struct {
 // recover decides between the state page, which is exact as long as the page cache lived on, and the sync log, which is what the disk vouches for.
 func (o *opening) recover() error {
 	d := o.d
-	entries, end, logErr := readSyncLog(d.disk, d.dir)
-	o.entries, o.logEnd = entries, end
-	if errors.Is(logErr, ErrVersion) {
-		return logErr
-	}
 	why := o.trustState()
 	if errors.Is(why, ErrVersion) {
 		return why
 	}
 	if why == nil {
 		o.result.trusted = true
-		if logErr != nil {
-			d.log.Warn("sync log is not readable, the state page is: going on from it", zap.Error(logErr))
+		if o.logErr != nil {
+			d.log.Warn("sync log is not readable, the state page is: going on from it", zap.Error(o.logErr))
 		}
 		o.report("same boot, nothing cut")
 		return nil
 	}
-	if logErr != nil {
-		return fmt.Errorf("neither the state page (%w) nor the sync log can be trusted: %w; nothing was changed", why, logErr)
+	if o.logErr != nil {
+		return fmt.Errorf("neither the state page (%w) nor the sync log can be trusted: %w; nothing was changed", why, o.logErr)
 	}
 	if err := o.walk(); err != nil {
 		return err

@@ -86,8 +86,8 @@ func TestKillWithUnsyncedRecordsCutsNothing(t *testing.T) {
 func TestPowerCutKeepsWhatWasSyncedAndCountsIt(t *testing.T) {
 	for name, harm := range map[string]func(*MemDisk){
 		"nothing else lost": func(*MemDisk) {},
-		"state page gone":   func(d *MemDisk) { d.drop(path.Join("j", testDataset, stateName)) },
-		"state page zero":   func(d *MemDisk) { clear(d.nodes[path.Join("j", testDataset, stateName)].data) },
+		"state page gone":   func(d *MemDisk) { d.Remove(path.Join("j", testDataset, stateName)) },
+		"state page zero":   func(d *MemDisk) { clear(d.node(path.Join("j", testDataset, stateName)).data) },
 		"unsynced lost":     func(d *MemDisk) { loseBeyond(d, 0) },
 		"unsynced garbage":  func(d *MemDisk) { loseBeyond(d, 0xA5) },
 		"torn sync entry":   tearSyncLog,
@@ -142,7 +142,7 @@ func loseBeyond(d *MemDisk, with byte) {
 	for schema, p := range lastPlaces(d) {
 		dir := path.Join("j", testDataset, feed.Schema(schema).String())
 		for ordinal := p.ordinal; ; ordinal++ {
-			n := d.nodes[segmentPath(dir, ordinal, activeSuffix)]
+			n := d.node(segmentPath(dir, ordinal, activeSuffix))
 			if n == nil {
 				break
 			}
@@ -170,12 +170,12 @@ func tearSyncLog(d *MemDisk) {
 	}
 	e := (&syncEntry{epoch: 1, places: map[int]place{}, counts: []streamCount{{0, 0xFFFFFFFFFF}}}).append(nil)
 	torn := appendFrame(nil, e)
-	copy(d.nodes[name].data[end:], torn[:len(torn)-8])
+	copy(d.node(name).data[end:], torn[:len(torn)-8])
 }
 
 func tearSideLogs(d *MemDisk) {
 	for _, name := range []string{symbolsName, streamsName, ledgerName, epochsName} {
-		n := d.nodes[path.Join("j", testDataset, name)]
+		n := d.node(path.Join("j", testDataset, name))
 		n.data = append(n.data, "half an entry"...)
 	}
 }
@@ -192,7 +192,7 @@ func TestPowerCutThatTookSyncedRecordsStopsAtFirstDamage(t *testing.T) {
 	for i, e := range entries[2:] {
 		r := e.ranges[0]
 		name := segmentPath(path.Join("j", testDataset, r.schema.String()), r.ordinal, activeSuffix)
-		if n := disk.nodes[name]; n != nil {
+		if n := disk.node(name); n != nil {
 			info, err := readSegmentInfo(&memFile{disk: disk, node: n}, name)
 			if err != nil {
 				t.Fatal(err)
@@ -320,7 +320,7 @@ func TestRecoveryInterruptedAtEachStepIsFinishedByTheNext(t *testing.T) {
 func TestCommitSlotTornAnywhereIsAllOrNothing(t *testing.T) {
 	v := write(t, 10, 3)
 	name := path.Join("j", testDataset, stateName)
-	page := v.disk.nodes[name].data
+	page := v.disk.node(name).data
 	p := &statePage{b: page}
 	no := p.load(stateCommit)
 	var newest slot
@@ -336,7 +336,7 @@ func TestCommitSlotTornAnywhereIsAllOrNothing(t *testing.T) {
 	other := stateSlots + int((no+1)&1)*slotBytes
 	for cut := 0; cut <= slotHeader+next.n*slotEntry; cut++ {
 		disk := v.disk.Clone(false)
-		copy(disk.nodes[name].data[other:], filled[other:other+cut])
+		copy(disk.node(name).data[other:], filled[other:other+cut])
 		checkRecovered(t, disk, v.all, fmt.Sprintf("slot torn at byte %d", cut))
 	}
 	// The newest commit, decided but applied only in part: it happened in full. Each word may be the old or the new one.
@@ -347,7 +347,7 @@ func TestCommitSlotTornAnywhereIsAllOrNothing(t *testing.T) {
 	}
 	for _, w := range words {
 		disk := v.disk.Clone(false)
-		torn := &statePage{b: disk.nodes[name].data}
+		torn := &statePage{b: disk.node(name).data}
 		torn.store(w, torn.load(w)-min(torn.load(w), 1))
 		checkRecovered(t, disk, v.all, fmt.Sprintf("word at %d not applied", w))
 	}
@@ -386,12 +386,24 @@ func TestProperCloseThenAnotherMachineCutsNothing(t *testing.T) {
 func TestDamageThatCannotBeRecoveredIsRefusedAndLeftAlone(t *testing.T) {
 	v := write(t, 10, 3)
 	disk := v.disk.Clone(true)
-	clear(disk.nodes[path.Join("j", testDataset, syncLogName)].data)
-	if _, err := Open("j", memOptions(disk)); !errors.Is(err, ErrCorrupt) {
-		t.Fatalf("open: %v", err)
-	}
-	if _, err := Open("j", memOptions(disk)); !errors.Is(err, ErrCorrupt) {
-		t.Fatalf("second open, which the first must not have locked: %v", err)
+	clear(disk.node(path.Join("j", testDataset, syncLogName)).data)
+	for range 2 { // the second opening finds what the first one left alone
+		j, err := Open("j", memOptions(disk))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Damaged(testDataset); !errors.Is(err, ErrCorrupt) || j.Lookup(testDataset) != nil {
+			t.Errorf("damaged: %v", err)
+		}
+		if _, err := j.Create(testDataset); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("create in place of a damaged dataset: %v", err)
+		}
+		if _, err := j.Create("OTHER"); err != nil {
+			t.Errorf("another dataset: %v", err)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

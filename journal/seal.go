@@ -31,6 +31,7 @@ func (d *Dataset) sealRound() (again bool) {
 		}
 		for _, s := range segs[first:] {
 			err := guarded(func() error {
+				s.proveAll(t.committedIn(s))
 				s.extendIndex(t.committedIn(s))
 				if s.ordinal >= active.ordinal || s.limit > synced {
 					return nil
@@ -114,7 +115,7 @@ func (s *Segment) unpin(from, to uint64) {
 func (s *Segment) seal() error {
 	t := s.tape
 	d := t.d
-	blocks := *s.blocks.Load()
+	blocks := s.spoil(*s.blocks.Load())
 	info := s.info()
 	info.sealed, info.epoch, info.created = true, d.epoch, d.now()
 	if err := writeIndex(d.disk, t.dir, info, blocks); err != nil {

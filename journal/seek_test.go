@@ -91,9 +91,11 @@ func TestLostOrDamagedIndexIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := d.Tape(trades).dir
-	disk.drop(segmentPath(dir, 1, indexSuffix))
-	disk.nodes[segmentPath(dir, 2, indexSuffix)].data[50] ^= 1
-	disk.nodes[segmentPath(dir, 3, indexSuffix)].data[indexHeader+9] ^= 1
+	if err := disk.Remove(segmentPath(dir, 1, indexSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	disk.node(segmentPath(dir, 2, indexSuffix)).data[50] ^= 1
+	disk.node(segmentPath(dir, 3, indexSuffix)).data[indexHeader+9] ^= 1
 	d = open(t, "j", o).Lookup(testDataset)
 	for ts := uint64(0); ts < 2000; ts += 7 {
 		if seq, err := d.Tape(trades).Seek(feed.ClockEvent, ts); seq != ts || err != nil {

@@ -26,6 +26,9 @@ type Segment struct {
 	blocks   atomic.Pointer[[]block] // index of a segment that is not sealed: a prefix of its blocks
 	total    atomic.Pointer[span]    // of all records, once it is sealed and was looked at
 
+	sums  []syncRange // of what is on disk of a segment that is not sealed; under syncer.mu
+	proof *proof      // what records of an earlier process are held against; nil: there are none
+
 	mu     sync.Mutex // guards opening and closing
 	refs   atomic.Int64
 	sealed atomic.Bool

@@ -48,50 +48,95 @@ func createSideLog(disk Disk, path, magic string) error {
 	return f.Sync()
 }
 
-// readSideLog reads a log's payloads and how many bytes are whole frames; rest is what follows them.
-func readSideLog(f File, path, magic string) (payloads [][]byte, whole int64, rest []byte, err error) {
+// Where each log's length stands in an entry of the sync log.
+const (
+	logSymbols = iota
+	logStreams
+	logLedger
+	logEpochs
+)
+
+// sideContents is what a side log holds.
+type sideContents struct {
+	payloads [][]byte
+	whole    int64  // bytes up to the end of the last whole frame
+	rest     []byte // what follows
+	lost     []lostBytes
+}
+
+// lostBytes is a part of a file that was on disk once and is no frame any more.
+type lostBytes struct{ from, to int64 }
+
+// readSideLog reads a log. Up to vouched, a length that the sync log names, each byte belonged to a frame: what is none there is damage, and reading
+// goes on behind it. Beyond, the first thing that is no frame is the end.
+func readSideLog(f File, path, magic string, vouched int64) (c sideContents, err error) {
 	size, err := f.Size()
 	if err != nil {
-		return nil, 0, nil, err
+		return c, err
 	}
 	if size > maxSideLog {
-		return nil, 0, nil, fmt.Errorf("%w: %s is %d bytes, the bound is %d", ErrLimit, path, size, maxSideLog)
+		return c, fmt.Errorf("%w: %s is %d bytes, the bound is %d", ErrLimit, path, size, maxSideLog)
 	}
 	b := make([]byte, size)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return nil, 0, nil, fmt.Errorf("read %s: %w", path, err)
+		return c, fmt.Errorf("read %s: %w", path, err)
 	}
 	if len(b) < sideHeader || string(b[:8]) != magic {
-		return nil, 0, nil, fmt.Errorf("%w: %s does not begin with %s", ErrCorrupt, path, magic)
+		return c, fmt.Errorf("%w: %s does not begin with %s", ErrCorrupt, path, magic)
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != sideVersion {
-		return nil, 0, nil, fmt.Errorf("%w: %s has version %d, known is %d", ErrVersion, path, v, sideVersion)
+		return c, fmt.Errorf("%w: %s has version %d, known is %d", ErrVersion, path, v, sideVersion)
 	}
-	at := int64(sideHeader)
-	for {
-		p, ok := nextFrame(b[at:])
-		if !ok {
-			return payloads, at, b[at:], nil
+	for at := int64(sideHeader); ; {
+		for p, ok := nextFrame(b[at:]); ok; p, ok = nextFrame(b[at:]) {
+			c.payloads = append(c.payloads, p)
+			at += frameHeader + int64(len(p))
 		}
-		payloads = append(payloads, p)
-		at += frameHeader + int64(len(p))
+		c.whole, c.rest = at, b[at:]
+		if at >= vouched {
+			return c, nil
+		}
+		next := nextWhole(b, at+1, vouched)
+		c.lost = append(c.lost, lostBytes{at, next})
+		if next == vouched {
+			return c, nil
+		}
+		at = next
 	}
 }
 
-// openSideLog opens a log for appending. What follows its last whole frame (an append that a crash cut short) goes to quarantine.
-func openSideLog(disk Disk, path, magic string, q *quarantine) (*sideLog, [][]byte, error) {
+// nextWhole is where the first whole frame from at on begins; end when there is none before it.
+func nextWhole(b []byte, at, end int64) int64 {
+	for ; at < min(end, int64(len(b))); at++ {
+		if _, ok := nextFrame(b[at:]); ok {
+			return at
+		}
+	}
+	return end
+}
+
+// openSideLog opens a log for appending. What follows its last whole frame (an append that a crash cut short) goes to quarantine. Damage before that is
+// an error, or passed over when each entry means something without the others.
+func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, passOver bool) (*sideLog, [][]byte, error) {
 	f, err := disk.Open(path, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	payloads, whole, rest, err := readSideLog(f, path, magic)
-	if err == nil && len(rest) > 0 {
-		if !allZero(rest) {
-			q.log.Warn("side log ends in a torn entry, which was never acknowledged; cut", zap.String("file", path), zap.Int("bytes", len(rest)))
-			err = q.keep(path, whole, rest)
+	c, err := readSideLog(f, path, magic, vouched)
+	for _, lost := range c.lost {
+		if err = lost.of(path); !passOver {
+			break
+		}
+		q.log.Error("entries of a side log are lost; all others are used, and the file stays as it is up to the last of them", zap.Error(err))
+		err = nil
+	}
+	if err == nil && len(c.rest) > 0 {
+		if !allZero(c.rest) {
+			q.log.Warn("side log ends in a torn entry, which was never acknowledged; cut", zap.String("file", path), zap.Int("bytes", len(c.rest)))
+			err = q.keep(path, c.whole, c.rest)
 		}
 		if err == nil {
-			err = f.Truncate(whole)
+			err = f.Truncate(c.whole)
 		}
 	}
 	if err != nil {
@@ -99,8 +144,12 @@ func openSideLog(disk Disk, path, magic string, q *quarantine) (*sideLog, [][]by
 		return nil, nil, err
 	}
 	l := &sideLog{file: f, path: path}
-	l.size.Store(whole)
-	return l, payloads, nil
+	l.size.Store(c.whole)
+	return l, c.payloads, nil
+}
+
+func (l lostBytes) of(path string) error {
+	return fmt.Errorf("%w: bytes %d to %d of %s are no entries any more", ErrCorrupt, l.from, l.to, path)
 }
 
 // append writes one entry. After an error nothing was added: the next append writes over what may have reached the file.

@@ -121,6 +121,7 @@ func (d *Dataset) sync(clean bool) error {
 	if err := d.record(e); err != nil {
 		return d.syncFailed(e, streams, err)
 	}
+	e.keepSums()
 	d.mu.Lock()
 	for schema, p := range e.places {
 		d.tapes[schema].unsynced = p.tail
@@ -226,7 +227,7 @@ func (d *Dataset) record(e *syncEntry) error {
 		return d.syncLog.append(b, span)
 	}
 	fresh := *e
-	fresh.ranges = nil
+	fresh.ranges = d.unsealedSums(e)
 	fresh.counts = d.allCounts(e)
 	l, err := createSyncLog(d.disk, d.dir, &fresh)
 	if err != nil {

@@ -138,18 +138,18 @@ func (t *Tap) Refresh() error {
 	if size, err := f.Size(); err != nil || size == t.symbols.read && t.symbols.names != nil {
 		return err
 	}
-	payloads, whole, _, err := readSideLog(f, t.symbols.path, symbolsMagic)
+	c, err := readSideLog(f, t.symbols.path, symbolsMagic, 0)
 	if err != nil {
 		return err
 	}
-	names := make(map[uint32]string, len(payloads))
-	for _, p := range payloads {
+	names := make(map[uint32]string, len(c.payloads))
+	for _, p := range c.payloads {
 		m, err := parseMapping(p)
 		if err != nil {
 			return err
 		}
 		names[m.ID] = m.Symbol
 	}
-	t.symbols.names, t.symbols.read = names, whole
+	t.symbols.names, t.symbols.read = names, c.whole
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ type Tape struct {
 	first atomic.Uint64
 	tail  atomic.Uint64
 	segs  atomic.Pointer[[]*Segment] // by base, from First on; the last one may be prepared and not in use yet; copied when changed
+	holes atomic.Pointer[[]Hole]     // what cannot be served, by From; nil: nothing; copied when changed
 	marks atomic.Pointer[[]Mark]     // by Seq; a published prefix, appended to under Dataset.marksMu: its elements never change
 
 	// Under Dataset.mu.
@@ -28,6 +30,8 @@ type Tape struct {
 	next     *Segment // prepared
 	blocked  error    // why there is no next yet: nil (not asked for, or in the making), ErrDiskFull, or another reason to try again
 	unsynced uint64   // first record no sync log entry vouches for
+
+	holesMu sync.Mutex // orders changes of holes
 
 	began time.Time // preparer's: when the segment before next came into use
 }
@@ -57,7 +61,8 @@ func (t *Tape) Marks() []Mark {
 }
 
 // Segment pins the segment that holds record seq, or that will hold it when seq is the tail. When the segment in use is just full and no other
-// is prepared, that one comes back for seq == Tail(), with Limit() == seq: ask again once the tail has moved.
+// is prepared, that one comes back for seq == Tail(), with Limit() == seq: ask again once the tail has moved. Check its records before they are given away.
+// Errors: ErrBeyondTail, ErrAgedOut, ErrDamaged (go on behind NextHole), or the disk's own.
 func (t *Tape) Segment(seq uint64) (*Segment, error) {
 	if tail := t.Tail(); seq > tail {
 		return nil, fmt.Errorf("%w: record %d of %s, tail is %d", ErrBeyondTail, seq, t.name(), tail)
@@ -66,6 +71,9 @@ func (t *Tape) Segment(seq uint64) (*Segment, error) {
 	i := sort.Search(len(segs), func(i int) bool { return segs[i].base > seq }) - 1
 	if i < 0 || seq < t.First() {
 		return nil, fmt.Errorf("%w: record %d of %s, first is %d", ErrAgedOut, seq, t.name(), t.First())
+	}
+	if h, ok := t.NextHole(seq); ok && h.From <= seq {
+		return nil, fmt.Errorf("%w: records %d to %d of %s", ErrDamaged, h.From, h.To, t.name())
 	}
 	if err := segs[i].acquire(); err != nil {
 		return nil, err

@@ -110,11 +110,14 @@ func (x *verifier) sideFiles() {
 			x.problem(anySchema, 0, err)
 		}
 	}
-	epochs, err := x.payloads(epochsName, epochsMagic)
+	epochs, err := x.payloads(epochsName, epochsMagic, logEpochs)
 	if err == nil {
 		_, err = parseEpochs(epochs)
 	}
 	if err != nil {
+		x.problem(anySchema, 0, err)
+	}
+	for _, err := range x.damage {
 		x.problem(anySchema, 0, err)
 	}
 	if len(x.entries) == 0 {

@@ -24,6 +24,7 @@ type view struct {
 	entries []*syncEntry
 	symbols [][]byte
 	gaps    [][]byte
+	damage  []error // of the side logs
 }
 
 const viewTries = 1000 // reads of a state page that keeps changing under us
@@ -36,7 +37,7 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if v.entries, _, logErr = readSyncLog(disk, dir); logErr != nil && stateErr != nil {
 		return nil, errors.Join(stateErr, logErr)
 	}
-	streams, err := v.payloads(streamsName, streamsMagic)
+	streams, err := v.payloads(streamsName, streamsMagic, logStreams)
 	if err != nil {
 		return nil, err
 	}
@@ -52,10 +53,10 @@ func loadView(disk Disk, dir string) (*view, error) {
 			}
 		}
 	}
-	if v.symbols, err = v.payloads(symbolsName, symbolsMagic); err != nil {
+	if v.symbols, err = v.payloads(symbolsName, symbolsMagic, logSymbols); err != nil {
 		return nil, err
 	}
-	v.gaps, err = v.payloads(ledgerName, ledgerMagic)
+	v.gaps, err = v.payloads(ledgerName, ledgerMagic, logLedger)
 	return v, err
 }
 
@@ -105,15 +106,18 @@ func (v *view) loadState() error {
 	return nil
 }
 
-func (v *view) payloads(name, magic string) ([][]byte, error) {
+func (v *view) payloads(name, magic string, log int) ([][]byte, error) {
 	path := filepath.Join(v.dir, name)
 	f, err := v.disk.Open(path, true)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	list, _, _, err := readSideLog(f, path, magic)
-	return list, err
+	c, err := readSideLog(f, path, magic, vouchedBytes(v.entries, log))
+	for _, lost := range c.lost {
+		v.damage = append(v.damage, lost.of(name))
+	}
+	return c.payloads, err
 }
 
 // segments is the ordinals of a tape's segments up to the one in use.

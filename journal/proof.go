@@ -1,0 +1,157 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// proof is what an earlier process left to hold a segment's records against, before they are given to anybody for the first time. A segment that this
+// process made has none: its records never left our hands.
+type proof struct {
+	done atomic.Bool // every chunk is sound
+
+	mu     sync.Mutex
+	chunks []chunk // by from; nil: not loaded yet
+	left   int     // not looked at yet, or damaged
+}
+
+// chunk is a stretch of records with a sum.
+type chunk struct {
+	from, to uint64
+	crc      uint32
+	known    bool // crc is; else only the records' headers can be looked at
+	state    chunkState
+}
+
+type chunkState uint8
+
+const (
+	chunkUnseen chunkState = iota
+	chunkSound
+	chunkDamaged
+)
+
+// proofBytes is how much is read at once.
+const proofBytes = blockBytes
+
+var proofBuffers = sync.Pool{New: func() any { return make([]byte, 0, proofBytes) }}
+
+// Check holds records [from, to) against their checksums, unless that was done before or this process wrote them. It returns the end of those that are
+// sound, beyond from. The records are committed and lie within the segment; the first look at them reads them. Error: ErrDamaged when record from is not
+// what was written; the tape has a Hole there from now on.
+func (s *Segment) Check(from, to uint64) (uint64, error) {
+	if s.proof == nil || s.proof.done.Load() {
+		return to, nil
+	}
+	return s.prove(from, to)
+}
+
+func (s *Segment) prove(from, to uint64) (uint64, error) {
+	p := s.proof
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.chunks == nil {
+		p.chunks = s.loadChunks()
+		p.left = len(p.chunks)
+	}
+	i := sort.Search(len(p.chunks), func(i int) bool { return p.chunks[i].to > from })
+	for ; i < len(p.chunks) && p.chunks[i].from < to; i++ {
+		c := &p.chunks[i]
+		if c.state == chunkUnseen {
+			if err := s.look(c); err != nil {
+				c.state = chunkDamaged
+				s.tape.damaged(Hole{c.from, c.to}, err)
+			} else {
+				c.state = chunkSound
+				p.left--
+			}
+		}
+		switch {
+		case c.state == chunkDamaged && c.from > from:
+			return c.from, nil
+		case c.state == chunkDamaged:
+			return from, fmt.Errorf("%w: records %d to %d of %s", ErrDamaged, c.from, c.to, s.tape.name())
+		}
+	}
+	if p.left == 0 {
+		p.done.Store(true)
+		p.chunks = []chunk{}
+	}
+	return to, nil
+}
+
+// loadChunks is a sealed segment's blocks. A lost index leaves only the records' headers to look at.
+func (s *Segment) loadChunks() []chunk {
+	d, size := s.tape.d, s.tape.size
+	_, blocks, err := readIndex(d.disk, s.tape.dir, s.info(), true)
+	list := make([]chunk, 0, len(blocks))
+	for _, k := range blocks {
+		list = append(list, chunk{from: k.first, to: k.first + uint64(k.count), crc: k.crc, known: true})
+	}
+	if err == nil {
+		return list
+	}
+	d.log.Warn("no block index to hold records against, only their headers are looked at", zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
+	for at := s.base; at < s.limit; at += blockRecords(size) {
+		list = append(list, chunk{from: at, to: min(at+blockRecords(size), s.limit)})
+	}
+	return list
+}
+
+// look reads a chunk.
+func (s *Segment) look(c *chunk) error {
+	size := s.tape.size
+	b := proofBuffers.Get().([]byte)
+	defer func() { proofBuffers.Put(b[:0]) }()
+	crc := uint32(0)
+	for at, per := c.from, max(uint64(proofBytes/size), 1); at < c.to; at += per {
+		n := int(min(per, c.to-at)) * size
+		if cap(b) < n {
+			b = make([]byte, 0, n)
+		}
+		b = b[:n]
+		if _, err := s.file.ReadAt(b, s.Offset(at)); err != nil {
+			return err
+		}
+		if wholeRecords(b, s.tape.schema, size)*size < n {
+			return errors.New("a record's header is not one of its schema")
+		}
+		crc = updateCRC(crc, b)
+	}
+	if c.known && crc != c.crc {
+		return fmt.Errorf("CRC32C is %08x, written was %08x", crc, c.crc)
+	}
+	return nil
+}
+
+// proveAll looks at everything that an earlier process left in the segment: the sealer's work, so that a sum it makes vouches for what was written.
+func (s *Segment) proveAll(end uint64) {
+	for at := s.base; s.proof != nil && at < end && !s.proof.done.Load(); {
+		good, err := s.Check(at, end)
+		if at = good; err != nil {
+			if h, ok := s.tape.NextHole(at); ok {
+				at = max(h.To, at+1)
+			}
+		}
+	}
+}
+
+// spoil makes the sums of blocks that lie in damaged chunks wrong on purpose: an index made from damaged records must not vouch for them.
+func (s *Segment) spoil(blocks []block) []block {
+	if s.proof == nil {
+		return blocks
+	}
+	list := append([]block(nil), blocks...)
+	for i := range list {
+		k := &list[i]
+		if h, ok := s.tape.NextHole(k.first); ok && h.From < k.first+uint64(k.count) {
+			k.crc = ^k.crc
+		}
+	}
+	return list
+}

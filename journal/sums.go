@@ -1,0 +1,83 @@
+package journal
+
+// What the sync log vouches for is summed up in it, range by range. A fresh log carries the sums of all segments that are not sealed yet over, so that an
+// opening, and Verify, can hold every record against something; a sealed segment has its block index for that.
+
+// sumBytes is how long a range is let grow, in bytes, before the next one begins: few enough sums for a log, short enough ranges to read at once.
+const sumBytes = 4 << 20
+
+// joinSums adds a range to those of the same segment before it.
+func joinSums(list []syncRange, r syncRange) []syncRange {
+	r.segment = nil
+	size := uint64(r.schema.RecordSize())
+	if n := len(list); n > 0 {
+		last := &list[n-1]
+		if last.ordinal == r.ordinal && last.to == r.from && (r.to-last.from)*size <= sumBytes {
+			last.crc = joinCRC(last.crc, r.crc, xpow8(int((r.to-r.from)*size)))
+			last.to = r.to
+			return list
+		}
+	}
+	return append(list, r)
+}
+
+// unsealedSums is the sums of everything that is on disk and not sealed, with those of e. The caller holds syncer.mu.
+func (d *Dataset) unsealedSums(e *syncEntry) []syncRange {
+	d.mu.Lock()
+	tapes := d.tapes
+	d.mu.Unlock()
+	var list []syncRange
+	for schema, t := range tapes {
+		if t == nil {
+			continue
+		}
+		segs := *t.segs.Load()
+		first := len(segs)
+		for first > 0 && !segs[first-1].sealed.Load() {
+			first--
+		}
+		for _, s := range segs[first:] {
+			sums := s.sums[:len(s.sums):len(s.sums)]
+			for _, r := range e.ranges {
+				if int(r.schema) == schema && r.ordinal == s.ordinal {
+					sums = joinSums(append([]syncRange(nil), sums...), r)
+				}
+			}
+			list = append(list, sums...)
+		}
+	}
+	return list
+}
+
+// keepSums adds what e vouches for to the segments' sums. The caller holds syncer.mu.
+func (e *syncEntry) keepSums() {
+	for _, r := range e.ranges {
+		r.segment.sums = joinSums(r.segment.sums, r)
+	}
+}
+
+// carriedSums is what the sync log at the opening has about a segment, below end.
+func (o *opening) carriedSums(s *Segment, end uint64) (list []syncRange) {
+	for _, e := range o.entries {
+		for _, r := range e.ranges {
+			inside := r.from >= s.base && r.to <= end && r.from < r.to
+			inOrder := len(list) == 0 || list[len(list)-1].to <= r.from
+			if r.schema == s.tape.schema && r.ordinal == s.ordinal && inside && inOrder {
+				list = joinSums(list, r)
+			}
+		}
+	}
+	return list
+}
+
+// proofOf is what the carried sums of a segment are to be held against.
+func proofOf(sums []syncRange) *proof {
+	if len(sums) == 0 {
+		return nil
+	}
+	p := &proof{left: len(sums)}
+	for _, r := range sums {
+		p.chunks = append(p.chunks, chunk{from: r.from, to: r.to, crc: r.crc, known: true})
+	}
+	return p
+}
