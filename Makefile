@@ -3,9 +3,11 @@ GO ?= go
 FILE ?=
 FUZZTIME ?= 150000x
 CRASH_ROUNDS ?= 200
+SEEDS ?= 20000
+POWERCUTS ?= 80
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz crash allocs lint interop bench bench-all bench-quick clean
+.PHONY: help demo build test race fuzz crash crashsim powercut allocs lint interop bench bench-all bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -36,6 +38,13 @@ fuzz: ## each fuzz test for FUZZTIME executions
 
 crash: ## kill -9 of gateway and producers, CRASH_ROUNDS times
 	CRASH_ROUNDS=$(CRASH_ROUNDS) $(GO) test -count=1 -v -timeout 30m -run Killed ./gateway
+
+crashsim: ## SEEDS random crashes of a journal on a simulated disk
+	$(GO) test -count=1 -v -timeout 60m -run CrashSimulation ./journal -seeds $(SEEDS)
+
+# Eight cuts to a disk, then a fresh one: it fills up.
+powercut: ## POWERCUTS power cuts on a real ext4; needs root and loop devices, and says so
+	POWERCUT_ROUNDS=8 $(GO) test -count=$$((($(POWERCUTS) + 7) / 8)) -v -timeout 30m -run PowerCutOnExt4 ./journal
 
 allocs: ## benchmarks of the paths that must not allocate
 	$(GO) test -run '^$$' -bench 'Ingest|FanOut|Append|ScanRun|View|IndexTime|Next' -benchmem -benchtime 200000x ./feed/... ./journal ./gateway

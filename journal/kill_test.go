@@ -19,7 +19,8 @@ const (
 	killRounds = 25
 )
 
-// childMain appends two schemas from two writers until it is killed, and says "go" once it has begun.
+// childMain appends two schemas from two writers until it is killed. It says "go" once it has begun, and "synced N N" when that much of each stream
+// was acknowledged as on disk.
 func childMain() {
 	dir := os.Getenv(childEnv)
 	seed, err := strconv.ParseUint(os.Getenv(childSeed), 10, 64)
@@ -39,12 +40,14 @@ func childAppend(dir string, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, 2)
+	failed, synced := make(chan error, 2), make(chan struct{}, 1)
+	var writers [2]*Writer
 	for id := uint32(1); id <= 2; id++ {
 		w, err := d.OpenWriter(WriterOptions{Producer: fmt.Sprint("p", id), Stream: "s"})
 		if err != nil {
 			return err
 		}
+		writers[id-1] = w
 		rnd := rand.New(rand.NewPCG(seed, uint64(id)))
 		go func() {
 			n := w.Accepted()
@@ -59,8 +62,21 @@ func childAppend(dir string, seed uint64) error {
 			}
 		}()
 	}
+	defer d.Watch(nil, func() {
+		select {
+		case synced <- struct{}{}:
+		default:
+		}
+	})()
 	fmt.Println("go")
-	return <-failed
+	for {
+		select {
+		case <-synced:
+			fmt.Println("synced", writers[0].Synced(), writers[1].Synced())
+		case err := <-failed:
+			return err
+		}
+	}
 }
 
 func killOptions() Options {
@@ -119,13 +135,12 @@ func TestKillAtAnyMomentLeavesCountsEqualToRecords(t *testing.T) {
 	}
 }
 
-// killOne runs a child and kills it at a random moment after, or now and then before, it has begun.
-func killOne(t *testing.T, dir string, rnd *rand.Rand) {
+// startChild starts this test binary as a publisher to dir.
+func startChild(t *testing.T, dir string, rnd *rand.Rand, stderr io.Writer) (*exec.Cmd, io.Reader) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dir, childSeed+"="+strconv.FormatUint(rnd.Uint64(), 10))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
+	cmd.Stderr = stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -133,15 +148,29 @@ func killOne(t *testing.T, dir string, rnd *rand.Rand) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, out
+}
+
+// killOne runs a child and kills it at a random moment after, or now and then before, it has begun.
+func killOne(t *testing.T, dir string, rnd *rand.Rand) {
+	t.Helper()
+	var stderr strings.Builder
+	cmd, out := startChild(t, dir, rnd, &stderr)
 	if rnd.IntN(8) > 0 {
 		if _, err := io.ReadFull(out, make([]byte, len("go\n"))); err != nil {
 			cmd.Wait()
 			t.Fatalf("child did not begin: %v: %s", err, stderr.String())
 		}
 	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, out) // until it is killed
+	}()
 	time.Sleep(time.Duration(rnd.IntN(60_000)) * time.Microsecond) // the moment is the point of the test
 	cmd.Process.Kill()
-	err = cmd.Wait()
+	<-drained
+	err := cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		t.Fatalf("child ended by itself: %s", stderr.String())

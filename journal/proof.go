@@ -18,6 +18,7 @@ type proof struct {
 	mu     sync.Mutex
 	chunks []chunk // by from; nil: not loaded yet
 	left   int     // not looked at yet, or damaged
+	buf    []byte  // proofBytes, or one record that is larger
 }
 
 // chunk is a stretch of records with a sum.
@@ -38,8 +39,6 @@ const (
 
 // proofBytes is how much is read at once.
 const proofBytes = blockBytes
-
-var proofBuffers = sync.Pool{New: func() any { return make([]byte, 0, proofBytes) }}
 
 // Check holds records [from, to) against their checksums, unless that was done before or this process wrote them. It returns the end of those that are
 // sound, beyond from. The records are committed and lie within the segment; the first look at them reads them. Error: ErrDamaged when record from is not
@@ -80,7 +79,7 @@ func (s *Segment) prove(from, to uint64) (uint64, error) {
 	}
 	if p.left == 0 {
 		p.done.Store(true)
-		p.chunks = []chunk{}
+		p.chunks, p.buf = []chunk{}, nil
 	}
 	return to, nil
 }
@@ -103,18 +102,17 @@ func (s *Segment) loadChunks() []chunk {
 	return list
 }
 
-// look reads a chunk.
+// look reads a chunk. The caller holds proof.mu.
 func (s *Segment) look(c *chunk) error {
 	size := s.tape.size
-	b := proofBuffers.Get().([]byte)
-	defer func() { proofBuffers.Put(b[:0]) }()
+	per := max(uint64(proofBytes/size), 1)
+	if s.proof.buf == nil {
+		s.proof.buf = make([]byte, int(per)*size)
+	}
 	crc := uint32(0)
-	for at, per := c.from, max(uint64(proofBytes/size), 1); at < c.to; at += per {
+	for at := c.from; at < c.to; at += per {
 		n := int(min(per, c.to-at)) * size
-		if cap(b) < n {
-			b = make([]byte, 0, n)
-		}
-		b = b[:n]
+		b := s.proof.buf[:n]
 		if _, err := s.file.ReadAt(b, s.Offset(at)); err != nil {
 			return err
 		}
