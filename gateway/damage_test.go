@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
+)
+
+const damagedTrades = 20_000
+
+// damagedJournal is a tape over many sealed files of which one has a flipped bit and one is gone.
+func damagedJournal(t *testing.T) *journal.Journal {
+	t.Helper()
+	dir := t.TempDir()
+	o := journal.Options{MinSegment: 64 << 10, MaxSegment: 64 << 10, AnyFilesystem: true, Sync: journal.SyncPolicy{Each: true}}
+	j, err := journal.Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(j, Config{Listen: "127.0.0.1:0", Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, "1", metadataOf(feed.SchemaTrades), trades(1, damagedTrades)...)
+	files := filepath.Join(dir, testDataset, "trades")
+	eventually(t, "files are sealed", func() bool {
+		names, _ := filepath.Glob(filepath.Join(files, "*.dbn"))
+		return len(names) >= 10
+	})
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	third := filepath.Join(files, "00000003.dbn")
+	b, err := os.ReadFile(third)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(third, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(files, "00000006.dbn")); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = journal.Open(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// Damage on disk costs the records it hit and nothing else: every kind of session
+// is told how many are missing, and goes on behind them.
+func TestDamagedRecordsAreToldCountedAndPassedOverByEverySession(t *testing.T) {
+	j := damagedJournal(t)
+	s := serveJournal(t, j, Config{Logger: zap.NewNop()})
+	for name, fields := range map[string][2]string{
+		"zero copy": {"", "symbols=ALL_SYMBOLS"},
+		"ts_out":    {"|ts_out=1", "symbols=ALL_SYMBOLS"},
+		"a filter":  {"", "stype_in=instrument_id|symbols=1,2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dialRaw(t, s)
+			c.auth(testKey, "dataset="+testDataset+fields[0])
+			c.send("schema=trades|" + fields[1] + "|start=0\nstart_session\n")
+			c.pass(128)
+			got, gaps := readDamaged(t, c)
+			lost := uint64(0)
+			for _, g := range gaps {
+				lost += g.Records
+			}
+			if len(gaps) != 2 || gaps[0].Cause != journal.CauseDamaged || lost+uint64(got) != damagedTrades || lost > 2*(64<<10)/48 {
+				t.Errorf("%d records and the gaps %+v of %d", got, gaps, damagedTrades)
+			}
+		})
+	}
+	tape := j.Lookup(testDataset).Tape(feed.SchemaTrades)
+	if holes := tape.Holes(); len(holes) != 2 {
+		t.Errorf("holes: %v", holes)
+	}
+	if n := s.metrics.damaged.Get(); n == 0 {
+		t.Error("no damaged record was counted")
+	}
+}
+
+// readDamaged reads trades up to the last one: in order, each whole, and missing only where a gap was told just before.
+func readDamaged(t *testing.T, c *rawClient) (got int, gaps []lsg.Gap) {
+	t.Helper()
+	next, buf := 0, make([]byte, 1024)
+	for next < damagedTrades {
+		r := c.next(buf)
+		if text := systemText(r); text != "" {
+			if g, err := lsg.ParseGap(strings.TrimLeft(text, "0123456789 ")); err == nil {
+				gaps = append(gaps, g)
+				next += int(g.Records)
+			}
+			continue
+		}
+		if r.RType() != feed.RTypeMbp0 {
+			continue
+		}
+		if n := sequence(r); n != next || string(r[:48]) != stamped(trade(1, n), r) {
+			t.Fatalf("record %d comes where %d is next, after gaps %+v", n, next, gaps)
+		}
+		next++
+		got++
+	}
+	return got, gaps
+}
+
+// stamped is b with the length that r says: a ts_out makes it longer.
+func stamped(b []byte, r feed.Record) string {
+	b[0] = r[0]
+	return string(b)
+}
+
+// One damaged dataset is refused by name, to producers and to subscribers; the others are served.
+func TestADamagedDatasetIsRefusedByNameAndOthersAreServed(t *testing.T) {
+	dir := t.TempDir()
+	s := serveDir(t, dir)
+	publish(t, s, "1", metadataOf(feed.SchemaTrades), trades(1, 10)...)
+	other := metadataOf(feed.SchemaTrades)
+	other.Dataset = "OTHER"
+	publish(t, s, "1", other, trades(1, 10)...)
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, testDataset, "streams.log"), []byte("this was never ours"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = serveDir(t, dir)
+	publish(t, s, "2", other, trades(1, 10)...)
+	c := dialRaw(t, s)
+	c.auth(testKey, "dataset="+testDataset)
+	c.send("schema=trades|symbols=ALL_SYMBOLS|start=0\nstart_session\n")
+	_, records := c.records()
+	failure, ok := feed.View[feed.ErrorMsg](records[len(records)-1])
+	if !ok || failure.Code != feed.ErrorInternal || !strings.HasPrefix(failure.Text(), "dataset "+testDataset+" is damaged") {
+		t.Errorf("a subscriber of a damaged dataset gets %v", records)
+	}
+	p := dialRaw(t, s)
+	if reply := p.produce("1"); !strings.HasPrefix(reply, "success=0|") || !strings.Contains(reply, "dataset "+testDataset+": journal is damaged") {
+		t.Errorf("a producer to a damaged dataset gets %q", reply)
+	}
+}
