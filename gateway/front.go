@@ -203,7 +203,7 @@ func (f *front) detach(c *client, req lsg.AuthRequest, key *Key, rest []byte) gn
 	}
 	c.detached = true
 	s := &session{
-		id: f.srv.nextSession.Add(1), fd: fd, auth: req, key: key, remote: c.remote, since: time.Now(),
+		id: f.srv.nextSession.Add(1), fd: fd, auth: req, key: key, remote: c.remote, local: localOnly(c.remote), since: time.Now(),
 		in: bytes.Clone(rest), // rest lies in gnet's buffer
 	}
 	f.srv.admit(s)

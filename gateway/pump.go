@@ -145,7 +145,7 @@ func (s *session) sendRun(c *cursor, budget int) (int, error) {
 	} else if end, err = seg.Check(c.seq, end); err != nil {
 		return 0, err
 	}
-	n, path, err := s.loop.sender.run(s.fd, seg, c.seq, end, c.off, int(end-c.seq)*c.size)
+	n, path, err := s.loop.sender.run(s.fd, seg, c.seq, end, c.off, int(end-c.seq)*c.size, s.local && !s.loop.cold)
 	if n > 0 {
 		c.advance(n)
 		s.sent(n, path)

@@ -16,7 +16,7 @@ type SendPath string
 
 // The send paths.
 const (
-	SendAuto     SendPath = "auto"     // by the size of the run: SendWrite, SendSendfile, SendSplice
+	SendAuto     SendPath = "auto"     // by the size of the run and what is known of it: SendWrite, SendSendfile, SendSplice
 	SendWrite    SendPath = "write"    // one copy, from the mapping into the socket
 	SendSendfile SendPath = "sendfile" // no copy: the socket refers to the page cache
 	SendSplice   SendPath = "splice"   // no copy: file > pipe > socket, a large pipe at a time
@@ -78,12 +78,15 @@ const (
 	pathGather   = "gather" // filtered, merged or stamped records, written from the staging buffer
 )
 
-// choose is the path of a run of n bytes.
-func (s *sender) choose(n int, mapped bool) string {
+// choose is the path of a run of n bytes; warm says that it was stored just now
+// and that its reader is on this machine. Such bytes lie in the processor's cache:
+// a copy costs little, and hands the reader warm bytes where zero copy would leave
+// it the misses. A reader elsewhere is served by the network card.
+func (s *sender) choose(n int, mapped, warm bool) string {
 	switch {
 	case s.path == SendCopy, s.path == SendWrite && !mapped:
 		return pathCopy
-	case s.path == SendWrite, s.path == SendAuto && mapped && n < zeroCopyFrom:
+	case s.path == SendWrite, s.path == SendAuto && mapped && (warm || n < zeroCopyFrom):
 		return pathWrite
 	case s.path == SendSplice, s.path == SendAuto && n >= spliceFrom:
 		return pathSplice
@@ -93,11 +96,11 @@ func (s *sender) choose(n int, mapped bool) string {
 
 // run sends bytes [skip, n) of the records from seq on, which lie in seg. It
 // returns how many bytes the socket took, the path they went, and EAGAIN when
-// the socket is full, perhaps after it took some.
-func (s *sender) run(fd int, seg *journal.Segment, seq, end uint64, skip int, n int) (sent int, path string, err error) {
+// the socket is full, perhaps after it took some. For warm see choose.
+func (s *sender) run(fd int, seg *journal.Segment, seq, end uint64, skip, n int, warm bool) (sent int, path string, err error) {
 	mapped := seg.Mapped(seq, end)
 	offset := seg.Offset(seq) + int64(skip)
-	switch path = s.choose(n-skip, mapped != nil); path {
+	switch path = s.choose(n-skip, mapped != nil, warm); path {
 	case pathCopy:
 		sent, err = s.copy(fd, seg, offset, n-skip)
 	case pathWrite:

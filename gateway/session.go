@@ -24,6 +24,7 @@ type session struct {
 	auth   lsg.AuthRequest
 	key    *Key // nil in open mode
 	remote string
+	local  bool // the peer is on this machine
 	since  time.Time
 
 	queued   bool // in loop.ready

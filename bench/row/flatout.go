@@ -15,13 +15,13 @@ func fanOutFlatOut(ctx context.Context, b *Bench, row *result.Row) error {
 	runs := map[string]fanOut{
 		"relay":             {system: system.RelayName, subs: subs, records: records},
 		"tapewire":          {system: system.Tapewire, subs: subs, records: records},
-		"tapewire write":    {system: system.Tapewire, subs: subs, records: records, flags: []string{"--send-path=write"}},
+		"tapewire splice":   {system: system.Tapewire, subs: subs, records: records, flags: []string{"--send-path=splice"}},
 		"tapewire sendfile": {system: system.Tapewire, subs: subs, records: records, flags: []string{"--send-path=sendfile"}},
 		"tapewire copy":     {system: system.Tapewire, subs: subs, records: records, flags: []string{"--send-path=copy"}},
 		"nats":              {system: system.NATS, subs: subs, records: records / 20},
 		"nats, 100 records": {system: system.NATS, subs: subs, records: records, batch: 100},
 	}
-	names := []string{"relay", "tapewire", "tapewire write", "tapewire sendfile", "tapewire copy", "nats", "nats, 100 records"}
+	names := []string{"relay", "tapewire", "tapewire splice", "tapewire sendfile", "tapewire copy", "nats", "nats, 100 records"}
 	var variants []variant
 	for _, name := range names {
 		variants = append(variants, b.flatOut(name, runs[name]))
