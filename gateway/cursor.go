@@ -1,6 +1,11 @@
 package gateway
 
 import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
 )
@@ -169,9 +174,19 @@ func (c *cursor) window(most int) ([]byte, error) {
 	c.chunk, c.chunkFrom = c.chunk[:n], c.seq
 	if _, err := seg.ReadAt(c.chunk, seg.Offset(c.seq)); err != nil {
 		c.chunk = nil
+		if errors.Is(err, unix.EIO) {
+			err = c.unreadable(seg, err)
+		}
 		return nil, err
 	}
 	return c.chunk, nil
+}
+
+// unreadable takes records that the disk does not give back out of service: for
+// everybody, and to be told like other damage.
+func (c *cursor) unreadable(seg *journal.Segment, why error) error {
+	seg.Unreadable(c.seq, why)
+	return fmt.Errorf("%w: %w", journal.ErrDamaged, why)
 }
 
 // release lets go of the segment and of what was read from it.

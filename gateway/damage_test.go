@@ -1,10 +1,14 @@
 package gateway
 
 import (
+	"errors"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -76,7 +80,7 @@ func TestDamagedRecordsAreToldCountedAndPassedOverByEverySession(t *testing.T) {
 			c.auth(testKey, "dataset="+testDataset+fields[0])
 			c.send("schema=trades|" + fields[1] + "|start=0\nstart_session\n")
 			c.pass(128)
-			got, gaps := readDamaged(t, c)
+			got, gaps := readDamaged(t, c, damagedTrades)
 			lost := uint64(0)
 			for _, g := range gaps {
 				lost += g.Records
@@ -96,10 +100,10 @@ func TestDamagedRecordsAreToldCountedAndPassedOverByEverySession(t *testing.T) {
 }
 
 // readDamaged reads trades up to the last one: in order, each whole, and missing only where a gap was told just before.
-func readDamaged(t *testing.T, c *rawClient) (got int, gaps []lsg.Gap) {
+func readDamaged(t *testing.T, c *rawClient, all int) (got int, gaps []lsg.Gap) {
 	t.Helper()
 	next, buf := 0, make([]byte, 1024)
-	for next < damagedTrades {
+	for next < all {
 		r := c.next(buf)
 		if text := systemText(r); text != "" {
 			if g, err := lsg.ParseGap(strings.TrimLeft(text, "0123456789 ")); err == nil {
@@ -156,5 +160,68 @@ func TestADamagedDatasetIsRefusedByNameAndOthersAreServed(t *testing.T) {
 	p := dialRaw(t, s)
 	if reply := p.produce("1"); !strings.HasPrefix(reply, "success=0|") || !strings.Contains(reply, "dataset "+testDataset+": journal is damaged") {
 		t.Errorf("a producer to a damaged dataset gets %q", reply)
+	}
+}
+
+// A disk that does not give some records back costs those: the session is told, and goes on.
+func TestAReadErrorOfTheDiskCostsWhatItHitAndNoSession(t *testing.T) {
+	const all = 10_000
+	s, disk := serveMemory(t, time.Millisecond)
+	publish(t, s, "1", metadataOf(feed.SchemaTrades), trades(1, all)...)
+	d := s.journal.Lookup(testDataset)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	third := path.Join("/data", testDataset, "trades", "00000003.dbn")
+	eventually(t, "the third segment is sealed", func() bool {
+		_, err := disk.Open(third, true)
+		return err == nil
+	})
+	disk.Fault(func(op, path string) error {
+		if op == "read" && path == third {
+			return syscall.EIO
+		}
+		return nil
+	})
+	for _, fields := range []string{"symbols=ALL_SYMBOLS", "stype_in=instrument_id|symbols=1"} {
+		c := dialRaw(t, s)
+		c.auth(testKey, "dataset="+testDataset)
+		c.send("schema=trades|" + fields + "|start=0\nstart_session\n")
+		c.pass(128)
+		if got, gaps := readDamaged(t, c, all); len(gaps) == 0 || got < all-(64<<10)/48 {
+			t.Errorf("%s: %d records and gaps %+v", fields, got, gaps)
+		}
+	}
+}
+
+// Somebody cuts the file that is being written: who reads it loses the session, the
+// dataset takes no more, and the process and all others go on.
+func TestACutSegmentCostsTheSessionsThatReadItAndNotTheGateway(t *testing.T) {
+	dir := t.TempDir()
+	s := serveDir(t, dir)
+	publish(t, s, "1", metadataOf(feed.SchemaTrades), trades(1, 5000)...)
+	other := metadataOf(feed.SchemaTrades)
+	other.Dataset = "OTHER"
+	publish(t, s, "1", other, trades(1, 10)...)
+	if err := os.Truncate(filepath.Join(dir, testDataset, "trades", "00000001.tape"), 8192); err != nil {
+		t.Fatal(err)
+	}
+	for _, fields := range []string{"symbols=ALL_SYMBOLS", "stype_in=instrument_id|symbols=1"} {
+		c := dialRaw(t, s)
+		c.auth(testKey, "dataset="+testDataset)
+		c.send("schema=trades|" + fields + "|start=0\nstart_session\n")
+		if got := len(c.rest()); got >= 5000*48 {
+			t.Errorf("%s: %d bytes of a tape that was cut", fields, got)
+		}
+	}
+	publish(t, s, "2", other, trades(1, 10)...)
+	if tail := s.journal.Lookup("OTHER").Tape(feed.SchemaTrades).Tail(); tail != 20 {
+		t.Errorf("another dataset has %d records, want 20", tail)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := s.journal.Close(); err != nil && !errors.Is(err, journal.ErrSyncFailed) { // its last sync reads what is gone
+		t.Error(err)
 	}
 }

@@ -1,6 +1,9 @@
 package gateway
 
-import "time"
+import (
+	"runtime/debug"
+	"time"
+)
 
 // A loop's sessions belong to whoever holds the loop's lease. That is its own
 // goroutine, except while it waits for events: then a committing goroutine may
@@ -26,6 +29,7 @@ func (g *group) committed() {
 	}
 	defer g.loop.lease.Unlock()
 	defer g.loop.caught()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	g.serveInline()
 }
 

@@ -111,6 +111,7 @@ func (l *loop) call(f func()) bool {
 
 // run serves until stop. It returns an error only when the poller fails.
 func (l *loop) run() error {
+	debug.SetPanicOnFault(true) // a tape that somebody cut costs the sessions that read it, not the process
 	l.lease.Lock()
 	defer l.lease.Unlock()
 	defer l.release()
@@ -253,12 +254,19 @@ func (l *loop) turns() {
 // contains its panics: a fault in one session must not end the others.
 func (l *loop) turn(s *session) (more bool) {
 	defer func() {
-		if p := recover(); p != nil {
-			l.srv.metrics.panics.Inc()
-			l.srv.log.Error("session panicked and is closed", zap.Uint64("session", s.id), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			s.close("panic")
-			more = false
+		p := recover()
+		if p == nil {
+			return
 		}
+		more = false
+		if _, fault := p.(interface{ Addr() uintptr }); fault {
+			l.srv.log.Error("a tape's mapped file cannot be read: cut by somebody, or on a broken disk; the session is closed", zap.Uint64("session", s.id), zap.Any("fault", p))
+			s.close("the tape cannot be read")
+			return
+		}
+		l.srv.metrics.panics.Inc()
+		l.srv.log.Error("session panicked and is closed", zap.Uint64("session", s.id), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		s.close("panic")
 	}()
 	if more = s.turn(); s.closed {
 		return false

@@ -86,6 +86,10 @@ func (m *serverMetrics) write(w io.Writer) {
 	for name := range m.srv.journal.AllDamaged() {
 		g.add(0, "dataset", name)
 	}
+	g.begin("tapewire_unsynced_bytes", "Bytes of a dataset's records that are committed and not on disk yet.")
+	for _, d := range datasets {
+		g.add(float64(d.Unsynced()), "dataset", d.Name())
+	}
 	g.begin("tapewire_producer_accepted_records", "Records accepted of a connected producer's stream. No line: the producer is gone.")
 	for _, p := range m.srv.producers.list() {
 		g.add(float64(p.writer.Accepted()), "dataset", p.req.Dataset, "producer", p.req.Producer)

@@ -77,6 +77,9 @@ func (d *Dataset) appendLocked(w *Writer, runs []Run) (int, error) {
 	return d.appendRuns(w, runs)
 }
 
+// errBehind keeps records out while the disk is slower than they come.
+var errBehind = fmt.Errorf("%w: the disk is behind with syncs by more than MaxUnsynced", ErrNotReady)
+
 // appendRuns is called with d.mu held, and so is everything below.
 func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 	// A store that the disk cannot back is a SIGBUS, which would end the process. Prepared segments make it unlikely; here it becomes an error.
@@ -86,6 +89,10 @@ func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 		return 0, err
 	}
 	d.pend.done = 0
+	if d.behind() {
+		w.lacking, w.lackingLog = 0, nil
+		return 0, errBehind
+	}
 	if err := d.wantTapes(w, runs); err != nil {
 		return 0, err
 	}

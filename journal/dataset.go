@@ -53,6 +53,7 @@ type Dataset struct {
 	streamOf map[streamKey]*stream
 	dirty    []*stream // whose counts the sync log does not have yet
 	unsynced int64     // bytes committed since the last sync began
+	syncing  int64     // bytes that the sync at work is about
 	writers  map[string]*Writer
 	failed   error         // why appending has stopped for good
 	changed  chan struct{} // closed, and replaced, when Wait should look again
@@ -103,6 +104,16 @@ func (d *Dataset) Err() error {
 	}
 	return nil
 }
+
+// Unsynced is how many bytes of records are committed and not on disk.
+func (d *Dataset) Unsynced() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unsynced + d.syncing
+}
+
+// behind says that the disk is too far behind for more records. The caller holds mu.
+func (d *Dataset) behind() bool { return d.unsynced+d.syncing >= d.o.MaxUnsynced }
 
 // Sync forces everything committed before the call to disk. Errors: ErrSyncFailed, ErrDiskFull (no room for the sync log; nothing is lost, try again), ErrClosed.
 func (d *Dataset) Sync() error {

@@ -20,6 +20,7 @@ type MemDisk struct {
 	boot    uint64
 	inode   uint64
 	fault   func(op, path string) error
+	slow    func(path string)
 	space   int64 // bytes that may be allocated; negative: no bound
 	used    int64
 }
@@ -51,6 +52,13 @@ func (d *MemDisk) Fault(f func(op, path string) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fault = f
+}
+
+// SlowSync sets what each sync of a file waits for first.
+func (d *MemDisk) SlowSync(f func(path string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slow = f
 }
 
 // Limit sets the disk's size in bytes; negative: no bound.

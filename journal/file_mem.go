@@ -102,6 +102,12 @@ func (f *memFile) Truncate(size int64) error {
 }
 
 func (f *memFile) Sync() error {
+	f.disk.mu.Lock()
+	slow := f.disk.slow
+	f.disk.mu.Unlock()
+	if slow != nil {
+		slow(f.name)
+	}
 	err := f.begin("sync")
 	defer f.disk.mu.Unlock()
 	switch {

@@ -24,6 +24,8 @@ const (
 	headerShare       = 4       // a header region is at most this part of its file
 	blockBytes        = 64 << 10
 
+	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
+
 	unpinFrom      = 64 << 10  // bytes to sync from which it pays to let go of their mapping first
 	prefaultStep   = 2 << 20   // bytes populated by one call
 	prefaultAhead  = 8 << 20   // bytes populated above a tail, at most

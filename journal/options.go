@@ -18,6 +18,7 @@ type Options struct {
 	MinSegment    int64            // bytes of a tape's first segment file; 0: DefaultMinSegment
 	MaxSegment    int64            // bytes of the largest segment file; 0: DefaultMaxSegment
 	RetryInterval time.Duration    // how often allocation is tried again on a full disk; 0: DefaultRetryInterval
+	MaxUnsynced   int64            // bytes of a dataset that may be committed and not on disk before appends wait; 0: DefaultMaxUnsynced
 	AnyFilesystem bool             // open on filesystems other than ext4, XFS and tmpfs too
 
 	manual bool // no goroutine is started: a simulation calls prepareRound, sealRound and Sync, so that a seed repeats what happened
@@ -44,6 +45,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RetryInterval == 0 {
 		o.RetryInterval = DefaultRetryInterval
+	}
+	if o.MaxUnsynced == 0 {
+		o.MaxUnsynced = DefaultMaxUnsynced
 	}
 	o.MinSegment = max(roundUp(o.MinSegment, headerUnit), smallestSegment)
 	o.MaxSegment = max(roundUp(o.MaxSegment, headerUnit), o.MinSegment)

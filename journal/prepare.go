@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"time"
 
@@ -67,6 +69,11 @@ func (d *Dataset) prepareRound() (again bool) {
 		}
 		err := d.prepareTape(t)
 		d.mu.Lock()
+		if errors.Is(err, fs.ErrNotExist) {
+			d.mu.Unlock()
+			d.removed(err)
+			return false
+		}
 		if (err == nil) != (t.blocked == nil) {
 			d.log.Warn("space for a tape", zap.String("tape", t.name()), zap.Bool("available", err == nil), zap.Error(err))
 		}
@@ -76,6 +83,13 @@ func (d *Dataset) prepareRound() (again bool) {
 		again = again || err != nil
 	}
 	return again
+}
+
+// removed ends writing when the directory is gone: what is accepted from then on nobody would find again.
+func (d *Dataset) removed(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_ = d.fail(fmt.Errorf("%w: somebody removed %s while it was in use; restore it from a copy and start again: %v", ErrFault, d.dir, err))
 }
 
 // newTape makes a tape known to appends; readers see it with its first record.

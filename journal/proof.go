@@ -127,6 +127,13 @@ func (s *Segment) look(c *chunk) error {
 	return nil
 }
 
+// Unreadable takes the records around seq out of service, because the disk does not give them back: as many as are read at once.
+func (s *Segment) Unreadable(seq uint64, why error) {
+	per := blockRecords(s.tape.size)
+	from := s.base + (seq-s.base)/per*per
+	s.tape.damaged(Hole{from, min(from+per, s.tape.committedIn(s))}, why)
+}
+
 // proveAll looks at everything that an earlier process left in the segment: the sealer's work, so that a sum it makes vouches for what was written.
 func (s *Segment) proveAll(end uint64) {
 	for at := s.base; s.proof != nil && at < end && !s.proof.done.Load(); {

@@ -21,7 +21,8 @@ type syncer struct {
 	told bool       // of some, since the last sync began; under Dataset.mu
 	mu   sync.Mutex // one sync at a time
 
-	buf []byte
+	buf    []byte
+	looked time.Time // when stillThere last did
 }
 
 func newSyncer(d *Dataset, policy SyncPolicy) *syncer {
@@ -39,7 +40,7 @@ func (s *syncer) dirty(unsynced int64) {
 		default:
 		}
 	}
-	if s.policy.Bytes > 0 && unsynced >= s.policy.Bytes {
+	if s.policy.Bytes > 0 && unsynced >= s.policy.Bytes || unsynced >= s.d.o.MaxUnsynced/2 {
 		select {
 		case s.enough <- struct{}{}:
 		default:
@@ -126,6 +127,9 @@ func (d *Dataset) sync(clean bool) error {
 	for schema, p := range e.places {
 		d.tapes[schema].unsynced = p.tail
 	}
+	if d.syncing = 0; len(d.writers) > 0 {
+		d.announce()
+	}
 	d.mu.Unlock()
 	for i, st := range streams {
 		st.synced.Store(e.counts[i].count)
@@ -170,6 +174,7 @@ func (d *Dataset) snapshot() (*syncEntry, []*stream, error) {
 		st.dirty = false
 		e.counts = append(e.counts, streamCount{st.number, st.count.Load()})
 	}
+	d.syncing += d.unsynced
 	d.dirty, d.unsynced, d.syncer.told = d.dirty[:0], 0, false
 	// After the tails: what a record needs is in the side logs before it is committed.
 	for i, l := range d.sideLogs() {
@@ -193,6 +198,9 @@ func (d *Dataset) logsSynced(e *syncEntry) bool {
 
 // flush forces segments and side logs to disk and sums up the ranges: after the sync, so that the sum is of what was asked to be on disk.
 func (d *Dataset) flush(e *syncEntry) error {
+	if err := d.stillThere(); err != nil {
+		return err
+	}
 	for i := range e.ranges {
 		r := &e.ranges[i]
 		r.segment.unpin(r.from, r.to)
@@ -212,6 +220,34 @@ func (d *Dataset) flush(e *syncEntry) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// presenceCheck is how often a sync looks whether the files it syncs are still those that the next opening will find.
+const presenceCheck = time.Second
+
+// stillThere looks at the state page's name: a directory that was removed or replaced would take syncs, and lose what they are for.
+func (d *Dataset) stillThere() error {
+	if time.Since(d.syncer.looked) < presenceCheck {
+		return nil
+	}
+	f, err := d.disk.Open(d.path(stateName), true)
+	if err != nil {
+		return fmt.Errorf("somebody removed %s while it was in use: %w", d.dir, err)
+	}
+	defer f.Close()
+	now, err := f.Identity()
+	if err != nil {
+		return err
+	}
+	ours, err := d.state.file.Identity()
+	if err != nil {
+		return err
+	}
+	if now != ours {
+		return fmt.Errorf("somebody replaced %s while it was in use", d.dir)
+	}
+	d.syncer.looked = time.Now()
 	return nil
 }
 
@@ -271,6 +307,7 @@ func (d *Dataset) syncFailed(e *syncEntry, streams []*stream, err error) error {
 				d.dirty = append(d.dirty, st)
 			}
 		}
+		d.unsynced, d.syncing = d.unsynced+d.syncing, 0
 		d.log.Warn("no room for the sync log; records stay unsynced until there is", zap.Error(err))
 		return diskError(err)
 	}

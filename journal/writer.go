@@ -151,7 +151,7 @@ func (w *Writer) Wait(ctx context.Context) error {
 	d := w.d
 	for {
 		d.mu.Lock()
-		ready := d.hasRoom(w.lacking) && (w.lackingLog == nil || w.lackingLog.full() == nil)
+		ready := !d.behind() && d.hasRoom(w.lacking) && (w.lackingLog == nil || w.lackingLog.full() == nil)
 		err, changed := w.usable(), d.changed
 		d.mu.Unlock()
 		if err != nil || ready {
