@@ -17,9 +17,12 @@ const (
 	// coldBeyond is how many bytes behind a tail a session leaves the hot lane. A
 	// loop that is busy lets its sessions fall some runs behind; that is no reason.
 	coldBeyond = 4 << 20
-	// hotWithin is how near all its tails it comes back, in bytes, and how far
-	// behind a replay begins on the cold lane: what it reads may be old.
+	// hotWithin is how near all its tails it comes back, in bytes.
 	hotWithin = 256 << 10
+	// replayBeyond is how far behind, in bytes, a replay belongs on the cold lane:
+	// what it reads may be old. It is well beyond hotWithin, or a session between
+	// the two would change lanes with each commit.
+	replayBeyond = 4 * hotWithin
 	// coldTurn is the most bytes of a turn on the cold lane: long runs cost less.
 	coldTurn = 1 << 20
 	// readAhead is how many bytes ahead of a cold cursor the disk is asked for
@@ -48,7 +51,7 @@ func (s *session) lane() *loop {
 	switch {
 	case s.loop.cold && behind <= hotWithin:
 		return s.loop.srv.hotLoop(s)
-	case !s.loop.cold && (behind > coldBeyond || replaying && behind > hotWithin):
+	case !s.loop.cold && (behind > coldBeyond || replaying && behind > replayBeyond):
 		return s.loop.srv.cold
 	}
 	return s.loop

@@ -211,13 +211,16 @@ func (t *Tap) enter() error {
 	if t.seg != nil && t.seq == t.seg.limit() {
 		ordinal = t.seg.info.ordinal + 1 // a segment is left only when it is full, so this one begins there
 	} else {
-		segments, err := t.segments()
-		if err != nil {
-			return err
-		}
-		for _, s := range segments {
-			if s.base <= t.seq {
-				ordinal = s.ordinal
+		// A listing may miss a file that is being renamed.
+		for try := 0; ordinal == 0 && try < infoTries; try++ {
+			segments, err := t.segments()
+			if err != nil {
+				return err
+			}
+			for _, s := range segments {
+				if s.base <= t.seq && t.seq-s.base < s.records {
+					ordinal = s.ordinal
+				}
 			}
 		}
 	}
