@@ -21,9 +21,10 @@ type ingest struct {
 	blocking bool        // wait for the journal instead of returning
 	ended    atomic.Bool // the producer said that nothing follows, and everything is committed
 
-	text     []byte // of a line that is not complete
-	header   []byte // of metadata that is not complete
-	version  uint8  // of the records to come
+	text     []byte      // of a line that is not complete
+	header   []byte      // of metadata that is not complete
+	watched  atomic.Bool // the time is taken of the one or the other
+	version  uint8       // of the records to come
 	tsOut    bool
 	declared feed.Schema         // of the metadata; SchemaNone is any
 	known    map[uint32]struct{} // instruments declared in this session; nil: any goes
@@ -95,7 +96,17 @@ func (in *ingest) consume(b []byte) (n int, err error) {
 	if err = in.commit(err); err == nil && in.phase == phaseEnded {
 		in.ended.Store(true) // only now: the last ack counts what has just been committed
 	}
+	if len(in.text)+len(in.header) > 0 && !in.watched.Swap(true) {
+		in.p.watchText()
+	}
 	return n, err
+}
+
+// textEnded notes that a line or the metadata is complete.
+func (in *ingest) textEnded() {
+	if in.watched.Swap(false) {
+		in.p.text.Stop()
+	}
 }
 
 // line takes one line of the text phase.
@@ -120,6 +131,7 @@ func (in *ingest) line(b []byte) (int, error) {
 		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
 	}
 	in.text = in.text[:0]
+	in.textEnded()
 	return n, nil
 }
 
@@ -172,6 +184,7 @@ func (in *ingest) metadata(b []byte) (int, error) {
 	}
 	m, err := feed.ParseMetadata(in.header)
 	in.header = nil
+	in.textEnded()
 	if err != nil {
 		return n, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
 	}

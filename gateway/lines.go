@@ -36,6 +36,7 @@ func (g *gnetLines) lastLine(b []byte) { g.send(b, true) }
 func (g *gnetLines) send(b []byte, last bool) {
 	b = bytes.Clone(b)
 	if g.owed.Add(int64(len(b)))+g.kept.Load() > replyBacklog {
+		g.p.srv.metrics.rejects("unread_replies").Inc()
 		g.p.srv.log.Warn("producer does not read what it is told", zap.Uint64("session", g.p.session))
 		_ = g.conn.Close()
 		return
@@ -122,6 +123,7 @@ func (p *producer) detach() gnet.Action {
 		return p.end(err)
 	}
 	p.client.detached = true
+	dropUnanswered(fd, p.srv.limits.PeerTimeout)
 	lines := &tcpLines{conn: nc, wakes: make(chan struct{}, 1)}
 	p.mu.Lock()
 	p.out = lines
