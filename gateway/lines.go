@@ -109,8 +109,8 @@ func (t *tcpLines) busy() bool { return false }
 // cannot stop reading; a goroutine can, and then TCP stops the producer.
 func (p *producer) detach() gnet.Action {
 	conn := p.client.conn
-	if conn.OutboundBuffered() > 0 {
-		return gnet.None // gnet still owes it a line; with the next input then, or holdBack ends it
+	if lines, ok := p.lines().(*gnetLines); !ok || lines.owed.Load() > 0 || conn.OutboundBuffered() > 0 {
+		return gnet.None // it is owed a line, which must not come after later ones; with the next input then, or holdBack ends it
 	}
 	fd, err := conn.Dup()
 	if err != nil {

@@ -27,7 +27,7 @@ func (in *ingest) records(b []byte) (n int, err error) {
 			return n, err
 		}
 	}
-	for n < len(b) && in.phase == phaseRecords {
+	for n < len(b) && in.phase == phaseRecords && !in.tired() {
 		k, err := in.some(b[n:])
 		n += k
 		if err != nil {
@@ -230,6 +230,7 @@ func (in *ingest) define(run []byte, size int) (int, error) {
 			if err := in.commit(nil); err != nil {
 				return 0, err
 			}
+			in.entries++
 		}
 		if err := in.p.writer.Map(r.InstrumentID(), symbol); err != nil {
 			return at, err
