@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -28,11 +29,10 @@ type client struct {
 	challenge string
 	line      []byte // of the authentication, not yet complete
 	timeout   *time.Timer
-	detached  bool // an egress loop or a goroutine has the socket now
+	expired   atomic.Bool // timeout is over
+	detached  bool        // an egress loop or a goroutine has the socket now
 	producer  *producer
 }
-
-const keepAlive = 30 * time.Second
 
 func (f *front) OnBoot(eng gnet.Engine) gnet.Action {
 	f.srv.engine = eng
@@ -64,9 +64,11 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 		return lsg.AuthReply{Error: reason}.Append(out), gnet.Close
 	}
 	quickAck(conn.Fd())
-	_ = conn.SetKeepAlivePeriod(keepAlive)
-	// The late Close of a connection that is gone does nothing (gnet checks).
-	c.timeout = time.AfterFunc(s.limits.AuthTimeout, func() { _ = conn.Close() })
+	keepAsking(conn.Fd(), s.limits.PeerTimeout)
+	c.timeout = time.AfterFunc(s.limits.AuthTimeout, func() {
+		c.expired.Store(true)
+		_ = conn.Wake(nil) // the loop knows whether it has authenticated meanwhile; a connection that is gone does not wake (gnet checks)
+	})
 	s.metrics.connections.Inc()
 	return out, gnet.None
 }
@@ -123,8 +125,11 @@ func (f *front) OnClose(conn gnet.Conn, err error) gnet.Action {
 
 // authLine collects and answers the authentication line.
 func (f *front) authLine(c *client, b []byte) gnet.Action {
-	if len(b) == 0 {
-		return gnet.None // a wake-up
+	if len(b) == 0 { // a wake-up
+		if c.expired.Load() {
+			return f.refuseAs("auth_timeout", c, fmt.Sprintf("no authentication line came within %v", f.srv.limits.AuthTimeout))
+		}
+		return gnet.None
 	}
 	end := bytes.IndexByte(b, '\n')
 	line := b[:max(end, 0)]
@@ -162,9 +167,11 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	return f.detach(c, req, key, rest)
 }
 
-func (f *front) refuse(c *client, reason string) gnet.Action {
-	f.srv.metrics.rejects("auth").Inc()
-	f.srv.log.Info("client refused", zap.String("remote", c.remote), zap.String("reason", reason))
+func (f *front) refuse(c *client, reason string) gnet.Action { return f.refuseAs("auth", c, reason) }
+
+func (f *front) refuseAs(code string, c *client, reason string) gnet.Action {
+	f.srv.metrics.rejects(code).Inc()
+	f.srv.strangers.Info("client refused", zap.String("remote", c.remote), zap.String("reason", reason))
 	_, _ = c.conn.Write(lsg.AuthReply{Error: reason}.Append(nil))
 	return gnet.Close
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"github.com/tapewire/tapewire/feed"
@@ -21,14 +20,16 @@ type ingest struct {
 	blocking bool        // wait for the journal instead of returning
 	ended    atomic.Bool // the producer said that nothing follows, and everything is committed
 
-	text     []byte // of a line that is not complete
-	header   []byte // of metadata that is not complete
-	version  uint8  // of the records to come
+	text     []byte      // of a line that is not complete
+	header   []byte      // of metadata that is not complete
+	watched  atomic.Bool // the time is taken of the one or the other
+	version  uint8       // of the records to come
 	tsOut    bool
 	declared feed.Schema         // of the metadata; SchemaNone is any
 	known    map[uint32]struct{} // instruments declared in this session; nil: any goes
 
 	declarations int // instrument lines so far
+	entries      int // instruments, mappings and gaps of this turn
 
 	partial []byte // the begin of a record whose end has not come
 	whole   []byte // a record that was completed, until it is committed
@@ -75,7 +76,12 @@ func (in *ingest) consume(b []byte) (n int, err error) {
 	if err := in.retryHeld(); err != nil {
 		return 0, err
 	}
+	in.entries = 0
 	for n < len(b) {
+		if in.tired() {
+			err = in.rest()
+			break
+		}
 		var k int
 		switch in.phase {
 		case phaseLines:
@@ -95,7 +101,17 @@ func (in *ingest) consume(b []byte) (n int, err error) {
 	if err = in.commit(err); err == nil && in.phase == phaseEnded {
 		in.ended.Store(true) // only now: the last ack counts what has just been committed
 	}
+	if len(in.text)+len(in.header) > 0 && !in.watched.Swap(true) {
+		in.p.watchText()
+	}
 	return n, err
+}
+
+// textEnded notes that a line or the metadata is complete.
+func (in *ingest) textEnded() {
+	if in.watched.Swap(false) {
+		in.p.text.Stop()
+	}
 }
 
 // line takes one line of the text phase.
@@ -120,6 +136,7 @@ func (in *ingest) line(b []byte) (int, error) {
 		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
 	}
 	in.text = in.text[:0]
+	in.textEnded()
 	return n, nil
 }
 
@@ -135,6 +152,7 @@ func (in *ingest) instrument(text string) error {
 	if in.declarations >= in.p.srv.limits.InstrumentsPerProducer {
 		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instrument lines in one session", in.p.srv.limits.InstrumentsPerProducer)}
 	}
+	in.entries++
 	id, err := in.p.writer.Instrument(journal.Instrument{
 		Symbol: decl.Symbol, PriceIncrement: decl.PriceIncrement, Lot: decl.Lot, Currency: decl.Currency, Class: decl.Class,
 	})
@@ -151,75 +169,16 @@ func (in *ingest) instrument(text string) error {
 	return nil
 }
 
-// metadata collects and reads the DBN header that records follow.
-func (in *ingest) metadata(b []byte) (int, error) {
-	const prelude = 8
-	want := prelude
-	if len(in.header) >= prelude {
-		size, err := feed.MetadataSize(in.header)
-		if err != nil {
-			return 0, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
-		}
-		if most := in.p.srv.limits.Metadata; size > most {
-			return 0, &refusal{code: lsg.CodeLimit, want: fmt.Sprintf("at most %d bytes", most), got: fmt.Sprint(size), text: "DBN metadata is too large"}
-		}
-		want = size
-	}
-	n := min(want-len(in.header), len(b))
-	in.header = append(in.header, b[:n]...)
-	if len(in.header) < want || want == prelude {
-		return n, nil
-	}
-	m, err := feed.ParseMetadata(in.header)
-	in.header = nil
-	if err != nil {
-		return n, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
-	}
-	return n, in.begin(&m)
-}
+// inlineEntries is how many instruments, mappings and gaps a producer enters
+// before the event loop serves the others: each is a small write to a file.
+const inlineEntries = 256
 
-// begin takes over what the metadata says about the records.
-func (in *ingest) begin(m *feed.Metadata) error {
-	if m.Dataset != in.p.req.Dataset {
-		return &refusal{code: lsg.CodeBadMetadata, want: in.p.req.Dataset, got: m.Dataset, text: "the metadata is of another dataset than the authentication line"}
-	}
-	in.version, in.tsOut, in.declared = m.Version, m.TsOut, m.Schema
-	if in.older() {
-		in.upgrade = make([]byte, 0, upgradeBuffer)
-	}
-	in.phase = phaseRecords
-	mappings := slices.Collect(mappingsOf(m))
-	if len(mappings) <= inlineMappings {
-		err := in.enter(mappings)
-		if !waits(err) {
-			return err
-		}
-	}
-	return in.aside(func(ctx context.Context) error {
-		for {
-			err := in.enter(mappings)
-			if !waits(err) {
-				return err
-			}
-			if err := in.p.await(ctx); err != nil {
-				return err
-			}
-		}
-	})
-}
+// tired reports whether the others are to be served first.
+func (in *ingest) tired() bool { return in.entries >= inlineEntries && !in.blocking }
 
-// inlineMappings is how many mappings metadata may bring before they are
-// entered off the event loop: each is a small write to a file.
-const inlineMappings = 256
-
-// enter adds mappings to the symbol table. Those it has cost next to nothing.
-func (in *ingest) enter(mappings []idSymbol) error {
-	for _, m := range mappings {
-		if err := in.p.writer.Map(m.id, m.symbol); err != nil {
-			return err
-		}
-	}
-	return nil
+// rest has the others served before the next input is taken.
+func (in *ingest) rest() error {
+	return in.aside(func(context.Context) error { return nil })
 }
 
 // aside has do run off the event loop before anything else is taken.
@@ -244,6 +203,7 @@ func (in *ingest) control(r feed.Record) error {
 		if err := in.commit(nil); err != nil { // it does not hold for what came before
 			return err
 		}
+		in.entries++
 		return in.p.writer.Map(m.InstrumentID, m.OutSymbol())
 	}
 	m, ok := feed.View[feed.SystemMsg](up)
@@ -284,6 +244,7 @@ func (in *ingest) gap(text string) error {
 			return &refusal{code: lsg.CodeSchemaMismatch, text: err.Error()}
 		}
 	}
+	in.entries++
 	return in.p.writer.Gap(entry)
 }
 

@@ -20,6 +20,14 @@ type Limits struct {
 	// AuthTimeout is how long a client may take from connect to a complete
 	// authentication line.
 	AuthTimeout time.Duration
+	// LineTimeout is how long a client may take from the first byte of a line to
+	// its last once it is authenticated, and a producer for its metadata. How
+	// long it is silent between lines is not bounded: a client may authenticate
+	// in the morning and start its session at the open.
+	LineTimeout time.Duration
+	// PeerTimeout is how long a peer may leave unanswered what the kernel sends
+	// it before it is taken for gone. An idle one is asked after half of it.
+	PeerTimeout time.Duration
 	// AuthLine is the longest authentication line, in bytes.
 	AuthLine int
 	// Pipelined is how many bytes a producer may send ahead of the reply to its
@@ -33,7 +41,8 @@ type Limits struct {
 	Metadata int
 	// InstrumentsPerProducer is how many instruments one session may declare.
 	InstrumentsPerProducer int
-	// SubscriptionsPerSession is how many subscription lines one session may send.
+	// SubscriptionsPerSession is how many subscription lines one session may
+	// send, and half of how many lines of any kind.
 	SubscriptionsPerSession int
 	// SymbolsPerSession is how many symbols one session may ask for by name.
 	SymbolsPerSession int
@@ -66,6 +75,8 @@ func DefaultLimits() Limits {
 		Connections:             max(minConnections, min(maxDefaultConnections, connectionsWithin(files, datasets))),
 		Datasets:                datasets,
 		AuthTimeout:             10 * time.Second,
+		LineTimeout:             30 * time.Second,
+		PeerTimeout:             60 * time.Second,
 		AuthLine:                4 << 10,
 		Pipelined:               64 << 10,
 		Parked:                  1 << 20,
@@ -88,6 +99,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Connections, d.Connections)
 	setDefault(&l.Datasets, d.Datasets)
 	setDefault(&l.AuthTimeout, d.AuthTimeout)
+	setDefault(&l.LineTimeout, d.LineTimeout)
+	setDefault(&l.PeerTimeout, d.PeerTimeout)
 	setDefault(&l.AuthLine, d.AuthLine)
 	setDefault(&l.Pipelined, d.Pipelined)
 	setDefault(&l.Parked, d.Parked)

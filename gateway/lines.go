@@ -36,6 +36,7 @@ func (g *gnetLines) lastLine(b []byte) { g.send(b, true) }
 func (g *gnetLines) send(b []byte, last bool) {
 	b = bytes.Clone(b)
 	if g.owed.Add(int64(len(b)))+g.kept.Load() > replyBacklog {
+		g.p.srv.metrics.rejects("unread_replies").Inc()
 		g.p.srv.log.Warn("producer does not read what it is told", zap.Uint64("session", g.p.session))
 		_ = g.conn.Close()
 		return
@@ -57,43 +58,44 @@ func (g *gnetLines) send(b []byte, last bool) {
 // forward passes a line on that came too late for the loop, to the goroutine
 // that has the socket now, if there is one.
 func (g *gnetLines) forward(b []byte, last bool) {
-	t, ok := g.p.lines().(*tcpLines)
-	switch {
-	case !ok:
-	case last:
-		go t.lastLine(b) // it may block, and this is the event loop
-	default:
-		go t.line(b)
+	if t, ok := g.p.lines().(*tcpLines); ok {
+		t.put(b, last)
 	}
 }
 
 func (g *gnetLines) wake()      { _ = g.conn.Wake(nil) }
 func (g *gnetLines) busy() bool { return g.conn.OutboundBuffered() > 0 }
 
-// tcpLines reaches a producer that has a goroutine of its own.
+// tcpLines reaches a producer that has a goroutine of its own. Lines leave
+// beside it: what a producer sends is taken also while it reads no replies.
 type tcpLines struct {
-	mu    sync.Mutex
 	conn  net.Conn
 	wakes chan struct{}
+
+	mu      sync.Mutex
+	idle    sync.Cond // of mu: active has become false
+	pending []byte    // not yet taken by send
+	active  bool      // send runs
+	ended   bool      // no line comes after those that were put
+	closeBy time.Time // when those must have left; zero while the session goes on
 }
 
-// lineTimeout is how long a detached producer may leave a line unread before
-// its session is given up.
-const lineTimeout = 5 * time.Second
+const (
+	// lineTimeout is how long a detached producer may leave lines unread before
+	// its session is given up.
+	lineTimeout = 5 * time.Second
+	// linePiece is how many bytes of lines that time is for.
+	linePiece = 64 << 10
+)
 
-func (t *tcpLines) line(b []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_ = t.conn.SetWriteDeadline(time.Now().Add(lineTimeout))
-	if _, err := t.conn.Write(b); err != nil {
-		t.conn.Close() // half a line may be out; the reader ends the session
-	}
+func newTCPLines(conn net.Conn) *tcpLines {
+	t := &tcpLines{conn: conn, wakes: make(chan struct{}, 1)}
+	t.idle.L = &t.mu
+	return t
 }
 
-func (t *tcpLines) lastLine(b []byte) {
-	t.line(b)
-	t.conn.Close()
-}
+func (t *tcpLines) line(b []byte)     { t.put(b, false) }
+func (t *tcpLines) lastLine(b []byte) { t.put(b, true) }
 
 func (t *tcpLines) wake() {
 	select {
@@ -102,19 +104,90 @@ func (t *tcpLines) wake() {
 	}
 }
 
-func (t *tcpLines) busy() bool { return false }
+func (t *tcpLines) busy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.active
+}
+
+// put adds a line to those that are sent in order. It does not block.
+func (t *tcpLines) put(b []byte, last bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return
+	}
+	t.pending, t.ended = append(t.pending, b...), last
+	if len(t.pending) > replyBacklog {
+		t.ended = true
+		t.conn.Close() // half a line may be out; the reader ends the session
+	}
+	if !t.active {
+		t.active = true
+		go t.send()
+	}
+}
+
+// send writes lines until there are none, and closes behind the last.
+func (t *tcpLines) send() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.pending) > 0 {
+		b := t.pending
+		t.pending = nil
+		if err := t.write(b); err != nil {
+			t.ended, t.pending = true, nil
+		}
+	}
+	if t.ended {
+		t.conn.Close()
+	}
+	t.active = false
+	t.idle.Broadcast()
+}
+
+// write lets go of mu while it waits for the socket.
+func (t *tcpLines) write(b []byte) error {
+	for len(b) > 0 {
+		by := t.closeBy
+		if by.IsZero() {
+			by = time.Now().Add(lineTimeout)
+		}
+		_ = t.conn.SetWriteDeadline(by)
+		t.mu.Unlock()
+		n, err := t.conn.Write(b[:min(len(b), linePiece)])
+		t.mu.Lock()
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// finish waits until what was put has left, for a while.
+func (t *tcpLines) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended, t.closeBy = true, time.Now().Add(lineTimeout)
+	_ = t.conn.SetWriteDeadline(t.closeBy)
+	for t.active {
+		t.idle.Wait()
+	}
+}
 
 // detach moves a parked producer that sends on to a goroutine of its own. gnet
 // cannot stop reading; a goroutine can, and then TCP stops the producer.
 func (p *producer) detach() gnet.Action {
 	conn := p.client.conn
-	if conn.OutboundBuffered() > 0 {
-		return gnet.None // gnet still owes it a line; with the next input then, or holdBack ends it
+	if lines, ok := p.lines().(*gnetLines); !ok || lines.owed.Load() > 0 || conn.OutboundBuffered() > 0 {
+		return gnet.None // it is owed a line, which must not come after later ones; with the next input then, or holdBack ends it
 	}
 	fd, err := conn.Dup()
 	if err != nil {
 		return p.end(err)
 	}
+	dropUnanswered(fd, p.srv.limits.PeerTimeout)
 	file := os.NewFile(uintptr(fd), "producer")
 	nc, err := net.FileConn(file)
 	file.Close()
@@ -122,7 +195,7 @@ func (p *producer) detach() gnet.Action {
 		return p.end(err)
 	}
 	p.client.detached = true
-	lines := &tcpLines{conn: nc, wakes: make(chan struct{}, 1)}
+	lines := newTCPLines(nc)
 	p.mu.Lock()
 	p.out = lines
 	p.mu.Unlock()
@@ -145,6 +218,7 @@ func (p *producer) serve(lines *tcpLines) {
 	})
 	release := context.AfterFunc(p.srv.ctx, func() { lines.conn.Close() })
 	err := p.ingestBlocking(lines)
+	lines.finish()
 	release()
 	lines.conn.Close()
 	close(gone)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -190,5 +191,44 @@ func TestSkipOverMappingsCountsExactly(t *testing.T) {
 	}
 	if received+skipped != want || skipped == 0 {
 		t.Errorf("%d received and %d skipped, together %d; want %d and some of them skipped", received, skipped, received+skipped, want)
+	}
+}
+
+// What gives an id another symbol holds from its place in the stream on, also
+// when hundreds of them and the records between them come in one read, for
+// which the event loop takes several turns.
+func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
+	const n, id = 1_000, 5 // several times inlineEntries
+	for name, say := range map[string]func(symbol string) []byte{
+		"mapping records": func(symbol string) []byte { return mappingRecord(id, symbol) },
+		"definitions":     func(symbol string) []byte { return definition(id, symbol) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serveTest(t)
+			p := dialRaw(t, s)
+			p.produce("1")
+			var stream [][]byte
+			records := 0
+			for i := range n {
+				r := say(fmt.Sprintf("S%d", i))
+				stream = append(stream, r, trade(id, i))
+				if feed.Record(r).RType().IsControl() {
+					records++
+				} else {
+					records += 2
+				}
+			}
+			go p.begin(metadataOf(feed.SchemaNone), stream...)
+			p.await(fmt.Sprintf("ack=%d|", records))
+			d := s.journal.Lookup(testDataset)
+			if got := tapeBytes(t, d.Tape(feed.SchemaTrades)); !bytes.Equal(got, bytes.Join(trades(id, n), nil)) {
+				t.Errorf("the tape has %d bytes, not the %d that were sent", len(got), n*feed.SchemaTrades.RecordSize())
+			}
+			for i := range n {
+				if got, ok := d.Symbols().SymbolAt(id, feed.SchemaTrades, uint64(i)); !ok || got != fmt.Sprintf("S%d", i) {
+					t.Fatalf("at record %d the id stands for %q", i, got)
+				}
+			}
+		})
 	}
 }

@@ -42,6 +42,8 @@ type producer struct {
 	heard  atomic.Int64 // unix ns of the last input
 	paused atomic.Bool  // it was told to wait, so its silence is what we asked for
 	idle   *time.Timer  // set when the producer promised heartbeats
+	text   *time.Timer  // set once a line or the metadata came in pieces
+	look   atomic.Bool  // it is to be looked whether the producer is still there
 
 	dismissed atomic.Bool // its last line is on the way
 	finished  atomic.Bool // the connection is gone
@@ -118,6 +120,9 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	}
 	if len(b) > 0 {
 		p.heard.Store(time.Now().UnixNano())
+	}
+	if p.look.Swap(false) && p.vanished() {
+		return gnet.Close
 	}
 	if p.parked != nil {
 		p.backlog = append(p.backlog, b...)
@@ -221,32 +226,6 @@ func (p *producer) welcome() error {
 	return nil
 }
 
-// producerGrace is how late a promised heartbeat may come.
-const producerGrace = 10 * time.Second
-
-// watchIdle closes a session that promised heartbeats and fell silent.
-func (p *producer) watchIdle(most time.Duration) {
-	p.heard.Store(time.Now().UnixNano())
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = time.AfterFunc(most, func() {
-		if silent := time.Since(time.Unix(0, p.heard.Load())); silent < most || p.paused.Load() {
-			p.lookAgain(max(most-silent, time.Second))
-			return
-		}
-		p.dismiss(lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNow, Text: fmt.Sprintf("nothing came for %v; send a heartbeat every heartbeat_interval_s", most)})
-	})
-}
-
-// lookAgain resets the idle timer unless the producer has left.
-func (p *producer) lookAgain(in time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.finished.Load() {
-		p.idle.Reset(in)
-	}
-}
-
 // end finishes the session and tells the producer why.
 func (p *producer) end(err error) gnet.Action {
 	if !p.opened {
@@ -280,8 +259,12 @@ func (p *producer) hungUp(err error) {
 	if p.idle != nil {
 		p.idle.Stop()
 	}
+	if p.text != nil {
+		p.text.Stop()
+	}
 	p.mu.Unlock()
 	p.acks.stop()
+	p.srv.countVanished(err)
 	fields := []zap.Field{zap.Uint64("session", p.session), zap.String("producer", p.req.Producer), zap.Bool("waiting", p.parked != nil && !p.parked.done())}
 	if n := p.ingest.unfinished(); n > 0 {
 		p.srv.metrics.rejects("truncated").Inc()

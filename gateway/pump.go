@@ -59,7 +59,7 @@ func (s *session) broken(err error) {
 	if !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
 		s.loop.srv.log.Warn("session broke", zap.Uint64("session", s.id), zap.Error(err))
 	}
-	s.close("send: " + err.Error())
+	s.lost("send", err)
 }
 
 // step stages or sends the next piece. It returns the bytes spent of the budget

@@ -27,7 +27,7 @@ func (in *ingest) records(b []byte) (n int, err error) {
 			return n, err
 		}
 	}
-	for n < len(b) && in.phase == phaseRecords {
+	for n < len(b) && in.phase == phaseRecords && !in.tired() {
 		k, err := in.some(b[n:])
 		n += k
 		if err != nil {
@@ -115,8 +115,8 @@ func (in *ingest) some(b []byte) (int, error) {
 // someOlder upgrades one record of an older version, or one with ts_out.
 func (in *ingest) someOlder(b []byte) (int, error) {
 	r := feed.Record(b[:int(b[0])*4])
-	// Both before the upgrade: a commit gives its buffer free.
-	if len(in.runs) == maxRuns || cap(in.upgrade)-len(in.upgrade) < feed.MaxRecordSize {
+	// All before the upgrade: a commit gives its buffer free.
+	if len(in.runs) == maxRuns || cap(in.upgrade)-len(in.upgrade) < feed.MaxRecordSize || r.RType() == feed.RTypeInstrumentDef {
 		if err := in.commit(nil); err != nil {
 			return 0, err
 		}
@@ -135,6 +135,7 @@ func (in *ingest) someOlder(b []byte) (int, error) {
 		return 0, err
 	}
 	if k, err := in.take(schema, up[at:at+n]); err != nil || k == 0 {
+		in.upgrade = up[:at]
 		return 0, err
 	}
 	return len(r), nil
@@ -157,7 +158,7 @@ func (in *ingest) take(schema feed.Schema, run []byte) (int, error) {
 		run, refused = in.onlyKnown(run, size)
 	}
 	if schema == feed.SchemaDefinition {
-		if n, err := in.define(run, size); err != nil {
+		if n, err := in.define(run, size); n < len(run) {
 			run, refused = run[:n], err
 		}
 	}
@@ -208,8 +209,10 @@ func (in *ingest) onlyKnown(run []byte, size int) ([]byte, error) {
 }
 
 // define enters the symbols that definition records bring. It returns how many
-// bytes went well.
+// bytes can be taken: what a definition changes does not hold for records before
+// it, so those are committed first.
 func (in *ingest) define(run []byte, size int) (int, error) {
+	table := in.p.feed.dataset.Symbols()
 	for at := 0; at < len(run); at += size {
 		r := feed.Record(run[at : at+size])
 		def, ok := feed.View[feed.InstrumentDefMsg](r)
@@ -219,6 +222,15 @@ func (in *ingest) define(run []byte, size int) (int, error) {
 		symbol := feed.CString(def.RawSymbol[:])
 		if symbol == "" {
 			continue
+		}
+		if now, ok := table.Symbol(r.InstrumentID()); !ok || now != symbol {
+			if at > 0 {
+				return at, nil
+			}
+			if err := in.commit(nil); err != nil {
+				return 0, err
+			}
+			in.entries++
 		}
 		if err := in.p.writer.Map(r.InstrumentID(), symbol); err != nil {
 			return at, err

@@ -47,6 +47,8 @@ type Server struct {
 	log     *zap.Logger
 	metrics *serverMetrics
 
+	strangers *zap.Logger // log, for what clients without a key can cause: some lines a second
+
 	engine   gnet.Engine
 	booted   chan struct{}
 	ended    chan struct{} // closed when the server no longer serves
@@ -94,6 +96,7 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.keys.Store(cfg.Keys)
+	s.strangers = strangersLog(s.log)
 	s.metrics = newServerMetrics(s)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
@@ -125,6 +128,7 @@ func (s *Server) Start() error {
 		})
 	}
 	s.wg.Go(s.serveGnet)
+	s.wg.Go(s.watchProducers)
 	select {
 	case <-s.booted:
 	case <-s.ended:

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -36,12 +38,15 @@ type session struct {
 	scan   *scan // serves it while it is in step; nil without a plain filter
 	scanAt int32 // its place there
 
-	in  []byte // text not yet parsed, at most lsg.MaxLine and a read
-	out []byte // staged bytes that the socket did not take; sent first
+	in        []byte    // text not yet parsed, at most lsg.MaxLine and a read
+	inSince   time.Time // when the line that in begins with began; zero without one
+	out       []byte    // staged bytes that the socket did not take; sent first
+	lookAfter time.Time // when to look again whether the client is still there
 
 	requests []request // before start_session: what to begin with
 	chunk    *request  // a subscription whose last chunk has not come
-	lines    int       // subscription lines so far
+	lines    int       // so far, of any kind
+	asked    int       // subscription lines so far
 	symbols  int       // symbols asked for so far
 	started  bool
 	begun    bool   // positions are resolved, data flows
@@ -94,7 +99,7 @@ func (s *session) read() (more bool) {
 			s.readable = false
 			return false
 		case err != nil:
-			s.close("read: " + err.Error())
+			s.lost("read", err)
 			return false
 		case n == 0:
 			s.close("closed by the client")
@@ -116,6 +121,9 @@ func (s *session) read() (more bool) {
 func (s *session) parse(b []byte) {
 	if len(s.in) > 0 {
 		s.in = append(s.in, b...)
+		if len(s.in) <= lsg.MaxLine && bytes.IndexByte(b, '\n') < 0 {
+			return // a line that comes byte by byte is not looked through for each
+		}
 		b = s.in
 	}
 	for {
@@ -133,17 +141,21 @@ func (s *session) parse(b []byte) {
 		}
 		b = b[n:]
 	}
-	s.in = append(s.in[:0], b...)
+	s.in, s.inSince = append(s.in[:0], b...), s.loop.now
 	if len(s.in) == 0 {
-		s.in = nil
+		s.in, s.inSince = nil, time.Time{}
 	}
 }
 
 // line acts on one line of a client.
 func (s *session) line(line string) {
-	switch {
+	s.lines++
+	switch most := 2 * s.loop.srv.limits.SubscriptionsPerSession; {
+	case s.lines > most:
+		s.fail(feed.ErrorInvalidSubscription, fmt.Sprintf("More than %d lines; open another session", most), true)
 	case lsg.IsStartSession(line):
 		s.start()
+	case s.failure != "": // it is told at the start, and nothing else can follow
 	case lsg.IsSubscription(line), lsg.IsUnsubscribe(line):
 		s.subscribe(line)
 	default:
@@ -164,7 +176,7 @@ func clip(s string) string {
 // waits for it, since a client reads no records earlier; at once is for clients
 // that will never get there.
 func (s *session) fail(code feed.ErrorCode, text string, atOnce bool) {
-	if s.failure != "" || s.farewell != "" {
+	if s.farewell != "" || s.failure != "" && !atOnce {
 		return // one reason is enough
 	}
 	s.loop.srv.metrics.rejects(code.String()).Inc()
@@ -208,6 +220,14 @@ func (s *session) blocked() {
 func (s *session) tick(now time.Time) (work bool) {
 	if !s.closeBy.IsZero() && now.After(s.closeBy) {
 		s.close("ended")
+		return false
+	}
+	if most := s.loop.srv.limits.LineTimeout; !s.inSince.IsZero() && now.Sub(s.inSince) > most && !s.ending {
+		s.inSince = time.Time{}
+		s.fail(feed.ErrorInvalidSubscription, fmt.Sprintf("A line was begun and not ended within %v", most), true)
+		return true
+	}
+	if s.vanished(now) {
 		return false
 	}
 	if s.begun && !s.ending && s.writable && len(s.out) == 0 && now.Sub(s.lastSent) >= s.heartbeat() {

@@ -36,9 +36,9 @@ func (s *session) subscribe(line string) {
 		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
 		return
 	}
-	s.lines++
+	s.asked++
 	s.symbols += len(sub.Symbols)
-	if s.lines > limits.SubscriptionsPerSession {
+	if s.asked > limits.SubscriptionsPerSession {
 		s.fail(feed.ErrorInvalidSubscription, fmt.Sprintf("More than %d subscription lines; ask for ALL_SYMBOLS or open another session", limits.SubscriptionsPerSession), false)
 		return
 	}

@@ -74,7 +74,7 @@ func ParseSubscription(line string) (Subscription, error) {
 	if err != nil {
 		return Subscription{}, fmt.Errorf("%w; write %s for the whole dataset", err, AllSymbols)
 	}
-	if s.Symbols, err = splitSymbols(symbols); err != nil {
+	if s.Symbols, err = splitSymbols(strings.Clone(symbols)); err != nil { // a symbol that is kept must not keep the line
 		return Subscription{}, err
 	}
 	if s.IsLast, err = f.flag("is_last", true); err != nil {

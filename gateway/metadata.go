@@ -1,0 +1,96 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
+)
+
+// metadata collects and reads the DBN header that records follow.
+func (in *ingest) metadata(b []byte) (int, error) {
+	const prelude = 8
+	want := prelude
+	if len(in.header) >= prelude {
+		size, err := feed.MetadataSize(in.header)
+		if err != nil {
+			return 0, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+		}
+		if most := in.p.srv.limits.Metadata; size > most {
+			return 0, &refusal{code: lsg.CodeLimit, want: fmt.Sprintf("at most %d bytes", most), got: fmt.Sprint(size), text: "DBN metadata is too large"}
+		}
+		want = size
+	}
+	n := min(want-len(in.header), len(b))
+	in.header = append(in.header, b[:n]...)
+	if len(in.header) < want || want == prelude {
+		return n, nil
+	}
+	header := in.header
+	in.header = nil
+	in.textEnded()
+	if len(header) > inlineMetadata {
+		return n, in.aside(func(ctx context.Context) error {
+			mappings, err := in.begin(header)
+			if err != nil {
+				return err
+			}
+			return in.enterAll(ctx, mappings)
+		})
+	}
+	mappings, err := in.begin(header)
+	if err == nil {
+		err = in.enter(mappings)
+	}
+	if waits(err) {
+		err = in.aside(func(ctx context.Context) error { return in.enterAll(ctx, mappings) })
+	}
+	return n, err
+}
+
+// begin takes over what the metadata says about the records, and returns the
+// mappings it has.
+func (in *ingest) begin(header []byte) ([]idSymbol, error) {
+	m, err := feed.ParseMetadata(header)
+	if err != nil {
+		return nil, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+	}
+	if m.Dataset != in.p.req.Dataset {
+		return nil, &refusal{code: lsg.CodeBadMetadata, want: in.p.req.Dataset, got: m.Dataset, text: "the metadata is of another dataset than the authentication line"}
+	}
+	in.version, in.tsOut, in.declared = m.Version, m.TsOut, m.Schema
+	if in.older() {
+		in.upgrade = make([]byte, 0, upgradeBuffer)
+	}
+	in.phase = phaseRecords
+	return slices.Collect(mappingsOf(&m)), nil
+}
+
+// inlineMetadata is the size in bytes from which metadata is read, and its
+// mappings entered, off the event loop.
+const inlineMetadata = 32 << 10
+
+// enter adds mappings to the symbol table. Those it has cost next to nothing.
+func (in *ingest) enter(mappings []idSymbol) error {
+	for _, m := range mappings {
+		if err := in.p.writer.Map(m.id, m.symbol); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enterAll is enter where it may wait for the disk.
+func (in *ingest) enterAll(ctx context.Context, mappings []idSymbol) error {
+	for {
+		err := in.enter(mappings)
+		if !waits(err) {
+			return err
+		}
+		if err := in.p.await(ctx); err != nil {
+			return err
+		}
+	}
+}
