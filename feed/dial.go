@@ -3,9 +3,9 @@ package feed
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -31,6 +31,7 @@ var longAgo = time.Unix(1, 0)
 type login struct {
 	addr, key string
 	timeout   time.Duration
+	tls       *tls.Config     // nil is plain TCP
 	request   lsg.AuthRequest // without Auth
 }
 
@@ -43,10 +44,9 @@ func (l login) open(ctx context.Context) (*inbox, lsg.AuthReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(l.timeout, DefaultDialTimeout))
 	defer cancel()
 	addr := cmp.Or(l.addr, DefaultAddr)
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	conn, err := l.connect(ctx, addr)
 	if err != nil {
-		return nil, lsg.AuthReply{}, fmt.Errorf("%w %s: %w; check that the gateway runs and that the address is HOST:PORT", ErrConnect, addr, err)
+		return nil, lsg.AuthReply{}, err
 	}
 	in := newInbox(conn, lineBuffer)
 	stop := interrupt(ctx, conn.SetDeadline)
@@ -60,10 +60,11 @@ func (l login) open(ctx context.Context) (*inbox, lsg.AuthReply, error) {
 	if errors.As(err, &refused) || errors.Is(err, ErrConfig) {
 		return nil, lsg.AuthReply{}, err
 	}
+	advice := l.advice(in, err)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return nil, lsg.AuthReply{}, fmt.Errorf("%w %s: the peer did not complete the handshake: %w; check that it is a Live gateway", ErrConnect, addr, err)
+	return nil, lsg.AuthReply{}, fmt.Errorf("%w %s: the peer did not complete the handshake: %w; %s", ErrConnect, addr, err, advice)
 }
 
 // greet reads the greeting, answers the challenge and reads the reply.

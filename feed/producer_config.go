@@ -2,6 +2,7 @@ package feed
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"time"
 
@@ -48,6 +49,7 @@ type ProducerConfig struct {
 	Client      string        // what the gateway's log calls this program
 	Heartbeat   time.Duration // whole seconds; sent when nothing else was for so long
 	DialTimeout time.Duration // connecting and authenticating together; DefaultDialTimeout when 0
+	TLS         *tls.Config   // for a gateway's TLS listener; nil is plain TCP. Addr's host is the ServerName unless that is set
 }
 
 // withDefaults fills what was left empty.
@@ -70,5 +72,5 @@ func (c ProducerConfig) login() login {
 	if c.Resume != nil {
 		request.Resume, request.HasResume = *c.Resume, true
 	}
-	return login{addr: c.Addr, key: c.Key, timeout: c.DialTimeout, request: request}
+	return login{addr: c.Addr, key: c.Key, timeout: c.DialTimeout, tls: c.TLS, request: request}
 }

@@ -3,6 +3,7 @@ package feed
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type SubscriberConfig struct {
 	Position    bool          // SystemMsg records with position texts tell where to resume; see ParsePosition of package lsg
 	Client      string        // what the gateway's log calls this program
 	DialTimeout time.Duration // connecting and authenticating together, and again for Start; DefaultDialTimeout when 0
+	TLS         *tls.Config   // for a gateway's TLS listener; nil is plain TCP. Addr's host is the ServerName unless that is set
 }
 
 // Subscription asks for one schema of some instruments. At most one of Start, Snapshot and Resume may be set.
@@ -70,7 +72,7 @@ type Subscriber struct {
 // DialSubscriber connects and authenticates. The context bounds only that. It fails with ErrConnect when no session came about, with a
 // RefusedError when the gateway says no, and with ErrConfig.
 func DialSubscriber(ctx context.Context, cfg SubscriberConfig) (*Subscriber, error) {
-	in, reply, err := login{addr: cfg.Addr, key: cfg.Key, timeout: cfg.DialTimeout, request: lsg.AuthRequest{
+	in, reply, err := login{addr: cfg.Addr, key: cfg.Key, timeout: cfg.DialTimeout, tls: cfg.TLS, request: lsg.AuthRequest{
 		Dataset: cfg.Dataset, Client: cmp.Or(cfg.Client, clientName), TsOut: cfg.TsOut, Heartbeat: cfg.Heartbeat,
 		SlowReader: cfg.SlowReader, Position: cfg.Position,
 	}}.open(ctx)

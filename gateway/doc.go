@@ -18,5 +18,5 @@
 //   - every refusal names its cause and its remedy.
 //
 // What it does not promise: an order between different schemas finer than
-// their timestamps, and TLS (put a tunnel in front).
+// their timestamps, and zero copy to who connects by TLS.
 package gateway

@@ -40,6 +40,13 @@ func (f *front) OnBoot(eng gnet.Engine) gnet.Action {
 	return gnet.None
 }
 
+// OnTick is asked for with TLS only, for its first call: OnBoot comes before the
+// event loop is there, and a tunnel can enter it only after that.
+func (f *front) OnTick() (time.Duration, gnet.Action) {
+	f.srv.loopsOnce.Do(func() { close(f.srv.looping) })
+	return 24 * time.Hour, gnet.None
+}
+
 // OnOpen greets. Beyond the cap it also refuses in the same write: the client
 // reads the greeting, then the reason.
 func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
@@ -52,7 +59,7 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	if s.cfg.Spin {
 		s.spinner.start(s, conn.EventLoop())
 	}
-	c := &client{conn: conn, remote: conn.RemoteAddr().String(), challenge: lsg.NewChallenge()}
+	c := &client{conn: conn, remote: remoteOf(conn), challenge: lsg.NewChallenge()}
 	conn.SetContext(c)
 	out := lsg.AppendGreeting(nil, c.challenge)
 	if n := s.sockets.Add(1); n > int64(s.limits.Connections) || s.stopping.Load() {
@@ -71,6 +78,14 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	})
 	s.metrics.connections.Inc()
 	return out, gnet.None
+}
+
+// remoteOf is where a client is, also when it came through a tunnel.
+func remoteOf(conn gnet.Conn) string {
+	if t, ok := conn.Context().(*tunnel); ok {
+		return t.remote
+	}
+	return conn.RemoteAddr().String()
 }
 
 // OnTraffic takes what came. Everything is consumed at once: gnet would keep a
@@ -130,6 +145,9 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 			return f.refuseAs("auth_timeout", c, fmt.Sprintf("no authentication line came within %v", f.srv.limits.AuthTimeout))
 		}
 		return gnet.None
+	}
+	if len(c.line) == 0 && b[0] == handshakeRecord {
+		return f.refuse(c, "this port speaks no TLS; connect to the gateway's --tls-listen address, or without TLS")
 	}
 	end := bytes.IndexByte(b, '\n')
 	line := b[:max(end, 0)]

@@ -28,6 +28,12 @@ type Limits struct {
 	// PeerTimeout is how long a peer may leave unanswered what the kernel sends
 	// it before it is taken for gone. An idle one is asked after half of it.
 	PeerTimeout time.Duration
+	// Handshakes is how many TLS handshakes go on at once; more wait to be
+	// accepted. Each ends within AuthTimeout. 0 without a TLS listener.
+	Handshakes int
+	// Hello is how long a client may be silent on the TLS listener before it is
+	// taken for one that speaks no TLS, and told so.
+	Hello time.Duration
 	// AuthLine is the longest authentication line, in bytes.
 	AuthLine int
 	// Pipelined is how many bytes a producer may send ahead of the reply to its
@@ -65,18 +71,27 @@ type Limits struct {
 // DefaultLimits returns the limits of a server on this machine. Connections and
 // Datasets follow from the file limit of the process, which Go has raised to
 // the hard one.
-func DefaultLimits() Limits {
+func DefaultLimits() Limits { return defaultLimits(false) }
+
+// defaultLimits is DefaultLimits for a server with or without a TLS listener.
+func defaultLimits(tls bool) Limits {
 	files, err := fileLimit()
 	if err != nil {
 		files = minFiles
 	}
+	handshakes := 0
+	if tls {
+		handshakes = max(minHandshakes, min(maxDefaultHandshakes, files/16))
+	}
 	datasets := max(minDatasets, min(maxDefaultDatasets, (files-fdReserve)/4/fdPerDataset))
 	return Limits{
-		Connections:             max(minConnections, min(maxDefaultConnections, connectionsWithin(files, datasets))),
+		Connections:             max(minConnections, min(maxDefaultConnections, connectionsWithin(files, datasets, handshakes))),
 		Datasets:                datasets,
 		AuthTimeout:             10 * time.Second,
 		LineTimeout:             30 * time.Second,
 		PeerTimeout:             60 * time.Second,
+		Handshakes:              handshakes,
+		Hello:                   2 * time.Second,
 		AuthLine:                4 << 10,
 		Pipelined:               64 << 10,
 		Parked:                  1 << 20,
@@ -94,13 +109,15 @@ func DefaultLimits() Limits {
 }
 
 // withDefaults fills the fields that are zero.
-func (l Limits) withDefaults() Limits {
-	d := DefaultLimits()
+func (l Limits) withDefaults(tls bool) Limits {
+	d := defaultLimits(tls)
 	setDefault(&l.Connections, d.Connections)
 	setDefault(&l.Datasets, d.Datasets)
 	setDefault(&l.AuthTimeout, d.AuthTimeout)
 	setDefault(&l.LineTimeout, d.LineTimeout)
 	setDefault(&l.PeerTimeout, d.PeerTimeout)
+	setDefault(&l.Handshakes, d.Handshakes)
+	setDefault(&l.Hello, d.Hello)
 	setDefault(&l.AuthLine, d.AuthLine)
 	setDefault(&l.Pipelined, d.Pipelined)
 	setDefault(&l.Parked, d.Parked)
@@ -134,17 +151,27 @@ const (
 	// fdPerConnection: the socket, and now and then a sealed segment that only
 	// this session reads. Two for two sockets would be the worst case.
 	fdPerConnection = 1.5
+	// fdPerTunnel is what a connection by TLS takes beside: the peer's socket and
+	// our end of the pair. All connections may come by TLS.
+	fdPerTunnel = 2
 
 	minFiles              = 1024
 	minConnections        = 16
 	minDatasets           = 8
+	minHandshakes         = 16
+	maxDefaultHandshakes  = 256
 	maxDefaultConnections = 10_000 // what the loops are tested with
 	maxDefaultDatasets    = 512
 )
 
-// connectionsWithin is how many connections a file limit allows beside datasets.
-func connectionsWithin(files, datasets int) int {
-	return int(float64(files-fdReserve-datasets*fdPerDataset) / fdPerConnection)
+// connectionsWithin is how many connections a file limit allows beside datasets
+// and, when there is a TLS listener, handshakes.
+func connectionsWithin(files, datasets, handshakes int) int {
+	each := fdPerConnection
+	if handshakes > 0 {
+		each += fdPerTunnel
+	}
+	return int(float64(files-fdReserve-datasets*fdPerDataset-handshakes) / each)
 }
 
 func fileLimit() (int, error) {
@@ -162,7 +189,7 @@ func (l Limits) checkFileLimit() error {
 	if err != nil {
 		return err
 	}
-	if most := connectionsWithin(n, l.Datasets); l.Connections > max(most, minConnections) {
+	if most := connectionsWithin(n, l.Datasets, l.Handshakes); l.Connections > max(most, minConnections) {
 		return fmt.Errorf("gateway: %d connections and %d datasets need more than the %d files this process may open, which allow %d connections: raise the limit (ulimit -n) or lower --max-connections",
 			l.Connections, l.Datasets, n, max(most, minConnections))
 	}

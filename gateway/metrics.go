@@ -60,6 +60,18 @@ func (m *serverMetrics) sendBytes(path string) *metrics.Counter {
 	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_send_bytes_total{path=%q}", path))
 }
 
+// handshakes counts TLS handshakes by what they came to.
+func (m *serverMetrics) handshakes(result string) *metrics.Counter {
+	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_tls_handshakes_total{result=%q}", result))
+}
+
+// watchTLS adds what there is to see of a TLS listener.
+func (m *serverMetrics) watchTLS(l *tlsListener) {
+	m.handshakes(handshakeOK) // there from the start, at 0
+	m.set.NewGauge("tapewire_tls_connections", func() float64 { return float64(l.open.Load()) })
+	m.set.NewGauge("tapewire_tls_certificate_expires_timestamp_seconds", func() float64 { return float64(l.certs.expires.Load()) })
+}
+
 // write prints everything, with what is computed only when somebody looks.
 func (m *serverMetrics) write(w io.Writer) {
 	m.set.WritePrometheus(w)

@@ -25,6 +25,7 @@ type Config struct {
 	SendPath SendPath    // default SendAuto
 	Loops    int         // egress loops of the hot lane, among which the sessions are divided; default 1
 	Spin     bool        // never let the ingest loop sleep: less latency for a core of its own
+	TLS      TLSOptions  // a second address, for clients that speak TLS
 	Limits   Limits      // zero fields take their defaults
 	Logger   *zap.Logger // default: silent
 }
@@ -68,6 +69,8 @@ type Server struct {
 	open        atomic.Int64 // sessions, on a loop or on their way to one
 	producers   producers
 	spinner     spinner // with Config.Spin
+
+	tlsSide
 }
 
 // New checks a configuration. It opens nothing.
@@ -88,8 +91,12 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	if cfg.Keys == nil && !localOnly(cfg.Listen) {
 		return nil, fmt.Errorf("%w, and %s is not: make keys (tapewire key new --keys keys.toml NAME) and pass --keys keys.toml", ErrOpenMode, cfg.Listen)
 	}
+	secure, err := newTLSSide(cfg)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		cfg: cfg, limits: cfg.Limits.withDefaults(), journal: j, log: cfg.Logger,
+		cfg: cfg, limits: cfg.Limits.withDefaults(secure.certs != nil), journal: j, log: cfg.Logger, tlsSide: secure,
 		booted: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := s.limits.checkFileLimit(); err != nil {
@@ -108,9 +115,13 @@ func (s *Server) Start() error {
 	if err := s.checkFree(); err != nil {
 		return err
 	}
+	if err := s.listenTLS(); err != nil {
+		return err
+	}
 	for i := range s.cfg.Loops + 1 {
 		l, err := newLoop(s, i == s.cfg.Loops)
 		if err != nil {
+			s.tls.stop()
 			return err
 		}
 		s.loops, s.cold = append(s.loops, l), l
@@ -146,6 +157,8 @@ func (s *Server) serveGnet() {
 		gnet.WithReuseAddr(true), // or the sockets of a gateway that was killed would keep checkFree off the port
 		gnet.WithReadBufferCap(readBuffer),
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
+		gnet.WithTicker(s.certs != nil),                                              // see OnTick
+		gnet.WithLoadBalancing(gnet.LeastConnections),                                // the default may not be asked by several tunnels at once
 		gnet.WithLogger(s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)).Sugar()), // it announces what serve has said already
 	)
 	if err == nil && !s.stopping.Load() {
@@ -166,6 +179,7 @@ func (s *Server) end(err error) {
 func (s *Server) abandon() error {
 	s.stopLoops()
 	s.cancel()
+	s.tls.stop()
 	s.unwatch()
 	s.wg.Wait()
 	return fmt.Errorf("gateway: listen on %s: %w", s.cfg.Listen, s.endErr)
@@ -254,11 +268,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		})
 	}
 	s.drained(ctx)
+	s.tls.stop()
 	s.stopLoops()
 	s.producers.stopAll() // those that came while the sessions drained
 	s.producers.unwatch()
 	s.cancel() // before the engine goes: what waits for the journal wakes it
 	err := s.engine.Stop(context.WithoutCancel(ctx))
+	s.tls.finish(ctx)
 	s.wg.Wait()
 	s.end(nil)
 	return err

@@ -47,10 +47,12 @@ func (sp *spinner) enroll(loop gnet.EventLoop) error {
 	return err
 }
 
-// isSpinner tells the spinner's end from a client: clients come by TCP.
+// isSpinner tells the spinner's end from a client: clients come by TCP, or
+// through a tunnel.
 func isSpinner(conn gnet.Conn) bool {
 	_, local := conn.LocalAddr().(*net.UnixAddr)
-	return local
+	_, tunneled := conn.Context().(*tunnel)
+	return local && !tunneled
 }
 
 // again puts the next byte there.

@@ -1,7 +1,10 @@
 package journal
 
 import (
+	"fmt"
+	"os"
 	"path"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -58,5 +61,32 @@ func TestDamagedDatasetIsNamedWithTheRemedy(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A dataset that is made must not hold more files than the limits count for it.
+func TestClosedDatasetsLeaveNoFileOpen(t *testing.T) {
+	const datasets = 20
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what was forgotten, some time
+	openFiles := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before := openFiles()
+	j := open(t, t.TempDir(), Options{AnyFilesystem: true})
+	for i := range datasets {
+		if _, err := j.Create(fmt.Sprintf("D%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Go's poller may have come with a few of its own.
+	if left := openFiles() - before; left >= datasets/2 {
+		t.Errorf("%d files are open after %d datasets were made and closed", left, datasets)
 	}
 }

@@ -240,7 +240,11 @@ func makeDataset(o Options, dir string) error {
 			return err
 		}
 	}
-	if _, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: firstEpoch, clean: true}); err != nil {
+	l, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: firstEpoch, clean: true})
+	if err != nil {
+		return err
+	}
+	if err := l.file.Close(); err != nil { // opening the dataset opens it again
 		return err
 	}
 	if err := createState(o.Disk, dir, firstEpoch, nil, nil); err != nil {

@@ -82,6 +82,8 @@ func clientError(addr string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refused) && refused.Text == lsg.TLSOnly:
+		return withExit(exitConnect, fmt.Errorf("%w\nadd --tls, and --tls-ca FILE when the gateway's certificate is signed by an authority of your own", err))
 	case errors.As(err, &refused):
 		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code)))
 	case errors.As(err, &rejected):

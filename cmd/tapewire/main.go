@@ -118,7 +118,8 @@ func usageError(err error) error {
 
 // gatewayFlag is shared by the commands that connect.
 type gatewayFlag struct {
-	Gateway string `help:"The gateway's address; the port is 13000 unless given (default ${default})." placeholder:"HOST[:PORT]" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
+	tlsFlags
+	Gateway string `help:"The gateway's address; the port is 13000 unless given (default ${default}); tls://HOST[:PORT] is --tls." placeholder:"HOST[:PORT]" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
 }
 
 // clientKey is the key to authenticate with. It has no flag, since command lines are seen by everybody on a machine.

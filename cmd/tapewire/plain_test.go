@@ -37,7 +37,7 @@ func TestTimeWithoutADayIsToday(t *testing.T) {
 
 func TestGatewayWithoutAPort(t *testing.T) {
 	for given, want := range map[string]string{"localhost": "localhost:13000", "h:1": "h:1", "::1": "[::1]:13000", "[::1]": "[::1]:13000", "[::1]:7": "[::1]:7"} {
-		if got := (gatewayFlag{given}).address(); got != want {
+		if got := (gatewayFlag{Gateway: given}).address(); got != want {
 			t.Errorf("%s: %s, want %s", given, got, want)
 		}
 	}

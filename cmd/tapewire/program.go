@@ -33,11 +33,12 @@ func hangupEnds(ctx context.Context) (context.Context, context.CancelFunc) {
 // address completes what --gateway names: the default port when there is none.
 func (g gatewayFlag) address() string {
 	_, port, _ := net.SplitHostPort(feed.DefaultAddr)
-	host := strings.TrimSuffix(strings.TrimPrefix(g.Gateway, "["), "]")
+	given := strings.TrimPrefix(g.Gateway, tlsScheme)
+	host := strings.TrimSuffix(strings.TrimPrefix(given, "["), "]")
 	if !strings.Contains(host, ":") || net.ParseIP(host) != nil {
 		return net.JoinHostPort(host, port)
 	}
-	return g.Gateway
+	return given
 }
 
 // checkDataset finds a name that no gateway takes.

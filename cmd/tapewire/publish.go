@@ -46,6 +46,10 @@ const (
 
 // Run publishes the files one after the other. All of them are read through first, so that a bad one is found before anything was published.
 func (p *publishCmd) Run(ctx context.Context, c console) error {
+	secure, err := p.tlsConfig()
+	if err != nil {
+		return err
+	}
 	sources, err := p.sources(ctx, c)
 	if err != nil {
 		return err
@@ -56,7 +60,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 			return fmt.Errorf("%s: %w", src.name, err)
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
-			Addr: p.address(), Key: clientKey(), Dataset: dataset, Name: p.Producer, Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish",
+			Addr: p.address(), Key: clientKey(), Dataset: dataset, Name: p.Producer, Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
 		}}
 		if err := job.run(ctx); err != nil {
 			if ctx.Err() != nil {

@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "setkey": scriptSetKey, "get": scriptGet, "hup": scriptHangup,
+			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "setkey": scriptSetKey, "get": scriptGet, "hup": scriptHangup, "certs": scriptCerts,
 		},
 		RequireUniqueNames: true,
 		Deadline:           time.Now().Add(scriptPatience),
@@ -75,8 +75,8 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptServe is `serve NAME ARGS`: it starts a gateway on a free port, waits until it listens, and sets TAPEWIRE_GATEWAY, and ADMIN
-// to the URL of its HTTP side.
+// scriptServe is `serve NAME ARGS`: it starts a gateway on a free port, waits until it listens, and sets TAPEWIRE_GATEWAY, SECURE
+// to its TLS address, and ADMIN to the URL of its HTTP side.
 func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	name, args := args[0], args[1:]
 	if !slices.Contains(args, "--listen") {
@@ -96,6 +96,9 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	for lines.Scan() {
 		if f := strings.Fields(lines.Text()); len(f) > 1 && f[0] == "admin" {
 			ts.Setenv("ADMIN", strings.TrimSuffix(f[1], "/metrics,"))
+		}
+		if f := strings.Fields(lines.Text()); len(f) > 1 && f[0] == "tls" {
+			ts.Setenv("SECURE", strings.TrimSuffix(f[1], ","))
 		}
 		if addr, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
 			ts.Setenv("TAPEWIRE_GATEWAY", addr)

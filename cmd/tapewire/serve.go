@@ -22,6 +22,10 @@ import (
 type serveCmd struct {
 	Data           string `help:"Where the tapes are kept (default ${default})." placeholder:"DIR" default:"./tapewire-data"`
 	Listen         string `help:"Where producers and subscribers connect. Without --keys: loopback only (default ${default})." placeholder:"ADDR" default:"127.0.0.1:13000"`
+	TLSListen      string `name:"tls-listen" help:"A second address, for producers and subscribers that speak TLS 1.3." placeholder:"ADDR"`
+	TLSCert        string `name:"tls-cert" help:"The certificate for --tls-listen, in PEM, with what it was signed with. When the file is replaced, the next handshakes use the new one." placeholder:"FILE"`
+	TLSKey         string `name:"tls-key" help:"Its key, in PEM." placeholder:"FILE"`
+	TLSClientCA    string `name:"tls-client-ca" help:"Let in by TLS only who shows a certificate that this authority signed." placeholder:"FILE"`
 	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default, without authentication." placeholder:"ADDR"`
 	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine." placeholder:"FILE"`
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
@@ -42,11 +46,12 @@ func (serveCmd) Help() string {
   tapewire serve
   tapewire serve --data /var/lib/tapewire --sync each
   tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090
+  tapewire serve --keys keys.toml --tls-listen 0.0.0.0:13443 --tls-cert cert.pem --tls-key key.pem
 
 Clients: databento.Live(key=..., gateway="127.0.0.1", port=13000), or tapewire subscribe.
 SIGTERM and SIGINT end it in order: sessions get what they are owed, everything is on disk.
-SIGHUP makes it read the key file again, for connections to come; when the file is wrong, the keys stay as they
-are. Without --keys SIGHUP, which a lost terminal sends, ends it in order like SIGTERM; under nohup it goes on.`
+SIGHUP makes it read the key file and the TLS files again, for connections to come; when a file is wrong, what it
+holds stays as it is. Without --keys and --tls-listen SIGHUP, which a lost terminal sends, ends it in order like SIGTERM; under nohup it goes on.`
 }
 
 // maxLoops bounds --loops.
@@ -98,7 +103,8 @@ func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, 
 	if err != nil {
 		return gateway.Config{}, sync, withExit(exitUsage, err)
 	}
-	cfg := gateway.Config{Listen: s.Listen, SendPath: path, Loops: s.Loops, Spin: s.Spin, Limits: gateway.DefaultLimits(), Logger: log.Named("gateway")}
+	cfg := gateway.Config{Listen: s.Listen, SendPath: path, Loops: s.Loops, Spin: s.Spin, Logger: log.Named("gateway"),
+		TLS: gateway.TLSOptions{Listen: s.TLSListen, CertFile: s.TLSCert, KeyFile: s.TLSKey, ClientCAFile: s.TLSClientCA}}
 	if s.Loops < 1 || s.Loops > maxLoops {
 		return cfg, sync, usage("--loops is %d; give a number from 1 to %d, at most one for each core", s.Loops, maxLoops)
 	}
@@ -129,7 +135,7 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 		}
 		return err
 	}
-	s.greet(out, server.Addr(), admin.addr, sync)
+	s.greet(out, server, admin.addr, sync)
 	held.raise()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Wait() }()
@@ -140,6 +146,7 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 		case <-ctx.Done():
 			serving = false
 		case <-reload:
+			s.reloadTLS(server)
 			s.reload(server)
 		}
 	}
@@ -148,9 +155,9 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 	return errors.Join(err, server.Shutdown(patience))
 }
 
-// hangups says what SIGHUP does: with keys it asks to read them again, without it ends the gateway in order.
+// hangups says what SIGHUP does: with keys or TLS it asks to read their files again, without it ends the gateway in order.
 func (s *serveCmd) hangups(ctx context.Context) (context.Context, <-chan os.Signal, func()) {
-	if s.Keys == "" {
+	if s.Keys == "" && s.TLSListen == "" {
 		ctx, stop := hangupEnds(ctx)
 		return ctx, nil, stop
 	}
@@ -161,6 +168,9 @@ func (s *serveCmd) hangups(ctx context.Context) (context.Context, <-chan os.Sign
 
 // reload reads the key file again. One that is wrong changes nothing: a gateway must not lock everybody out over a typing mistake.
 func (s *serveCmd) reload(server *gateway.Server) {
+	if s.Keys == "" {
+		return
+	}
 	keys, err := gateway.LoadKeys(s.Keys)
 	if err != nil {
 		s.log.Error("the keys stay as they are", zap.String("file", s.Keys), zap.Error(err))
@@ -171,7 +181,8 @@ func (s *serveCmd) reload(server *gateway.Server) {
 }
 
 // greet says in a few lines what the operator must know, above all what an ack is worth.
-func (s *serveCmd) greet(out io.Writer, addr, admin net.Addr, sync journal.SyncPolicy) {
+func (s *serveCmd) greet(out io.Writer, server *gateway.Server, admin net.Addr, sync journal.SyncPolicy) {
+	addr := server.Addr()
 	access := "open: any key will do, from this machine only"
 	if s.Keys != "" {
 		access = "keys from " + s.Keys
@@ -181,6 +192,9 @@ func (s *serveCmd) greet(out io.Writer, addr, admin net.Addr, sync journal.SyncP
 	fmt.Fprintf(out, "access     %s\n", access)
 	fmt.Fprintf(out, "sync       %s; ack=written survives kill -9, ack=synced a power cut too\n", syncText(sync))
 	fmt.Fprintf(out, "send path  %s\n", s.SendPath)
+	if secure := server.TLSAddr(); secure != nil {
+		fmt.Fprintf(out, "tls        %s, with the certificate in %s\n", secure, s.TLSCert)
+	}
 	if admin != nil {
 		fmt.Fprintf(out, "admin      http://%s/metrics, /healthz, /readyz, /sessions\n", admin)
 	}

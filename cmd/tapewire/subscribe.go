@@ -84,8 +84,12 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
+	secure, err := s.tlsConfig()
+	if err != nil {
+		return err
+	}
 	r := receiver{cmd: s, screen: c, replaying: len(subscriptions)}
-	sub, err := feed.DialSubscriber(ctx, feed.SubscriberConfig{Addr: s.address(), Key: clientKey(), Dataset: s.Dataset, Client: "tapewire subscribe"})
+	sub, err := feed.DialSubscriber(ctx, feed.SubscriberConfig{Addr: s.address(), Key: clientKey(), Dataset: s.Dataset, Client: "tapewire subscribe", TLS: secure})
 	if err != nil {
 		return r.ended(ctx, err)
 	}
