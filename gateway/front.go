@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -11,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed/lsg"
-	"github.com/tapewire/tapewire/journal"
 )
 
 // front is the gnet side: it accepts, speaks the text phase, and feeds
@@ -26,6 +26,7 @@ type client struct {
 	conn      gnet.Conn
 	remote    string
 	challenge string
+	grant            // once it is authenticated
 	line      []byte // of the authentication, not yet complete
 	timeout   *time.Timer
 	detached  bool // an egress loop or a goroutine has the socket now
@@ -114,7 +115,7 @@ func (f *front) OnClose(conn gnet.Conn, err error) gnet.Action {
 	if c.detached {
 		return gnet.None
 	}
-	f.srv.sockets.Add(-1)
+	f.srv.socketClosed(c.grant)
 	if c.producer != nil {
 		c.producer.hungUp(err)
 	}
@@ -132,78 +133,66 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 		line = b
 	}
 	if len(c.line)+len(line) > f.srv.limits.AuthLine {
-		return f.refuse(c, fmt.Sprintf("authentication line longer than %d bytes", f.srv.limits.AuthLine))
+		return f.refuse(c, nil, fmt.Errorf("authentication line longer than %d bytes", f.srv.limits.AuthLine))
 	}
 	c.line = append(c.line, line...)
 	if end < 0 {
 		return gnet.None
 	}
 	if f.srv.stopping.Load() {
-		return f.refuse(c, "the gateway is shutting down")
+		return f.refuse(c, nil, errors.New("the gateway is shutting down"))
 	}
 	rest := b[end+1:]
 	text := string(c.line)
 	c.line = nil
 	if !lsg.IsAuthRequest(text) {
-		return f.refuse(c, "expected an authentication line such as auth=RESPONSE-SUFFIX|dataset=D|encoding=dbn, got "+clip(lsg.Clean(text)))
+		return f.refuse(c, nil, errors.New("expected an authentication line such as auth=RESPONSE-SUFFIX|dataset=D|encoding=dbn, got "+clip(lsg.Clean(text))))
 	}
 	req, err := lsg.ParseAuthRequest(text)
 	if err != nil {
-		return f.refuse(c, err.Error())
+		return f.refuse(c, nil, err)
 	}
-	key, err := f.srv.authorize(c.challenge, &req)
-	if err != nil {
-		return f.refuse(c, err.Error())
+	req.Client = withoutSecrets(req.Client)
+	if c.grant, err = f.srv.authorize(c.challenge, &req); err != nil {
+		return f.refuse(c, &req, err)
 	}
 	c.timeout.Stop()
 	if req.Role == lsg.RoleProducer {
-		return f.openProducer(c, req, key, rest)
+		return f.openProducer(c, req, rest)
 	}
-	return f.detach(c, req, key, rest)
+	return f.detach(c, req, rest)
 }
 
-func (f *front) refuse(c *client, reason string) gnet.Action {
-	f.srv.metrics.rejects("auth").Inc()
+// refuse says why a client is not let in; req is what it asked for, if that much
+// is known. A limit passes, so a producer is told to try again: its SDK would give
+// up for good on success=0.
+func (f *front) refuse(c *client, req *lsg.AuthRequest, why error) gnet.Action {
+	code, reason := "auth", withoutSecrets(why.Error())
+	reply := lsg.AuthReply{Error: reason}.Append(nil)
+	if limit := (*keyLimit)(nil); errors.As(why, &limit) {
+		code = limit.name
+		if req.Role == lsg.RoleProducer {
+			reply = lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryLater, Text: reason}.Append(nil)
+		}
+	}
+	f.srv.metrics.rejects(code).Inc()
 	f.srv.log.Info("client refused", zap.String("remote", c.remote), zap.String("reason", reason))
-	_, _ = c.conn.Write(lsg.AuthReply{Error: reason}.Append(nil))
+	f.srv.audit.add(c.refusedEntry(req, c.key, reason))
+	_, _ = c.conn.Write(reply)
 	return gnet.Close
-}
-
-// authorize checks an authentication request. The error is for the client.
-func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (*Key, error) {
-	right := RightSubscribe
-	if req.Role == lsg.RoleProducer {
-		right = RightPublish
-	}
-	var key *Key
-	if keys := s.keys.Load(); keys != nil {
-		if key = keys.find(challenge, req.Auth); key == nil {
-			return nil, fmt.Errorf("authentication failed: unknown key ending in %q", lsg.Bucket(req.Auth))
-		}
-		if !key.May(right, req.Dataset) {
-			return nil, fmt.Errorf("authentication failed: key %q may not %s dataset %s; its owner adds the right in the key file", key.Name, right, req.Dataset)
-		}
-	}
-	switch {
-	case req.Encoding != lsg.EncodingDBN:
-		return nil, fmt.Errorf("encoding=%s is not served here; use encoding=dbn", req.Encoding)
-	case req.Compression != lsg.CompressionNone:
-		return nil, fmt.Errorf("compression=%s is not served here; use compression=none", req.Compression)
-	}
-	return key, journal.CheckDataset(req.Dataset)
 }
 
 // detach hands an authenticated subscriber's socket to an egress loop. gnet
 // closes its own descriptor; no FIN goes out, because ours lives.
-func (f *front) detach(c *client, req lsg.AuthRequest, key *Key, rest []byte) gnet.Action {
+func (f *front) detach(c *client, req lsg.AuthRequest, rest []byte) gnet.Action {
 	fd, err := c.conn.Dup()
 	if err != nil {
 		f.srv.log.Error("cannot detach a session", zap.String("remote", c.remote), zap.Error(err))
-		return f.refuse(c, "internal error: "+err.Error())
+		return f.refuse(c, &req, fmt.Errorf("internal error: %w", err))
 	}
 	c.detached = true
 	s := &session{
-		id: f.srv.nextSession.Add(1), fd: fd, auth: req, key: key, remote: c.remote, since: time.Now(),
+		id: f.srv.nextSession.Add(1), fd: fd, auth: req, grant: c.grant, remote: c.remote, since: time.Now(),
 		in: bytes.Clone(rest), // rest lies in gnet's buffer
 	}
 	f.srv.admit(s)

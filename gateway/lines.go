@@ -149,7 +149,7 @@ func (p *producer) serve(lines *tcpLines) {
 	lines.conn.Close()
 	close(gone)
 	p.hungUp(err)
-	p.srv.sockets.Add(-1)
+	p.srv.socketClosed(p.grant)
 }
 
 // ingestBlocking waits for the journal where it has to, instead of giving the
@@ -173,8 +173,13 @@ func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
 	for err == nil {
 		n, readErr := lines.conn.Read(b)
 		p.heard.Store(time.Now().UnixNano())
-		err = p.consumeAll(b[:n])
-		lines.wake()
+		if !p.dismissed.Load() { // else what it still sends does not count
+			err = p.consumeAll(b[:n])
+			lines.wake()
+		}
+		if err == nil {
+			err = p.rest(p.srv.ctx, p.overRate())
+		}
 		if err == nil && readErr != nil {
 			return readErr
 		}

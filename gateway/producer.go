@@ -22,10 +22,10 @@ import (
 // journal keeps it waiting and it sends on, it moves to a goroutine of its own,
 // where TCP holds it back and nobody else notices.
 type producer struct {
-	srv     *Server
-	client  *client
-	req     lsg.AuthRequest
-	key     *Key
+	srv    *Server
+	client *client
+	req    lsg.AuthRequest
+	grant
 	session uint64
 
 	feed   *datasetFeed
@@ -42,6 +42,11 @@ type producer struct {
 	heard  atomic.Int64 // unix ns of the last input
 	paused atomic.Bool  // it was told to wait, so its silence is what we asked for
 	idle   *time.Timer  // set when the producer promised heartbeats
+	said   string       // under mu: why the server ended it
+
+	acceptedBefore uint64      // records of the stream when this session began
+	metered        uint64      // records accepted when its rate was last looked at
+	pacedBefore    atomic.Bool // it was held to its rate, and the log says so
 
 	dismissed atomic.Bool // its last line is on the way
 	finished  atomic.Bool // the connection is gone
@@ -74,14 +79,15 @@ func (pk *parking) done() bool {
 
 // openProducer begins a session. Opening a dataset and its writer touches the
 // disk, so it happens off the loop.
-func (f *front) openProducer(c *client, req lsg.AuthRequest, key *Key, rest []byte) gnet.Action {
-	p := &producer{srv: f.srv, client: c, req: req, key: key, session: f.srv.nextSession.Add(1), backlog: bytes.Clone(rest)}
+func (f *front) openProducer(c *client, req lsg.AuthRequest, rest []byte) gnet.Action {
+	p := &producer{srv: f.srv, client: c, req: req, grant: c.grant, session: f.srv.nextSession.Add(1), backlog: bytes.Clone(rest)}
 	if p.req.Ack == "" {
 		p.req.Ack = lsg.AckWritten
 	}
 	p.out = &gnetLines{p: p, conn: c.conn}
 	p.acks.init(p)
 	c.producer = p
+	f.srv.audit.add(p.entry(auditAccepted))
 	p.park(p.open)
 	return gnet.None
 }
@@ -93,7 +99,10 @@ func (p *producer) open(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.srv.producers.open(p, d)
+	if err := p.srv.producers.open(p, d); err != nil {
+		return err
+	}
+	return p.srv.keys.Load().entitled(p.key, RightPublish, p.req.Dataset) // the keys may have changed before it was to be seen
 }
 
 // park has wait run off the loop and collects input until it is over.
@@ -148,6 +157,9 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	}
 	if err != nil {
 		return p.end(err)
+	}
+	if p.parked == nil {
+		p.pace()
 	}
 	p.acks.due(time.Now())
 	return gnet.None
@@ -211,6 +223,10 @@ func (p *producer) welcome() error {
 	p.ingest.init(p)
 	p.acks.start()
 	accepted := p.writer.Accepted()
+	p.acceptedBefore, p.metered = accepted, accepted
+	begin := p.entry(auditPublishBegin)
+	begin.Accepted = new(accepted)
+	p.srv.audit.add(begin)
 	p.srv.log.Info("producer connected", zap.Uint64("session", p.session), zap.String("remote", p.client.remote),
 		zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer), zap.String("stream", p.req.Stream),
 		zap.Uint64("accepted", accepted), zap.String("key", keyName(p.key)))
@@ -221,41 +237,16 @@ func (p *producer) welcome() error {
 	return nil
 }
 
-// producerGrace is how late a promised heartbeat may come.
-const producerGrace = 10 * time.Second
-
-// watchIdle closes a session that promised heartbeats and fell silent.
-func (p *producer) watchIdle(most time.Duration) {
-	p.heard.Store(time.Now().UnixNano())
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = time.AfterFunc(most, func() {
-		if silent := time.Since(time.Unix(0, p.heard.Load())); silent < most || p.paused.Load() {
-			p.lookAgain(max(most-silent, time.Second))
-			return
-		}
-		p.dismiss(lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNow, Text: fmt.Sprintf("nothing came for %v; send a heartbeat every heartbeat_interval_s", most)})
-	})
-}
-
-// lookAgain resets the idle timer unless the producer has left.
-func (p *producer) lookAgain(in time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.finished.Load() {
-		p.idle.Reset(in)
-	}
-}
-
 // end finishes the session and tells the producer why.
 func (p *producer) end(err error) gnet.Action {
 	if !p.opened {
-		reason := err.Error()
+		reason := withoutSecrets(err.Error())
 		if errors.Is(err, context.Canceled) {
 			reason = "the gateway is shutting down"
 		}
 		p.srv.metrics.rejects("producer").Inc()
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
+		p.srv.audit.add(p.entry(auditRefused).why(reason))
 		p.lastLine(lsg.AuthReply{Error: reason}.Append(nil))
 		return gnet.None
 	}
@@ -265,6 +256,11 @@ func (p *producer) end(err error) gnet.Action {
 
 // dismiss sends an error line and closes. It may be called from anywhere.
 func (p *producer) dismiss(e lsg.ProducerError) {
+	if p.dismissed.Load() {
+		return // one reason is enough
+	}
+	e.Want, e.Got, e.Text = withoutSecrets(e.Want), withoutSecrets(e.Got), withoutSecrets(e.Text)
+	p.say(e.Code + ": " + e.Text)
 	p.srv.metrics.rejects(e.Code).Inc()
 	p.srv.log.Info("producer dismissed", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
 		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
@@ -291,6 +287,7 @@ func (p *producer) hungUp(err error) {
 		fields = append(fields, zap.Error(err))
 	}
 	p.srv.log.Info("producer left", fields...)
+	p.auditEnd(err)
 	if p.parked == nil || p.parked.done() {
 		p.leave()
 	}

@@ -22,7 +22,8 @@ import (
 type serveCmd struct {
 	Data           string `help:"Where the tapes are kept (default ${default})." placeholder:"DIR" default:"./tapewire-data"`
 	Listen         string `help:"Where producers and subscribers connect. Without --keys: loopback only (default ${default})." placeholder:"ADDR" default:"127.0.0.1:13000"`
-	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default, without authentication." placeholder:"ADDR"`
+	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default. With --keys it is for keys with the right admin, without: loopback only." placeholder:"ADDR"`
+	Audit          string `help:"Append a line of JSON to FILE for each client that comes, subscribes, publishes, leaves or is turned away." placeholder:"FILE"`
 	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine." placeholder:"FILE"`
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
 	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, splice, copy (default ${default})." placeholder:"PATH" default:"auto"`
@@ -41,12 +42,13 @@ func (serveCmd) Help() string {
 
   tapewire serve
   tapewire serve --data /var/lib/tapewire --sync each
-  tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090
+  tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090 --audit audit.jsonl
 
 Clients: databento.Live(key=..., gateway="127.0.0.1", port=13000), or tapewire subscribe.
 SIGTERM and SIGINT end it in order: sessions get what they are owed, everything is on disk.
-SIGHUP makes it read the key file again, for connections to come; when the file is wrong, the keys stay as they
-are. Without --keys SIGHUP, which a lost terminal sends, ends it in order like SIGTERM; under nohup it goes on.`
+SIGHUP makes it read the key file again and open the audit log anew. Connections whose key is gone or may no longer
+do what they do are told so and ended, all others go on; when the file is wrong, the keys stay as they are. Without
+--keys and --audit SIGHUP, which a lost terminal sends, ends it in order like SIGTERM; under nohup it goes on.`
 }
 
 // maxLoops bounds --loops.
@@ -98,7 +100,7 @@ func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, 
 	if err != nil {
 		return gateway.Config{}, sync, withExit(exitUsage, err)
 	}
-	cfg := gateway.Config{Listen: s.Listen, SendPath: path, Loops: s.Loops, Spin: s.Spin, Limits: gateway.DefaultLimits(), Logger: log.Named("gateway")}
+	cfg := gateway.Config{Listen: s.Listen, Audit: s.Audit, SendPath: path, Loops: s.Loops, Spin: s.Spin, Limits: gateway.DefaultLimits(), Logger: log.Named("gateway")}
 	if s.Loops < 1 || s.Loops > maxLoops {
 		return cfg, sync, usage("--loops is %d; give a number from 1 to %d, at most one for each core", s.Loops, maxLoops)
 	}
@@ -129,6 +131,7 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 		}
 		return err
 	}
+	admin.serve() // not before, or it would look at a server that is being built
 	s.greet(out, server.Addr(), admin.addr, sync)
 	held.raise()
 	failed := make(chan error, 1)
@@ -148,9 +151,9 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 	return errors.Join(err, server.Shutdown(patience))
 }
 
-// hangups says what SIGHUP does: with keys it asks to read them again, without it ends the gateway in order.
+// hangups says what SIGHUP does: with keys or an audit log it asks to open their files again, without it ends the gateway in order.
 func (s *serveCmd) hangups(ctx context.Context) (context.Context, <-chan os.Signal, func()) {
-	if s.Keys == "" {
+	if s.Keys == "" && s.Audit == "" {
 		ctx, stop := hangupEnds(ctx)
 		return ctx, nil, stop
 	}
@@ -159,15 +162,20 @@ func (s *serveCmd) hangups(ctx context.Context) (context.Context, <-chan os.Sign
 	return ctx, reload, func() { signal.Stop(reload) }
 }
 
-// reload reads the key file again. One that is wrong changes nothing: a gateway must not lock everybody out over a typing mistake.
+// reload opens the audit log anew, so that what follows is in the new file, and reads the key file again.
 func (s *serveCmd) reload(server *gateway.Server) {
-	keys, err := gateway.LoadKeys(s.Keys)
+	if err := server.ReopenAudit(); err != nil {
+		s.log.Error("the audit log is not opened anew", zap.String("file", s.Audit), zap.Error(err))
+	}
+	if s.Keys == "" {
+		return
+	}
+	keys, ended, err := server.ReloadKeys(s.Keys)
 	if err != nil {
 		s.log.Error("the keys stay as they are", zap.String("file", s.Keys), zap.Error(err))
 		return
 	}
-	server.SetKeys(keys)
-	s.log.Info("keys are read again", zap.String("file", s.Keys), zap.Int("keys", len(keys.Keys())))
+	s.log.Info("keys are read again", zap.String("file", s.Keys), zap.Int("keys", keys), zap.Int("connections_ended", ended))
 }
 
 // greet says in a few lines what the operator must know, above all what an ack is worth.
@@ -181,6 +189,9 @@ func (s *serveCmd) greet(out io.Writer, addr, admin net.Addr, sync journal.SyncP
 	fmt.Fprintf(out, "access     %s\n", access)
 	fmt.Fprintf(out, "sync       %s; ack=written survives kill -9, ack=synced a power cut too\n", syncText(sync))
 	fmt.Fprintf(out, "send path  %s\n", s.SendPath)
+	if s.Audit != "" {
+		fmt.Fprintf(out, "audit      %s\n", s.Audit)
+	}
 	if admin != nil {
 		fmt.Fprintf(out, "admin      http://%s/metrics, /healthz, /readyz, /sessions\n", admin)
 	}
@@ -223,14 +234,15 @@ func openRemedy(dir string, err error) error {
 
 // adminServer is the HTTP side; its zero value is one that is off.
 type adminServer struct {
-	addr net.Addr
-	http *http.Server
+	addr     net.Addr
+	listener net.Listener
+	http     *http.Server
 }
 
 // adminTimeout is how long a client of the admin side may take to send its request.
 const adminTimeout = 10 * time.Second
 
-// listenAdmin starts the HTTP side when it was asked for.
+// listenAdmin takes the address of the HTTP side when it was asked for.
 func (s *serveCmd) listenAdmin(server *gateway.Server) (adminServer, error) {
 	if s.Admin == "" {
 		return adminServer{}, nil
@@ -240,20 +252,29 @@ func (s *serveCmd) listenAdmin(server *gateway.Server) (adminServer, error) {
 		return adminServer{}, usage("--admin %q is no address: %w; write HOST:PORT or :PORT", s.Admin, err)
 	}
 	if host == "" {
-		host = "127.0.0.1" // it has no authentication: open to others only on demand
+		host = "127.0.0.1" // a key travels in clear there: open to others only on demand
+	}
+	if err := server.CheckAdmin(net.JoinHostPort(host, port)); err != nil {
+		return adminServer{}, withExit(exitUsage, fmt.Errorf("--admin: %w", err))
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return adminServer{}, fmt.Errorf("--admin: %w", err)
 	}
-	a := adminServer{addr: l.Addr(), http: &http.Server{Handler: server.Admin(), ReadHeaderTimeout: adminTimeout}}
-	go a.http.Serve(l) // ends with Close
-	return a, nil
+	return adminServer{addr: l.Addr(), listener: l, http: &http.Server{Handler: server.Admin(), ReadHeaderTimeout: adminTimeout}}, nil
+}
+
+// serve starts the HTTP side, until Close.
+func (a adminServer) serve() {
+	if a.http != nil {
+		go a.http.Serve(a.listener)
+	}
 }
 
 // Close stops the HTTP side.
 func (a adminServer) Close() {
 	if a.http != nil {
 		a.http.Close()
+		a.listener.Close()
 	}
 }
