@@ -3,16 +3,25 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
 // grant is what a connection was let in with; empty in open mode. It counts as a
-// connection of its key until it leaves.
+// connection of its key until it is given back.
 type grant struct {
-	key *Key // as the file was when the connection came
-	use *keyUse
+	key  *Key // as the file was when the connection came
+	use  *keyUse
+	back *atomic.Bool
+}
+
+// giveBack ends that; it may be called again.
+func (g grant) giveBack() {
+	if g.use != nil && !g.back.Swap(true) {
+		g.use.sockets.Add(-1)
+	}
 }
 
 // authorize checks an authentication request and counts the connection. The error
@@ -50,7 +59,7 @@ func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (grant, error
 	if err := use.enter(g.key, right == RightPublish && s.producers.holds(req, use)); err != nil {
 		return g, err
 	}
-	g.use = use
+	g.use, g.back = use, new(atomic.Bool)
 	return g, nil
 }
 
@@ -82,7 +91,7 @@ func (r *Keyring) entitled(k *Key, right Right, dataset string) error {
 // socketClosed is the end of a connection that was accepted.
 func (s *Server) socketClosed(g grant) {
 	s.sockets.Add(-1)
-	g.use.leave()
+	g.giveBack()
 }
 
 func keyName(k *Key) string {

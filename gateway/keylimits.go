@@ -81,13 +81,6 @@ func (u *keyUse) enter(k *Key, takesOver bool) error {
 	return nil
 }
 
-// leave gives a connection back. It does nothing in open mode.
-func (u *keyUse) leave() {
-	if u != nil {
-		u.sockets.Add(-1)
-	}
-}
-
 // pacer meters what happens at some rate, without a lock and without memory of
 // its own: all it knows is when everything so far is paid for.
 type pacer struct{ due atomic.Int64 } // ns since processStart

@@ -15,6 +15,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // gnetLines reaches a producer whose connection is on the event loop.
@@ -48,10 +49,21 @@ func (g *gnetLines) send(b []byte, last bool) {
 		}
 		g.kept.Store(int64(c.OutboundBuffered()))
 		if last {
-			return c.Close()
+			g.hangUp(c, err)
 		}
 		return nil
 	})
+}
+
+// hangUp closes after the last line. A producer in the middle of sending would be
+// reset by a close that leaves its input unread, and might lose that line: so its
+// end is awaited for a moment, and what comes meanwhile does not count.
+func (g *gnetLines) hangUp(c gnet.Conn, err error) {
+	if err != nil || c.OutboundBuffered() > 0 || unix.Shutdown(c.Fd(), unix.SHUT_WR) != nil {
+		_ = c.Close()
+		return
+	}
+	time.AfterFunc(g.p.srv.limits.Linger, func() { _ = c.Close() }) // of a connection that is gone: nothing
 }
 
 // forward passes a line on that came too late for the loop, to the goroutine
@@ -72,9 +84,10 @@ func (g *gnetLines) busy() bool { return g.conn.OutboundBuffered() > 0 }
 
 // tcpLines reaches a producer that has a goroutine of its own.
 type tcpLines struct {
-	mu    sync.Mutex
-	conn  net.Conn
-	wakes chan struct{}
+	mu     sync.Mutex
+	conn   net.Conn
+	wakes  chan struct{}
+	linger time.Duration
 }
 
 // lineTimeout is how long a detached producer may leave a line unread before
@@ -90,9 +103,19 @@ func (t *tcpLines) line(b []byte) {
 	}
 }
 
+// lastLine lets the producer finish, like gnetLines.hangUp.
 func (t *tcpLines) lastLine(b []byte) {
 	t.line(b)
-	t.conn.Close()
+	if c, ok := t.conn.(*net.TCPConn); !ok || c.CloseWrite() != nil {
+		t.conn.Close()
+	}
+	_ = t.conn.SetReadDeadline(time.Now().Add(t.linger))
+}
+
+// finish discards what a producer sends that was told its last line.
+func (t *tcpLines) finish() {
+	_ = t.conn.SetReadDeadline(time.Now().Add(t.linger))
+	_, _ = io.Copy(io.Discard, t.conn)
 }
 
 func (t *tcpLines) wake() {
@@ -122,7 +145,7 @@ func (p *producer) detach() gnet.Action {
 		return p.end(err)
 	}
 	p.client.detached = true
-	lines := &tcpLines{conn: nc, wakes: make(chan struct{}, 1)}
+	lines := &tcpLines{conn: nc, wakes: make(chan struct{}, 1), linger: p.srv.limits.Linger}
 	p.mu.Lock()
 	p.out = lines
 	p.mu.Unlock()
@@ -145,6 +168,9 @@ func (p *producer) serve(lines *tcpLines) {
 	})
 	release := context.AfterFunc(p.srv.ctx, func() { lines.conn.Close() })
 	err := p.ingestBlocking(lines)
+	if p.dismissed.Load() {
+		lines.finish()
+	}
 	release()
 	lines.conn.Close()
 	close(gone)
@@ -166,20 +192,17 @@ func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
 	err = p.parked.err
 	p.ingest.blocking = true
 	if err == nil {
-		err = p.consumeAll(p.backlog)
+		err = p.consumePaced(p.backlog)
 	}
 	p.backlog = nil
 	b := make([]byte, readBuffer)
-	for err == nil {
+	for err == nil && !p.dismissed.Load() {
 		n, readErr := lines.conn.Read(b)
 		p.heard.Store(time.Now().UnixNano())
-		if !p.dismissed.Load() { // else what it still sends does not count
-			err = p.consumeAll(b[:n])
-			lines.wake()
+		if p.dismissed.Load() {
+			break // what it still sends does not count
 		}
-		if err == nil {
-			err = p.rest(p.srv.ctx, p.overRate())
-		}
+		err = p.consumePaced(b[:n])
 		if err == nil && readErr != nil {
 			return readErr
 		}

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
 )
 
@@ -17,7 +19,24 @@ const (
 	paceBurst = time.Second
 	// paceLeast is the shortest wait: shorter ones add up until they are worth it.
 	paceLeast = time.Millisecond
+	// paceTurns is how many times a second it is looked at, when that much was
+	// collected: a rate is not kept by a burst and a long silence.
+	paceTurns = 10
+	// paceRecord is the size of a record for that, in bytes: one of the smallest.
+	paceRecord = 48
 )
+
+// portion is how many of n bytes are taken before the rate is looked at again.
+func (p *producer) portion(n int) int {
+	if p.use == nil {
+		return n
+	}
+	rate := p.use.rate.Load()
+	if rate == 0 || rate > int64(n) {
+		return n // less than a turn, whatever the records
+	}
+	return min(n, max(int(rate)/paceTurns*paceRecord, feed.MaxRecordSize+8))
+}
 
 // overRate is how long the producer has to rest for what was committed since the
 // last time.
@@ -39,10 +58,27 @@ func (p *producer) overRate() time.Duration {
 	return wait
 }
 
-// pace parks a producer on the event loop that is ahead of its rate.
-func (p *producer) pace() {
-	if wait := p.overRate(); wait > 0 {
+// pace parks a producer on the event loop that is ahead of its rate, or has sent
+// more than its portion: left is what was not taken.
+func (p *producer) pace(left []byte) {
+	if wait := p.overRate(); wait > 0 || len(left) > 0 {
+		p.backlog = bytes.Clone(left)
 		p.park(func(ctx context.Context) error { return p.rest(ctx, wait) })
+	}
+}
+
+// consumePaced takes all of b, at the rate of the key, on a goroutine of its own.
+func (p *producer) consumePaced(b []byte) error {
+	for {
+		n := p.portion(len(b))
+		if err := p.consumeAll(b[:n]); err != nil {
+			return err
+		}
+		p.wake() // for the acks
+		if err := p.rest(p.srv.ctx, p.overRate()); err != nil || n == len(b) {
+			return err
+		}
+		b = b[n:]
 	}
 }
 

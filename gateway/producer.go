@@ -143,7 +143,7 @@ func (p *producer) traffic(b []byte) gnet.Action {
 		}
 		b, p.backlog = p.backlog, nil
 	}
-	n, err := p.ingest.consume(b)
+	n, err := p.ingest.consume(b[:p.portion(len(b))])
 	if waits(err) {
 		p.backlog = bytes.Clone(b[n:])
 		p.park(p.await)
@@ -159,7 +159,7 @@ func (p *producer) traffic(b []byte) gnet.Action {
 		return p.end(err)
 	}
 	if p.parked == nil {
-		p.pace()
+		p.pace(b[n:])
 	}
 	p.acks.due(time.Now())
 	return gnet.None
@@ -313,6 +313,7 @@ func (p *producer) lines() lineWriter {
 func (p *producer) line(b []byte) { p.lines().line(b) }
 func (p *producer) lastLine(b []byte) {
 	if !p.dismissed.Swap(true) {
+		p.giveBack() // its socket may linger
 		p.lines().lastLine(b)
 	}
 }

@@ -98,6 +98,7 @@ func (p *producer) revoke(reason string) {
 	if p.dismissed.Swap(true) {
 		return
 	}
+	p.giveBack()
 	p.writer.Close()
 	p.say(reason)
 	p.srv.metrics.rejects("revoked").Inc()
