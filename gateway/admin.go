@@ -87,8 +87,8 @@ func (s *Server) CloseSession(id uint64) bool {
 	return false
 }
 
-// Admin serves health, metrics and the session list. It has no authentication:
-// listen on loopback, or put a proxy with one in front.
+// Admin serves health, metrics and the session list. With a key file all but health
+// is for keys with the right admin; without one CheckAdmin says where to listen.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -113,12 +113,13 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("POST /sessions/{id}/close", func(w http.ResponseWriter, r *http.Request) {
 		id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
 		if err != nil || !s.CloseSession(id) {
-			http.Error(w, "no session "+r.PathValue("id")+"; GET /sessions lists them", http.StatusNotFound)
+			http.Error(w, "no session "+clip(r.PathValue("id"))+"; GET /sessions lists them", http.StatusNotFound)
 			return
 		}
 		w.WriteHeader(http.StatusAccepted)
 	})
-	return mux
+	// A page in an operator's browser must not close sessions on loopback.
+	return http.NewCrossOriginProtection().Handler(s.guard(mux))
 }
 
 // Ready reports why the server cannot do its whole job: nil when it can.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"runtime/debug"
@@ -12,7 +13,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed/lsg"
-	"github.com/tapewire/tapewire/journal"
 )
 
 // front is the gnet side: it accepts, speaks the text phase, and feeds
@@ -27,6 +27,7 @@ type client struct {
 	conn      gnet.Conn
 	remote    string
 	challenge string
+	grant            // once it is authenticated
 	line      []byte // of the authentication, not yet complete
 	timeout   *time.Timer
 	expired   atomic.Bool // timeout is over
@@ -131,7 +132,7 @@ func (f *front) OnClose(conn gnet.Conn, err error) gnet.Action {
 	if c.detached {
 		return gnet.None
 	}
-	f.srv.sockets.Add(-1)
+	f.srv.socketClosed(c.grant)
 	if c.producer != nil {
 		c.producer.hungUp(err)
 	}
@@ -142,12 +143,12 @@ func (f *front) OnClose(conn gnet.Conn, err error) gnet.Action {
 func (f *front) authLine(c *client, b []byte) gnet.Action {
 	if len(b) == 0 { // a wake-up
 		if c.expired.Load() {
-			return f.refuseAs("auth_timeout", c, fmt.Sprintf("no authentication line came within %v", f.srv.limits.AuthTimeout))
+			return f.refuse(c, nil, fmt.Errorf("%w: want it within %v", errAuthTimeout, f.srv.limits.AuthTimeout))
 		}
 		return gnet.None
 	}
 	if len(c.line) == 0 && b[0] == handshakeRecord {
-		return f.refuse(c, "this port speaks no TLS; connect to the gateway's --tls-listen address, or without TLS")
+		return f.refuse(c, nil, errors.New("this port speaks no TLS; connect to the gateway's --tls-listen address, or without TLS"))
 	}
 	end := bytes.IndexByte(b, '\n')
 	line := b[:max(end, 0)]
@@ -155,80 +156,72 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 		line = b
 	}
 	if len(c.line)+len(line) > f.srv.limits.AuthLine {
-		return f.refuse(c, fmt.Sprintf("authentication line longer than %d bytes", f.srv.limits.AuthLine))
+		return f.refuse(c, nil, fmt.Errorf("authentication line longer than %d bytes", f.srv.limits.AuthLine))
 	}
 	c.line = append(c.line, line...)
 	if end < 0 {
 		return gnet.None
 	}
 	if f.srv.stopping.Load() {
-		return f.refuse(c, "the gateway is shutting down")
+		return f.refuse(c, nil, errors.New("the gateway is shutting down"))
 	}
 	rest := b[end+1:]
 	text := string(c.line)
 	c.line = nil
 	if !lsg.IsAuthRequest(text) {
-		return f.refuse(c, "expected an authentication line such as auth=RESPONSE-SUFFIX|dataset=D|encoding=dbn, got "+clip(lsg.Clean(text)))
+		return f.refuse(c, nil, errors.New("expected an authentication line such as auth=RESPONSE-SUFFIX|dataset=D|encoding=dbn, got "+clip(lsg.Clean(text))))
 	}
 	req, err := lsg.ParseAuthRequest(text)
 	if err != nil {
-		return f.refuse(c, err.Error())
+		return f.refuse(c, nil, err)
 	}
-	key, err := f.srv.authorize(c.challenge, &req)
-	if err != nil {
-		return f.refuse(c, err.Error())
+	req.Client = withoutSecrets(req.Client)
+	if c.grant, err = f.srv.authorize(c.challenge, &req); err != nil {
+		return f.refuse(c, &req, err)
 	}
 	c.timeout.Stop()
 	if req.Role == lsg.RoleProducer {
-		return f.openProducer(c, req, key, rest)
+		return f.openProducer(c, req, rest)
 	}
-	return f.detach(c, req, key, rest)
+	return f.detach(c, req, rest)
 }
 
-func (f *front) refuse(c *client, reason string) gnet.Action { return f.refuseAs("auth", c, reason) }
+// errAuthTimeout is why a client is refused that never said who it is.
+var errAuthTimeout = errors.New("no authentication line came in time")
 
-func (f *front) refuseAs(code string, c *client, reason string) gnet.Action {
+// refuse says why a client is not let in; req is what it asked for, if that much
+// is known. A limit passes, so a producer is told to try again: its SDK would give
+// up for good on success=0.
+func (f *front) refuse(c *client, req *lsg.AuthRequest, why error) gnet.Action {
+	code, reason := "auth", withoutSecrets(why.Error())
+	reply := lsg.AuthReply{Error: reason}.Append(nil)
+	if errors.Is(why, errAuthTimeout) {
+		code = "auth_timeout"
+	}
+	if limit := (*keyLimit)(nil); errors.As(why, &limit) {
+		code = limit.name
+		if req.Role == lsg.RoleProducer {
+			reply = lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryLater, Text: reason}.Append(nil)
+		}
+	}
 	f.srv.metrics.rejects(code).Inc()
 	f.srv.strangers.Info("client refused", zap.String("remote", c.remote), zap.String("reason", reason))
-	_, _ = c.conn.Write(lsg.AuthReply{Error: reason}.Append(nil))
+	f.srv.audit.add(c.refusedEntry(req, c.key, reason))
+	_, _ = c.conn.Write(reply)
 	return gnet.Close
-}
-
-// authorize checks an authentication request. The error is for the client.
-func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (*Key, error) {
-	right := RightSubscribe
-	if req.Role == lsg.RoleProducer {
-		right = RightPublish
-	}
-	var key *Key
-	if keys := s.keys.Load(); keys != nil {
-		if key = keys.find(challenge, req.Auth); key == nil {
-			return nil, fmt.Errorf("authentication failed: unknown key ending in %q", lsg.Bucket(req.Auth))
-		}
-		if !key.May(right, req.Dataset) {
-			return nil, fmt.Errorf("authentication failed: key %q may not %s dataset %s; its owner adds the right in the key file", key.Name, right, req.Dataset)
-		}
-	}
-	switch {
-	case req.Encoding != lsg.EncodingDBN:
-		return nil, fmt.Errorf("encoding=%s is not served here; use encoding=dbn", req.Encoding)
-	case req.Compression != lsg.CompressionNone:
-		return nil, fmt.Errorf("compression=%s is not served here; use compression=none", req.Compression)
-	}
-	return key, journal.CheckDataset(req.Dataset)
 }
 
 // detach hands an authenticated subscriber's socket to an egress loop. gnet
 // closes its own descriptor; no FIN goes out, because ours lives.
-func (f *front) detach(c *client, req lsg.AuthRequest, key *Key, rest []byte) gnet.Action {
+func (f *front) detach(c *client, req lsg.AuthRequest, rest []byte) gnet.Action {
 	fd, err := c.conn.Dup()
 	if err != nil {
 		f.srv.log.Error("cannot detach a session", zap.String("remote", c.remote), zap.Error(err))
-		return f.refuse(c, "internal error: "+err.Error())
+		return f.refuse(c, &req, fmt.Errorf("internal error: %w", err))
 	}
 	c.detached = true
 	s := &session{
-		id: f.srv.nextSession.Add(1), fd: fd, auth: req, key: key, remote: c.remote, local: localOnly(c.remote), since: time.Now(),
+		id: f.srv.nextSession.Add(1), fd: fd, auth: req, grant: c.grant, remote: c.remote, local: localOnly(c.remote), since: time.Now(),
 		in: bytes.Clone(rest), // rest lies in gnet's buffer
 	}
 	f.srv.admit(s)

@@ -63,6 +63,7 @@ func (s *session) take(c *cursor, r []byte) bool {
 		return false
 	}
 	s.stageRecord(r)
+	s.sentRecords++
 	return true
 }
 

@@ -3,9 +3,12 @@ package gateway
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -20,17 +23,21 @@ type Right string
 
 // The rights a key can have. A key without any has RightSubscribe.
 const (
-	RightSubscribe Right = "subscribe"
-	RightPublish   Right = "publish"
-	RightAdmin     Right = "admin"
+	RightSubscribe Right = "subscribe" // to receive datasets
+	RightPublish   Right = "publish"   // to publish to datasets
+	RightAdmin     Right = "admin"     // to use the admin side, which shows the whole gateway
 )
 
-// A Key is one entry of a key file.
+// A Key is one entry of a key file. A limit that is 0 or left out is none.
 type Key struct {
-	Name     string   `toml:"name"`     // who holds it; appears in logs and metrics
+	Name     string   `toml:"name"`     // who holds it; appears in logs, metrics and the audit log
 	Secret   string   `toml:"key"`      // 32 characters, db- and 29 letters or digits
 	Datasets []string `toml:"datasets"` // what it may reach; empty means every dataset
 	Rights   []Right  `toml:"rights"`   // empty means subscribe only
+
+	Connections       int `toml:"connections,omitempty"`         // sockets at once
+	ConnectsPerMinute int `toml:"connects_per_minute,omitempty"` // new connections, of which as many may come at once
+	RecordsPerSecond  int `toml:"records_per_second,omitempty"`  // published by all its producers; more wait
 }
 
 // May reports whether the key grants right on dataset.
@@ -43,6 +50,13 @@ func (k *Key) May(right Right, dataset string) bool {
 	}
 	return slices.Contains(k.Rights, right)
 }
+
+// The limits' names, in the key file and wherever one is met.
+const (
+	limitConnections = "connections"
+	limitConnects    = "connects_per_minute"
+	limitRecords     = "records_per_second"
+)
 
 // Keyring holds the keys of a key file. A nil Keyring is open mode: every key
 // is accepted with every right.
@@ -79,21 +93,40 @@ func LoadKeys(path string) (*Keyring, error) {
 	}
 	var f keyFile
 	md, err := toml.DecodeFile(path, &f)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrKeyFile, path, err)
+	if err != nil { // its text may quote the file
+		return nil, fmt.Errorf("%w: %s: %s", ErrKeyFile, path, withoutSecrets(err.Error()))
 	}
 	if extra := md.Undecoded(); len(extra) > 0 {
-		return nil, fmt.Errorf("%w: %s: unknown setting %s", ErrKeyFile, path, extra[0])
+		return nil, fmt.Errorf("%w: %s: unknown setting %s", ErrKeyFile, path, withoutSecrets(extra[0].String()))
 	}
-	for i := range f.Keys {
-		if err := f.Keys[i].check(); err != nil {
-			return nil, fmt.Errorf("%w: %s: key %d: %w", ErrKeyFile, path, i+1, err)
-		}
+	ring := &Keyring{keys: f.Keys}
+	if err := ring.check(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrKeyFile, path, err)
 	}
-	return &Keyring{keys: f.Keys}, nil
+	return ring, nil
 }
 
-func (k *Key) check() error {
+// check holds each key, and that none can be taken for another.
+func (r *Keyring) check() error {
+	for i := range r.keys {
+		k := &r.keys[i]
+		if err := k.Check(); err != nil {
+			return fmt.Errorf("key %d: %w", i+1, err)
+		}
+		for j := range r.keys[:i] {
+			switch o := &r.keys[j]; {
+			case o.Name == k.Name:
+				return fmt.Errorf("keys %d and %d are both named %s; give each holder a name, or logs tell nobody apart", j+1, i+1, k.Name)
+			case o.Secret == k.Secret:
+				return fmt.Errorf("%s and %s have the same key; make one for each with tapewire key new", o.Name, k.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// Check says what is wrong with a key: nil when nothing is.
+func (k *Key) Check() error {
 	if k.Name == "" {
 		return errors.New("it has no name")
 	}
@@ -106,8 +139,25 @@ func (k *Key) check() error {
 			return fmt.Errorf("%s: unknown right %q; rights are subscribe, publish, admin", k.Name, r)
 		}
 	}
+	if k.isAdmin() && len(k.Datasets) > 0 && !slices.Contains(k.Datasets, "*") {
+		return fmt.Errorf("%s: the right admin shows the whole gateway and cannot be kept to datasets; leave datasets out, or make a key of its own for admin", k.Name)
+	}
+	for name, value := range k.Limits() {
+		if value < 0 {
+			return fmt.Errorf("%s: %s is %d; give a number above 0, or leave it out for no limit", k.Name, name, value)
+		}
+	}
 	return nil
 }
+
+// Limits gives the key's limits by their names in the key file; 0 is none.
+func (k *Key) Limits() iter.Seq2[string, int] {
+	return func(yield func(string, int) bool) {
+		_ = yield(limitConnections, k.Connections) && yield(limitConnects, k.ConnectsPerMinute) && yield(limitRecords, k.RecordsPerSecond)
+	}
+}
+
+func (k *Key) isAdmin() bool { return slices.Contains(k.Rights, RightAdmin) }
 
 func isAlnum(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
@@ -117,13 +167,41 @@ func isAlnum(r rune) bool {
 func (r *Keyring) Keys() []Key { return r.keys }
 
 // find returns the key that made response from challenge. The clear suffix of
-// the response narrows the candidates; each comparison is in constant time.
+// the response narrows the candidates, and never by more than what every client
+// sends in clear; each comparison is in constant time.
 func (r *Keyring) find(challenge, response string) *Key {
 	bucket := lsg.Bucket(response)
+	if len(bucket) != bucketSize {
+		return nil // a longer one would be compared with what is secret
+	}
 	for i := range r.keys {
 		k := &r.keys[i]
-		if strings.HasSuffix(k.Secret, bucket) && len(bucket) == bucketSize && lsg.Verify(challenge, k.Secret, response) {
+		if strings.HasSuffix(k.Secret, bucket) && lsg.Verify(challenge, k.Secret, response) {
 			return k
+		}
+	}
+	return nil
+}
+
+// holder returns the key whose secret is given, as HTTP clients do. It takes as
+// long whichever it is, and however much of it was guessed.
+func (r *Keyring) holder(secret string) (found *Key) {
+	given := sha256.Sum256([]byte(secret))
+	for i := range r.keys {
+		have := sha256.Sum256([]byte(r.keys[i].Secret))
+		if subtle.ConstantTimeCompare(given[:], have[:]) == 1 {
+			found = &r.keys[i]
+		}
+	}
+	return found
+}
+
+// same returns the entry that a key of another reading of the file has become,
+// nil when it is gone or has another secret.
+func (r *Keyring) same(k *Key) *Key {
+	for i := range r.keys {
+		if r.keys[i].Secret == k.Secret {
+			return &r.keys[i]
 		}
 	}
 	return nil
@@ -143,7 +221,7 @@ func NewKey(name string, datasets []string, rights []Right) (Key, error) {
 		}
 	}
 	k.Secret = string(secret)
-	return k, k.check()
+	return k, k.Check()
 }
 
 // AppendKey adds a key to a key file, which it creates readable by its owner

@@ -66,6 +66,12 @@ type Limits struct {
 	Linger time.Duration
 	// Drain is how long a shutdown waits for the sessions to take their last record.
 	Drain time.Duration
+	// AuditQueue is how many entries of the audit log may wait for the disk. One
+	// beyond it is counted instead of kept.
+	AuditQueue int
+	// AuditSymbols is how many symbols of a subscription the audit log lists; of
+	// more it has the number and a digest.
+	AuditSymbols int
 }
 
 // DefaultLimits returns the limits of a server on this machine. Connections and
@@ -105,6 +111,8 @@ func defaultLimits(tls bool) Limits {
 		Turn:                    256 << 10,
 		Linger:                  2 * time.Second,
 		Drain:                   3 * time.Second,
+		AuditQueue:              8192,
+		AuditSymbols:            100,
 	}
 }
 
@@ -131,6 +139,8 @@ func (l Limits) withDefaults(tls bool) Limits {
 	setDefault(&l.Turn, d.Turn)
 	setDefault(&l.Linger, d.Linger)
 	setDefault(&l.Drain, d.Drain)
+	setDefault(&l.AuditQueue, d.AuditQueue)
+	setDefault(&l.AuditSymbols, d.AuditSymbols)
 	return l
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // gnetLines reaches a producer whose connection is on the event loop.
@@ -49,10 +50,21 @@ func (g *gnetLines) send(b []byte, last bool) {
 		}
 		g.kept.Store(int64(c.OutboundBuffered()))
 		if last {
-			return c.Close()
+			g.hangUp(c, err)
 		}
 		return nil
 	})
+}
+
+// hangUp closes after the last line. A producer in the middle of sending would be
+// reset by a close that leaves its input unread, and might lose that line: so its
+// end is awaited for a moment, and what comes meanwhile does not count.
+func (g *gnetLines) hangUp(c gnet.Conn, err error) {
+	if err != nil || c.OutboundBuffered() > 0 || unix.Shutdown(c.Fd(), unix.SHUT_WR) != nil {
+		_ = c.Close()
+		return
+	}
+	time.AfterFunc(g.p.srv.limits.Linger, func() { _ = c.Close() }) // of a connection that is gone: nothing
 }
 
 // forward passes a line on that came too late for the loop, to the goroutine
@@ -69,8 +81,9 @@ func (g *gnetLines) busy() bool { return g.conn.OutboundBuffered() > 0 }
 // tcpLines reaches a producer that has a goroutine of its own. Lines leave
 // beside it: what a producer sends is taken also while it reads no replies.
 type tcpLines struct {
-	conn  net.Conn
-	wakes chan struct{}
+	conn   net.Conn
+	wakes  chan struct{}
+	linger time.Duration // how long a producer may go on sending after its last line
 
 	mu      sync.Mutex
 	idle    sync.Cond // of mu: active has become false
@@ -88,8 +101,8 @@ const (
 	linePiece = 64 << 10
 )
 
-func newTCPLines(conn net.Conn) *tcpLines {
-	t := &tcpLines{conn: conn, wakes: make(chan struct{}, 1)}
+func newTCPLines(conn net.Conn, linger time.Duration) *tcpLines {
+	t := &tcpLines{conn: conn, wakes: make(chan struct{}, 1), linger: linger}
 	t.idle.L = &t.mu
 	return t
 }
@@ -128,7 +141,22 @@ func (t *tcpLines) put(b []byte, last bool) {
 	}
 }
 
-// send writes lines until there are none, and closes behind the last.
+// hangUp ends our side behind the last line, and lets the producer finish for a
+// moment: see gnetLines.hangUp.
+func (t *tcpLines) hangUp() {
+	if c, ok := t.conn.(*net.TCPConn); !ok || c.CloseWrite() != nil {
+		t.conn.Close()
+	}
+	_ = t.conn.SetReadDeadline(time.Now().Add(t.linger))
+}
+
+// discard takes what a producer sends that was told its last line.
+func (t *tcpLines) discard() {
+	_ = t.conn.SetReadDeadline(time.Now().Add(t.linger))
+	_, _ = io.Copy(io.Discard, t.conn)
+}
+
+// send writes lines until there are none, and hangs up behind the last.
 func (t *tcpLines) send() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,7 +168,7 @@ func (t *tcpLines) send() {
 		}
 	}
 	if t.ended {
-		t.conn.Close()
+		t.hangUp()
 	}
 	t.active = false
 	t.idle.Broadcast()
@@ -195,7 +223,7 @@ func (p *producer) detach() gnet.Action {
 		return p.end(err)
 	}
 	p.client.detached = true
-	lines := newTCPLines(nc)
+	lines := newTCPLines(nc, p.srv.limits.Linger)
 	p.mu.Lock()
 	p.out = lines
 	p.mu.Unlock()
@@ -219,11 +247,14 @@ func (p *producer) serve(lines *tcpLines) {
 	release := context.AfterFunc(p.srv.ctx, func() { lines.conn.Close() })
 	err := p.ingestBlocking(lines)
 	lines.finish()
+	if p.dismissed.Load() {
+		lines.discard()
+	}
 	release()
 	lines.conn.Close()
 	close(gone)
 	p.hungUp(err)
-	p.srv.sockets.Add(-1)
+	p.srv.socketClosed(p.grant)
 }
 
 // ingestBlocking waits for the journal where it has to, instead of giving the
@@ -240,15 +271,17 @@ func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
 	err = p.parked.err
 	p.ingest.blocking = true
 	if err == nil {
-		err = p.consumeAll(p.backlog)
+		err = p.consumePaced(p.backlog)
 	}
 	p.backlog = nil
 	b := make([]byte, readBuffer)
-	for err == nil {
+	for err == nil && !p.dismissed.Load() {
 		n, readErr := lines.conn.Read(b)
 		p.heard.Store(time.Now().UnixNano())
-		err = p.consumeAll(b[:n])
-		lines.wake()
+		if p.dismissed.Load() {
+			break // what it still sends does not count
+		}
+		err = p.consumePaced(b[:n])
 		if err == nil && readErr != nil {
 			return readErr
 		}

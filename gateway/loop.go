@@ -312,6 +312,7 @@ func (l *loop) adopt(s *session) {
 	if l.srv.stopping.Load() && s.begun {
 		s.stop(shutdownText) // it was between two loops when the others were told
 	}
+	s.recheck() // likewise, or it came in while the keys changed
 	l.enqueue(s)
 }
 

@@ -26,6 +26,8 @@ type serverMetrics struct {
 	damaged      *metrics.Counter // records that sessions were told to be damaged, instead of being sent them
 	slowWarnings *metrics.Counter
 	laneChanges  *metrics.Counter // sessions that went from one lane to the other
+	paced        *metrics.Counter // times that a producer had to rest for its key's rate
+	auditLost    *metrics.Counter // entries that the audit log could not keep
 }
 
 func newServerMetrics(srv *Server) *serverMetrics {
@@ -41,6 +43,8 @@ func newServerMetrics(srv *Server) *serverMetrics {
 		damaged:      set.NewCounter("tapewire_damaged_records_total"),
 		slowWarnings: set.NewCounter("tapewire_slow_reader_warnings_total"),
 		laneChanges:  set.NewCounter("tapewire_lane_changes_total"),
+		paced:        set.NewCounter("tapewire_paced_total"),
+		auditLost:    set.NewCounter("tapewire_audit_lost_total"),
 	}
 	set.NewGauge("tapewire_sockets", func() float64 { return float64(srv.sockets.Load()) })
 	set.NewGauge("tapewire_sockets_limit", func() float64 { return float64(srv.limits.Connections) })

@@ -22,10 +22,10 @@ import (
 // journal keeps it waiting and it sends on, it moves to a goroutine of its own,
 // where TCP holds it back and nobody else notices.
 type producer struct {
-	srv     *Server
-	client  *client
-	req     lsg.AuthRequest
-	key     *Key
+	srv    *Server
+	client *client
+	req    lsg.AuthRequest
+	grant
 	session uint64
 
 	feed   *datasetFeed
@@ -44,6 +44,11 @@ type producer struct {
 	idle   *time.Timer  // set when the producer promised heartbeats
 	text   *time.Timer  // set once a line or the metadata came in pieces
 	look   atomic.Bool  // it is to be looked whether the producer is still there
+	said   string       // under mu: why the server ended it
+
+	acceptedBefore uint64      // records of the stream when this session began
+	metered        uint64      // records accepted when its rate was last looked at
+	pacedBefore    atomic.Bool // it was held to its rate, and the log says so
 
 	dismissed atomic.Bool // its last line is on the way
 	finished  atomic.Bool // the connection is gone
@@ -76,14 +81,15 @@ func (pk *parking) done() bool {
 
 // openProducer begins a session. Opening a dataset and its writer touches the
 // disk, so it happens off the loop.
-func (f *front) openProducer(c *client, req lsg.AuthRequest, key *Key, rest []byte) gnet.Action {
-	p := &producer{srv: f.srv, client: c, req: req, key: key, session: f.srv.nextSession.Add(1), backlog: bytes.Clone(rest)}
+func (f *front) openProducer(c *client, req lsg.AuthRequest, rest []byte) gnet.Action {
+	p := &producer{srv: f.srv, client: c, req: req, grant: c.grant, session: f.srv.nextSession.Add(1), backlog: bytes.Clone(rest)}
 	if p.req.Ack == "" {
 		p.req.Ack = lsg.AckWritten
 	}
 	p.out = &gnetLines{p: p, conn: c.conn}
 	p.acks.init(p)
 	c.producer = p
+	f.srv.audit.add(p.entry(auditAccepted))
 	p.park(p.open)
 	return gnet.None
 }
@@ -95,7 +101,10 @@ func (p *producer) open(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.srv.producers.open(p, d)
+	if err := p.srv.producers.open(p, d); err != nil {
+		return err
+	}
+	return p.srv.keys.Load().entitled(p.key, RightPublish, p.req.Dataset) // the keys may have changed before it was to be seen
 }
 
 // park has wait run off the loop and collects input until it is over.
@@ -139,7 +148,7 @@ func (p *producer) traffic(b []byte) gnet.Action {
 		}
 		b, p.backlog = p.backlog, nil
 	}
-	n, err := p.ingest.consume(b)
+	n, err := p.ingest.consume(b[:p.portion(len(b))])
 	if waits(err) {
 		p.backlog = bytes.Clone(b[n:])
 		p.park(p.await)
@@ -153,6 +162,9 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	}
 	if err != nil {
 		return p.end(err)
+	}
+	if p.parked == nil {
+		p.pace(b[n:])
 	}
 	p.acks.due(time.Now())
 	return gnet.None
@@ -216,6 +228,10 @@ func (p *producer) welcome() error {
 	p.ingest.init(p)
 	p.acks.start()
 	accepted := p.writer.Accepted()
+	p.acceptedBefore, p.metered = accepted, accepted
+	begin := p.entry(auditPublishBegin)
+	begin.Accepted = new(accepted)
+	p.srv.audit.add(begin)
 	p.srv.log.Info("producer connected", zap.Uint64("session", p.session), zap.String("remote", p.client.remote),
 		zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer), zap.String("stream", p.req.Stream),
 		zap.Uint64("accepted", accepted), zap.String("key", keyName(p.key)))
@@ -229,12 +245,13 @@ func (p *producer) welcome() error {
 // end finishes the session and tells the producer why.
 func (p *producer) end(err error) gnet.Action {
 	if !p.opened {
-		reason := err.Error()
+		reason := withoutSecrets(err.Error())
 		if errors.Is(err, context.Canceled) {
 			reason = "the gateway is shutting down"
 		}
 		p.srv.metrics.rejects("producer").Inc()
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
+		p.srv.audit.add(p.entry(auditRefused).why(reason))
 		p.lastLine(lsg.AuthReply{Error: reason}.Append(nil))
 		return gnet.None
 	}
@@ -244,6 +261,11 @@ func (p *producer) end(err error) gnet.Action {
 
 // dismiss sends an error line and closes. It may be called from anywhere.
 func (p *producer) dismiss(e lsg.ProducerError) {
+	if p.dismissed.Load() {
+		return // one reason is enough
+	}
+	e.Want, e.Got, e.Text = withoutSecrets(e.Want), withoutSecrets(e.Got), withoutSecrets(e.Text)
+	p.say(e.Code + ": " + e.Text)
 	p.srv.metrics.rejects(e.Code).Inc()
 	p.srv.log.Info("producer dismissed", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
 		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
@@ -274,6 +296,7 @@ func (p *producer) hungUp(err error) {
 		fields = append(fields, zap.Error(err))
 	}
 	p.srv.log.Info("producer left", fields...)
+	p.auditEnd(err)
 	if p.parked == nil || p.parked.done() {
 		p.leave()
 	}
@@ -299,6 +322,7 @@ func (p *producer) lines() lineWriter {
 func (p *producer) line(b []byte) { p.lines().line(b) }
 func (p *producer) lastLine(b []byte) {
 	if !p.dismissed.Swap(true) {
+		p.giveBack() // its socket may linger
 		p.lines().lastLine(b)
 	}
 }

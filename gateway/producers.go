@@ -87,6 +87,14 @@ func (ps *producers) feedOf(d *journal.Dataset) *datasetFeed {
 	return f
 }
 
+// holds reports whether a session of the key has the place that a producer asks for.
+func (ps *producers) holds(req *lsg.AuthRequest, use *keyUse) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	older := ps.byKey[producerKey{req.Dataset, req.Producer}]
+	return older != nil && older.use == use
+}
+
 // drop forgets p unless a newer session has its place.
 func (ps *producers) drop(p *producer) {
 	ps.mu.Lock()

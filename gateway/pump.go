@@ -147,7 +147,9 @@ func (s *session) sendRun(c *cursor, budget int) (int, error) {
 	}
 	n, path, err := s.loop.sender.run(s.fd, seg, c.seq, end, c.off, int(end-c.seq)*c.size, s.local && !s.loop.cold)
 	if n > 0 {
+		from := c.seq
 		c.advance(n)
+		s.sentRecords += c.seq - from
 		s.sent(n, path)
 	}
 	s.partial = nil

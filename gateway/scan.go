@@ -236,6 +236,7 @@ func (m *member) deliver(hits []hit, b []byte, start uint64) {
 			}
 		}
 		s.stageRecord(b[at : at+c.size])
+		s.sentRecords++
 	}
 	s.path = pathGather
 	if err := s.emit(); err != nil {

@@ -22,6 +22,7 @@ import (
 type Config struct {
 	Listen   string      // address, default DefaultListen
 	Keys     *Keyring    // nil: open mode, allowed on loopback only
+	Audit    string      // file that the audit log is appended to; none when empty
 	SendPath SendPath    // default SendAuto
 	Loops    int         // egress loops of the hot lane, among which the sessions are divided; default 1
 	Spin     bool        // never let the ingest loop sleep: less latency for a core of its own
@@ -45,6 +46,8 @@ type Server struct {
 	limits  Limits
 	journal *journal.Journal
 	keys    atomic.Pointer[Keyring] // nil in open mode
+	uses    keyUses
+	audit   *auditLog // nil without Config.Audit
 	log     *zap.Logger
 	metrics *serverMetrics
 
@@ -102,6 +105,7 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	if err := s.limits.checkFileLimit(); err != nil {
 		return nil, err
 	}
+	s.uses.follow(cfg.Keys)
 	s.keys.Store(cfg.Keys)
 	s.strangers = strangersLog(s.log)
 	s.metrics = newServerMetrics(s)
@@ -115,7 +119,11 @@ func (s *Server) Start() error {
 	if err := s.checkFree(); err != nil {
 		return err
 	}
+	if err := s.openAudit(); err != nil {
+		return err
+	}
 	if err := s.listenTLS(); err != nil {
+		s.audit.close()
 		return err
 	}
 	for i := range s.cfg.Loops + 1 {
@@ -182,6 +190,7 @@ func (s *Server) abandon() error {
 	s.tls.stop()
 	s.unwatch()
 	s.wg.Wait()
+	s.audit.close()
 	return fmt.Errorf("gateway: listen on %s: %w", s.cfg.Listen, s.endErr)
 }
 
@@ -229,14 +238,6 @@ func (s *Server) findAddr() error {
 	return nil
 }
 
-// SetKeys replaces the keys, for the connections to come; those that are in stay.
-// An open server stays open, and one with keys never becomes open.
-func (s *Server) SetKeys(keys *Keyring) {
-	if s.cfg.Keys != nil && keys != nil {
-		s.keys.Store(keys)
-	}
-}
-
 // Addr is where the server listens, with the real port.
 func (s *Server) Addr() net.Addr { return s.addr }
 
@@ -276,6 +277,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.engine.Stop(context.WithoutCancel(ctx))
 	s.tls.finish(ctx)
 	s.wg.Wait()
+	s.audit.close()
 	s.end(nil)
 	return err
 }
@@ -312,6 +314,7 @@ const shutdownText = "Gateway is shutting down; reconnect to go on"
 func (s *Server) admit(sess *session) {
 	s.log.Info("subscriber connected", zap.Uint64("session", sess.id), zap.String("remote", sess.remote),
 		zap.String("dataset", sess.auth.Dataset), zap.String("client", sess.auth.Client), zap.String("key", keyName(sess.key)))
+	s.audit.add(sess.entry(auditAccepted))
 	s.open.Add(1)
 	s.adopt(sess, s.hotLoop(sess))
 }
@@ -328,14 +331,8 @@ func (s *Server) adopt(sess *session, to *loop) {
 }
 
 func (s *Server) sessionClosed(sess *session, why string) {
-	s.sockets.Add(-1)
+	s.socketClosed(sess.grant)
 	s.open.Add(-1)
+	s.audit.add(sess.endEntry(why))
 	s.log.Info("subscriber left", zap.Uint64("session", sess.id), zap.String("why", why), zap.Uint64("bytes", sess.sentBytes))
-}
-
-func keyName(k *Key) string {
-	if k == nil {
-		return "open"
-	}
-	return k.Name
 }

@@ -17,17 +17,18 @@ import (
 // session is one authenticated subscriber, owned by one egress loop. It holds
 // positions, not data: what is still to be sent is on the tape.
 type session struct {
-	loop   *loop
-	group  *group
-	id     uint64
-	fd     int
-	slot   int
-	token  uint64
-	auth   lsg.AuthRequest
-	key    *Key // nil in open mode
-	remote string
-	local  bool // the peer is on this machine
-	since  time.Time
+	loop  *loop
+	group *group
+	id    uint64
+	fd    int
+	slot  int
+	token uint64
+	auth  lsg.AuthRequest
+	grant
+	checked *Keyring // the keys that the grant was last held against
+	remote  string
+	local   bool // the peer is on this machine
+	since   time.Time
 
 	queued   bool // in loop.ready
 	readable bool
@@ -68,6 +69,8 @@ type session struct {
 	lastSent     time.Time
 	blockedSince time.Time // when the socket became full; zero while writable
 	sentBytes    uint64
+	sentRecords  uint64 // of data; those that are staged count
+	said         string // why the server ended it
 
 	positionsTold time.Time
 	path          string // of the last data sent: write, sendfile, splice, copy or gather
@@ -166,6 +169,7 @@ func (s *session) line(line string) {
 // clip shortens what a client sent, for an error text.
 func clip(s string) string {
 	const most = 40
+	s = withoutSecrets(s)
 	if len(s) > most {
 		return `"` + strings.ToValidUTF8(s[:most], "") + `…"`
 	}
@@ -179,10 +183,11 @@ func (s *session) fail(code feed.ErrorCode, text string, atOnce bool) {
 	if s.farewell != "" || s.failure != "" && !atOnce {
 		return // one reason is enough
 	}
+	text = withoutSecrets(text)
 	s.loop.srv.metrics.rejects(code.String()).Inc()
 	s.loop.srv.log.Info("subscriber refused", zap.Uint64("session", s.id), zap.String("remote", s.remote), zap.Stringer("code", code), zap.String("text", text))
 	if !s.started && !atOnce {
-		s.failure, s.failCode = text, code
+		s.failure, s.failCode, s.said = text, code, text
 		return
 	}
 	s.sayFarewell(code, text)
@@ -293,7 +298,7 @@ func (s *session) stop(text string) {
 // sayFarewell ends the session with an error record at the next record boundary.
 // A client that does not read does not get it, and is closed all the same.
 func (s *session) sayFarewell(code feed.ErrorCode, text string) {
-	s.farewell, s.farewellCode = text, code
+	s.farewell, s.farewellCode, s.said = text, code, text
 	s.closeBy = s.loop.now.Add(s.loop.srv.limits.Linger)
 }
 

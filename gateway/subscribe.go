@@ -75,6 +75,7 @@ func (s *session) finishChunk() {
 	r := *s.chunk
 	s.chunk = nil
 	r.late = s.started
+	s.audited(&r)
 	if !s.begun {
 		s.requests = append(s.requests, r)
 		return

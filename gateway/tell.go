@@ -147,7 +147,7 @@ func (s *session) tellSymbols(in *intro) bool {
 			continue
 		}
 		if !s.tellSymbol(table, c, symbol) {
-			s.stageError(feed.ErrorSymbolResolutionFailed, "Failed to resolve symbol '"+symbol+"': nobody has published it yet; its data follows once somebody does", true)
+			s.stageError(feed.ErrorSymbolResolutionFailed, "Failed to resolve symbol '"+withoutSecrets(symbol)+"': nobody has published it yet; its data follows once somebody does", true)
 		}
 	}
 	return true

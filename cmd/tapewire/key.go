@@ -21,7 +21,11 @@ type keyNewCmd struct {
 	keysFlag
 	Name     string          `arg:"" help:"Who will hold the key; it appears in logs and metrics."`
 	Datasets []string        `help:"What the key reaches; everything when not given." placeholder:"A,B"`
-	Rights   []gateway.Right `help:"What it may do: subscribe, publish, admin (default ${default}). admin is for tools of operators; it opens nothing yet." placeholder:"RIGHT" default:"subscribe"`
+	Rights   []gateway.Right `help:"What it may do: subscribe, publish, admin (default ${default}). admin is for operators: it opens what serve --admin shows." placeholder:"RIGHT" default:"subscribe"`
+
+	Connections       int `help:"Connections at once; no limit when not given." placeholder:"N"`
+	ConnectsPerMinute int `help:"New connections a minute; no limit when not given." placeholder:"N"`
+	RecordsPerSecond  int `help:"Records published a second; more wait. No limit when not given." placeholder:"N"`
 }
 
 // Help teaches by example.
@@ -30,6 +34,8 @@ func (keyNewCmd) Help() string {
 
   tapewire key new --keys keys.toml bot-1
   tapewire key new --keys keys.toml binance-adapter --rights publish --datasets BINA.SPOT
+  tapewire key new --keys keys.toml bots --connections 20 --connects-per-minute 60
+  tapewire key new --keys keys.toml prometheus --rights admin
   tapewire serve --keys keys.toml`
 }
 
@@ -39,12 +45,16 @@ func (k *keyNewCmd) Run(c console) error {
 	if err != nil {
 		return withExit(exitUsage, err)
 	}
+	key.Connections, key.ConnectsPerMinute, key.RecordsPerSecond = k.Connections, k.ConnectsPerMinute, k.RecordsPerSecond
+	if err := key.Check(); err != nil {
+		return withExit(exitUsage, err)
+	}
 	if err := gateway.AppendKey(k.Keys, key); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.err, "added to", k.Keys+"; this is the only time that the key is shown:")
 	_, err = fmt.Fprintln(c.out, key.Secret)
-	fmt.Fprintln(c.err, "reload a running gateway with: kill -HUP PID (or restart it)")
+	fmt.Fprintln(c.err, "reload a running gateway with: kill -HUP PID (or restart it); to take a key away, remove its entry and do the same")
 	return err
 }
 
@@ -66,7 +76,7 @@ func (k *keyLsCmd) Run(c console) error {
 		return err
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tKEY\tRIGHTS\tDATASETS")
+	fmt.Fprintln(w, "NAME\tKEY\tRIGHTS\tDATASETS\tLIMITS")
 	for _, key := range ring.Keys() {
 		rights := make([]string, 0, len(key.Rights))
 		for _, right := range key.Rights {
@@ -79,9 +89,23 @@ func (k *keyLsCmd) Run(c console) error {
 		if datasets == "" {
 			datasets = "all"
 		}
-		fmt.Fprintf(w, "%s\t...%s\t%s\t%s\n", key.Name, key.Secret[max(0, len(key.Secret)-bucketChars):], strings.Join(rights, ","), datasets)
+		fmt.Fprintf(w, "%s\t...%s\t%s\t%s\t%s\n", key.Name, key.Secret[max(0, len(key.Secret)-bucketChars):], strings.Join(rights, ","), datasets, limitsText(&key))
 	}
 	return w.Flush()
+}
+
+// limitsText names the limits that a key has as the key file does.
+func limitsText(key *gateway.Key) string {
+	var limits []string
+	for name, value := range key.Limits() {
+		if value > 0 {
+			limits = append(limits, fmt.Sprintf("%s=%d", name, value))
+		}
+	}
+	if len(limits) == 0 {
+		return "none"
+	}
+	return strings.Join(limits, ",")
 }
 
 // bucketChars is how much of a key clients send in clear, so it is no secret.

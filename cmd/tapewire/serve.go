@@ -26,7 +26,8 @@ type serveCmd struct {
 	TLSCert        string `name:"tls-cert" help:"The certificate for --tls-listen, in PEM, with what it was signed with. When the file is replaced, the next handshakes use the new one." placeholder:"FILE"`
 	TLSKey         string `name:"tls-key" help:"Its key, in PEM." placeholder:"FILE"`
 	TLSClientCA    string `name:"tls-client-ca" help:"Let in by TLS only who shows a certificate that this authority signed." placeholder:"FILE"`
-	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default, without authentication." placeholder:"ADDR"`
+	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default. With --keys it is for keys with the right admin, without: loopback only." placeholder:"ADDR"`
+	Audit          string `help:"Append a line of JSON to FILE for each client that comes, subscribes, publishes, leaves or is turned away." placeholder:"FILE"`
 	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine." placeholder:"FILE"`
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
 	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, splice, copy (default ${default})." placeholder:"PATH" default:"auto"`
@@ -45,13 +46,15 @@ func (serveCmd) Help() string {
 
   tapewire serve
   tapewire serve --data /var/lib/tapewire --sync each
-  tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090
+  tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090 --audit audit.jsonl
   tapewire serve --keys keys.toml --tls-listen 0.0.0.0:13443 --tls-cert cert.pem --tls-key key.pem
 
 Clients: databento.Live(key=..., gateway="127.0.0.1", port=13000), or tapewire subscribe.
 SIGTERM and SIGINT end it in order: sessions get what they are owed, everything is on disk.
-SIGHUP makes it read the key file and the TLS files again, for connections to come; when a file is wrong, what it
-holds stays as it is. Without --keys and --tls-listen SIGHUP, which a lost terminal sends, ends it in order like SIGTERM; under nohup it goes on.`
+SIGHUP makes it read the key file and the TLS files again and open the audit log anew. Connections whose key is gone
+or may no longer do what they do are told so and ended, all others go on; when a file is wrong, what it holds stays as
+it is. Without --keys, --tls-listen and --audit SIGHUP, which a lost terminal sends, ends it in order like SIGTERM;
+under nohup it goes on.`
 }
 
 // maxLoops bounds --loops.
@@ -103,7 +106,7 @@ func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, 
 	if err != nil {
 		return gateway.Config{}, sync, withExit(exitUsage, err)
 	}
-	cfg := gateway.Config{Listen: s.Listen, SendPath: path, Loops: s.Loops, Spin: s.Spin, Logger: log.Named("gateway"),
+	cfg := gateway.Config{Listen: s.Listen, Audit: s.Audit, SendPath: path, Loops: s.Loops, Spin: s.Spin, Logger: log.Named("gateway"),
 		TLS: gateway.TLSOptions{Listen: s.TLSListen, CertFile: s.TLSCert, KeyFile: s.TLSKey, ClientCAFile: s.TLSClientCA}}
 	if s.Loops < 1 || s.Loops > maxLoops {
 		return cfg, sync, usage("--loops is %d; give a number from 1 to %d, at most one for each core", s.Loops, maxLoops)
@@ -135,6 +138,7 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 		}
 		return err
 	}
+	admin.serve() // not before, or it would look at a server that is being built
 	s.greet(out, server, admin.addr, sync)
 	held.raise()
 	failed := make(chan error, 1)
@@ -155,9 +159,9 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 	return errors.Join(err, server.Shutdown(patience))
 }
 
-// hangups says what SIGHUP does: with keys or TLS it asks to read their files again, without it ends the gateway in order.
+// hangups says what SIGHUP does: with keys, TLS or an audit log it asks to open their files again, without it ends the gateway in order.
 func (s *serveCmd) hangups(ctx context.Context) (context.Context, <-chan os.Signal, func()) {
-	if s.Keys == "" && s.TLSListen == "" {
+	if s.Keys == "" && s.TLSListen == "" && s.Audit == "" {
 		ctx, stop := hangupEnds(ctx)
 		return ctx, nil, stop
 	}
@@ -166,18 +170,20 @@ func (s *serveCmd) hangups(ctx context.Context) (context.Context, <-chan os.Sign
 	return ctx, reload, func() { signal.Stop(reload) }
 }
 
-// reload reads the key file again. One that is wrong changes nothing: a gateway must not lock everybody out over a typing mistake.
+// reload opens the audit log anew, so that what follows is in the new file, and reads the key file again.
 func (s *serveCmd) reload(server *gateway.Server) {
+	if err := server.ReopenAudit(); err != nil {
+		s.log.Error("the audit log is not opened anew", zap.String("file", s.Audit), zap.Error(err))
+	}
 	if s.Keys == "" {
 		return
 	}
-	keys, err := gateway.LoadKeys(s.Keys)
+	keys, ended, err := server.ReloadKeys(s.Keys)
 	if err != nil {
 		s.log.Error("the keys stay as they are", zap.String("file", s.Keys), zap.Error(err))
 		return
 	}
-	server.SetKeys(keys)
-	s.log.Info("keys are read again", zap.String("file", s.Keys), zap.Int("keys", len(keys.Keys())))
+	s.log.Info("keys are read again", zap.String("file", s.Keys), zap.Int("keys", keys), zap.Int("connections_ended", ended))
 }
 
 // greet says in a few lines what the operator must know, above all what an ack is worth.
@@ -194,6 +200,9 @@ func (s *serveCmd) greet(out io.Writer, server *gateway.Server, admin net.Addr, 
 	fmt.Fprintf(out, "send path  %s\n", s.SendPath)
 	if secure := server.TLSAddr(); secure != nil {
 		fmt.Fprintf(out, "tls        %s, with the certificate in %s\n", secure, s.TLSCert)
+	}
+	if s.Audit != "" {
+		fmt.Fprintf(out, "audit      %s\n", s.Audit)
 	}
 	if admin != nil {
 		fmt.Fprintf(out, "admin      http://%s/metrics, /healthz, /readyz, /sessions\n", admin)
@@ -237,14 +246,15 @@ func openRemedy(dir string, err error) error {
 
 // adminServer is the HTTP side; its zero value is one that is off.
 type adminServer struct {
-	addr net.Addr
-	http *http.Server
+	addr     net.Addr
+	listener net.Listener
+	http     *http.Server
 }
 
 // adminTimeout is how long a client of the admin side may take to send its request.
 const adminTimeout = 10 * time.Second
 
-// listenAdmin starts the HTTP side when it was asked for.
+// listenAdmin takes the address of the HTTP side when it was asked for.
 func (s *serveCmd) listenAdmin(server *gateway.Server) (adminServer, error) {
 	if s.Admin == "" {
 		return adminServer{}, nil
@@ -254,20 +264,29 @@ func (s *serveCmd) listenAdmin(server *gateway.Server) (adminServer, error) {
 		return adminServer{}, usage("--admin %q is no address: %w; write HOST:PORT or :PORT", s.Admin, err)
 	}
 	if host == "" {
-		host = "127.0.0.1" // it has no authentication: open to others only on demand
+		host = "127.0.0.1" // a key travels in clear there: open to others only on demand
+	}
+	if err := server.CheckAdmin(net.JoinHostPort(host, port)); err != nil {
+		return adminServer{}, withExit(exitUsage, fmt.Errorf("--admin: %w", err))
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return adminServer{}, fmt.Errorf("--admin: %w", err)
 	}
-	a := adminServer{addr: l.Addr(), http: &http.Server{Handler: server.Admin(), ReadHeaderTimeout: adminTimeout}}
-	go a.http.Serve(l) // ends with Close
-	return a, nil
+	return adminServer{addr: l.Addr(), listener: l, http: &http.Server{Handler: server.Admin(), ReadHeaderTimeout: adminTimeout}}, nil
+}
+
+// serve starts the HTTP side, until Close.
+func (a adminServer) serve() {
+	if a.http != nil {
+		go a.http.Serve(a.listener)
+	}
 }
 
 // Close stops the HTTP side.
 func (a adminServer) Close() {
 	if a.http != nil {
 		a.http.Close()
+		a.listener.Close()
 	}
 }
