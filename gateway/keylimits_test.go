@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,7 +231,7 @@ func TestRateIsTheKeysAndAReloadLiftsIt(t *testing.T) {
 func TestPacedIngestDoesNotAllocate(t *testing.T) {
 	s := serveTest(t)
 	p, b := hotIngest(t, s), hotBytes(false)
-	p.use = &keyUse{}
+	p.use, p.back = &keyUse{}, new(atomic.Bool)
 	p.use.rate.Store(1 << 40)
 	consume(t, p, b)
 	var rested time.Duration
