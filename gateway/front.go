@@ -55,11 +55,8 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	c := &client{conn: conn, remote: conn.RemoteAddr().String(), challenge: lsg.NewChallenge()}
 	conn.SetContext(c)
 	out := lsg.AppendGreeting(nil, c.challenge)
-	if n := s.sockets.Add(1); n > int64(s.limits.Connections) || s.stopping.Load() {
+	if n := s.sockets.Add(1); n > int64(s.limits.Connections) {
 		reason := fmt.Sprintf("connection limit of this gateway reached (%d); close sessions or raise --max-connections", s.limits.Connections)
-		if s.stopping.Load() {
-			reason = "the gateway is shutting down"
-		}
 		s.metrics.rejects("connection_limit").Inc()
 		return lsg.AuthReply{Error: reason}.Append(out), gnet.Close
 	}
@@ -138,9 +135,6 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	if end < 0 {
 		return gnet.None
 	}
-	if f.srv.stopping.Load() {
-		return f.refuse(c, "the gateway is shutting down")
-	}
 	rest := b[end+1:]
 	text := string(c.line)
 	c.line = nil
@@ -150,6 +144,9 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	req, err := lsg.ParseAuthRequest(text)
 	if err != nil {
 		return f.refuse(c, err.Error())
+	}
+	if f.srv.stopping.Load() {
+		return f.refuseForNow(c, req.Role)
 	}
 	key, err := f.srv.authorize(c.challenge, &req)
 	if err != nil {
@@ -166,6 +163,17 @@ func (f *front) refuse(c *client, reason string) gnet.Action {
 	f.srv.metrics.rejects("auth").Inc()
 	f.srv.log.Info("client refused", zap.String("remote", c.remote), zap.String("reason", reason))
 	_, _ = c.conn.Write(lsg.AuthReply{Error: reason}.Append(nil))
+	return gnet.Close
+}
+
+// refuseForNow turns away who comes during a shutdown. A producer is told that
+// it may come again: it would take a plain refusal for the last word.
+func (f *front) refuseForNow(c *client, role string) gnet.Action {
+	if role != lsg.RoleProducer {
+		return f.refuse(c, shuttingDown.Text)
+	}
+	f.srv.metrics.rejects(lsg.CodeShutdown).Inc()
+	_, _ = c.conn.Write(shuttingDown.Append(nil))
 	return gnet.Close
 }
 

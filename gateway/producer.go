@@ -250,13 +250,13 @@ func (p *producer) lookAgain(in time.Duration) {
 // end finishes the session and tells the producer why.
 func (p *producer) end(err error) gnet.Action {
 	if !p.opened {
-		reason := err.Error()
-		if errors.Is(err, context.Canceled) {
-			reason = "the gateway is shutting down"
+		if e := p.explain(err); e.Code == lsg.CodeShutdown {
+			p.dismiss(e)
+			return gnet.None
 		}
 		p.srv.metrics.rejects("producer").Inc()
-		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
-		p.lastLine(lsg.AuthReply{Error: reason}.Append(nil))
+		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.Error(err))
+		p.lastLine(lsg.AuthReply{Error: err.Error()}.Append(nil))
 		return gnet.None
 	}
 	p.dismiss(p.explain(err))
