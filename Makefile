@@ -3,9 +3,13 @@ GO ?= go
 FILE ?=
 FUZZTIME ?= 150000x
 CRASH_ROUNDS ?= 200
+SOAK_MINUTES ?= 10
+SOAK_SUBSCRIBERS ?= 200
+SOAK_RATE ?= 20000
+SOAK_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz crash allocs lint interop bench bench-all bench-quick clean
+.PHONY: help demo build test race fuzz crash soak allocs lint interop bench bench-all bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -17,7 +21,7 @@ build: ## bin/tapewire
 	$(GO) build -o bin/tapewire ./cmd/tapewire
 
 test: ## gofmt, vet and all tests; needs Go alone
-	@unformatted=$$(gofmt -l bench cmd feed gateway journal); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	@unformatted=$$(gofmt -l bench cmd feed gateway journal soak); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	$(GO) vet ./...
 	$(GO) test ./...
 
@@ -36,6 +40,9 @@ fuzz: ## each fuzz test for FUZZTIME executions
 
 crash: ## kill -9 of gateway and producers, CRASH_ROUNDS times
 	CRASH_ROUNDS=$(CRASH_ROUNDS) $(GO) test -count=1 -v -timeout 30m -run Killed ./gateway
+
+soak: build ## SOAK_MINUTES of everything at once: kills, restarts, stalls, resumes; every record is checked (SOAK_SUBSCRIBERS=, SOAK_SEED=)
+	$(GO) run ./soak -minutes $(SOAK_MINUTES) -subscribers $(SOAK_SUBSCRIBERS) -rate $(SOAK_RATE) -seed $(SOAK_SEED)
 
 allocs: ## benchmarks of the paths that must not allocate
 	$(GO) test -run '^$$' -bench 'Ingest|FanOut|Append|ScanRun|View|IndexTime|Next' -benchmem -benchtime 200000x ./feed/... ./journal ./gateway

@@ -12,7 +12,7 @@ import (
 type choke struct {
 	l    net.Listener
 	to   string
-	gate sync.Mutex // locked while it is stopped
+	gate chan struct{} // holds a token while it is not stopped
 	all  sync.WaitGroup
 
 	mu     sync.Mutex
@@ -28,7 +28,8 @@ func newChoke(to string) (*choke, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &choke{l: l, to: to}
+	c := &choke{l: l, to: to, gate: make(chan struct{}, 1)}
+	c.flow()
 	c.keep(l)
 	c.all.Go(c.pass)
 	return c, nil
@@ -37,8 +38,8 @@ func newChoke(to string) (*choke, error) {
 func (c *choke) addr() string { return c.l.Addr().String() }
 
 // stop lets nothing more through until flow.
-func (c *choke) stop() { c.gate.Lock() }
-func (c *choke) flow() { c.gate.Unlock() }
+func (c *choke) stop() { <-c.gate }
+func (c *choke) flow() { c.gate <- struct{}{} }
 
 // close cuts the client off. It must not be stopped.
 func (c *choke) close() {
@@ -84,8 +85,8 @@ func (c *choke) pass() {
 		server.Close()
 	})
 	for b := make([]byte, chokeBuffer); ; {
-		c.gate.Lock()
-		c.gate.Unlock()
+		c.stop()
+		c.flow()
 		n, err := server.Read(b)
 		if n > 0 {
 			_, err = client.Write(b[:n])
