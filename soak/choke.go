@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// choke is a way to the gateway that can be stopped. Its receive buffer is as small as the kernel allows, so a client behind it that
+// choke is a way to the gateway that can be stopped. Its receive buffer is small, so a client behind it that
 // does not read is slow within seconds; left to itself the kernel would take many megabytes for it.
 type choke struct {
 	l    net.Listener
@@ -20,7 +20,7 @@ type choke struct {
 	closed bool
 }
 
-const chokeBuffer = 16 << 10 // bytes
+const chokeBuffer = 64 << 10 // bytes; much less than a segment of the loopback would only trickle
 
 // newChoke lets one client through.
 func newChoke(to string) (*choke, error) {

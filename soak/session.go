@@ -27,7 +27,7 @@ type session struct {
 const (
 	look       = 250 * time.Millisecond // how often a session looks whether it is time for something else
 	shortBeat  = 5 * time.Second        // the shortest heartbeat
-	beatMargin = 3 * time.Second        // what was committed so long before a heartbeat must have come before it
+	beatMargin = 5 * time.Second        // what was committed so long before a heartbeat must have come before it
 )
 
 // open connects, subscribes and starts. The tapes are opened and looked at around it: what a live session begins with lies between.
