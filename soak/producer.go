@@ -115,7 +115,7 @@ func (p *producer) tell(command string) error {
 	return nil
 }
 
-// pause has the process send no more, and waits until all that it sent is acked.
+// pause has the process send no more, and returns how many records the stream has.
 func (p *producer) pause() (sent uint64, err error) {
 	if err := p.tell("pause"); err != nil {
 		return 0, err

@@ -22,7 +22,8 @@ const (
 )
 
 // publisher is one stream's process, until it is killed. It is told "pause", "go" and "end" on standard input, and says on
-// standard output where it begins ("from N"), what is acked ("acked N"), and that everything is ("paused N", "ended N DROPPED").
+// standard output where it begins ("from N"), what is acked ("acked N"), how many records it sent ("paused N"), and that all of them
+// are acked ("ended N DROPPED").
 type publisher struct {
 	stream int
 	rate   int // records a second
@@ -148,10 +149,7 @@ func (b *publisher) obey(command string) (over bool, err error) {
 	defer cancel()
 	switch command {
 	case "pause":
-		b.paused = true
-		if err := b.p.WaitAcked(ctx, b.next); err != nil {
-			return true, fmt.Errorf("%d of %d records are acked: %w", b.p.Acked(), b.next, err)
-		}
+		b.paused = true // everything was flushed; what is acked when synced may be so only in a minute
 		fmt.Printf("paused %d\n", b.next)
 	case "go":
 		b.paused = false
