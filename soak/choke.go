@@ -20,7 +20,10 @@ type choke struct {
 	closed bool
 }
 
-const chokeBuffer = 64 << 10 // bytes; much less than a segment of the loopback would only trickle
+const (
+	chokeBuffer  = 16 << 10 // bytes
+	chokeSegment = 1400     // bytes, as between machines: those of the loopback are larger than the buffer, and would only trickle
+)
 
 // newChoke lets one client through.
 func newChoke(to string) (*choke, error) {
@@ -72,6 +75,7 @@ func (c *choke) pass() {
 	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) {
 			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, chokeBuffer)
+			_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, chokeSegment)
 		})
 	}}
 	server, err := dialer.Dial("tcp", c.to)

@@ -27,7 +27,7 @@ func (u usage) String() string {
 
 // Tolerances between two times at which only the producers were connected.
 const (
-	memorySlack    = 32 << 20 // bytes: the runtime gives freed memory back to the system in its own time
+	memorySlack    = 16 << 20 // bytes: the runtime gives freed memory back to the system in its own time
 	goroutineSlack = 2        // the request that asks for the count, and its server's
 	fileSlack      = 4        // for each tape: segments that are being prepared or sealed just then
 	pipeSlack      = 8        // descriptors: pipes of the splice path, kept by each loop once it has used them
