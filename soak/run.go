@@ -36,7 +36,7 @@ type run struct {
 const (
 	firstPart      = 0.6 // of the time
 	warmPatience   = time.Minute
-	settlePatience = 90 * time.Second // the runtime collects garbage every two minutes at least, and under load sooner
+	settlePatience = 90 * time.Second // the runtime gives memory back in its own time
 	progressEvery  = 10 * time.Second
 	await          = 20 * time.Millisecond
 )
@@ -63,11 +63,12 @@ func (r *run) fail(err error) { r.cancel(err) }
 func (r *run) prepare() error {
 	r.tally.began = time.Now()
 	r.rng = rand.New(rand.NewPCG(r.seed, 0))
-	addr, err := freeAddr(r.rng)
+	ports := rand.New(rand.NewPCG(r.seed, ^uint64(0))) // dice of their own: how many are taken must not change what follows
+	addr, err := freeAddr(ports)
 	if err != nil {
 		return err
 	}
-	admin, err := freeAddr(r.rng)
+	admin, err := freeAddr(ports)
 	if err != nil {
 		return err
 	}
