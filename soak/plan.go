@@ -85,10 +85,13 @@ func dicePlan(rng *rand.Rand, before *plan, left map[feed.Schema]lsg.Position) p
 	return p
 }
 
-// diceSymbols is the rare one alone, or a few others.
+// diceSymbols is the rare one alone, most of them, or a few.
 func diceSymbols(rng *rand.Rand, n int) []int {
-	if n == 0 {
+	switch n {
+	case 0:
 		return []int{rare}
+	case 1:
+		return rng.Perm(symbols)[:symbols/2+rng.IntN(symbols/2)]
 	}
 	return rng.Perm(symbols)[:1+rng.IntN(4)]
 }
