@@ -5,9 +5,13 @@ FUZZTIME ?= 150000x
 CRASH_ROUNDS ?= 200
 SEEDS ?= 20000
 POWERCUTS ?= 80
+SOAK_MINUTES ?= 10
+SOAK_SUBSCRIBERS ?= 200
+SOAK_RATE ?= 20000
+SOAK_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz crash crashsim powercut allocs lint vuln interop bench bench-all bench-quick clean
+.PHONY: help demo build test race fuzz crash crashsim powercut soak allocs lint vuln interop bench bench-all bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -45,6 +49,9 @@ crashsim: ## SEEDS random crashes of a journal on a simulated disk
 # Eight cuts to a disk, then a fresh one: it fills up.
 powercut: ## POWERCUTS power cuts on a real ext4; needs root and loop devices, and says so
 	POWERCUT_ROUNDS=8 $(GO) test -count=$$((($(POWERCUTS) + 7) / 8)) -v -timeout 30m -run PowerCutOnExt4 ./journal
+
+soak: build ## SOAK_MINUTES of everything at once: kills, restarts, stalls, resumes; every record is checked (SOAK_SUBSCRIBERS=, SOAK_SEED=)
+	$(GO) run ./cmd/soak -minutes $(SOAK_MINUTES) -subscribers $(SOAK_SUBSCRIBERS) -rate $(SOAK_RATE) -seed $(SOAK_SEED)
 
 allocs: ## benchmarks of the paths that must not allocate
 	$(GO) test -run '^$$' -bench 'Ingest|FanOut|Append|ScanRun|View|IndexTime|Next' -benchmem -benchtime 200000x ./feed/... ./journal ./gateway

@@ -63,11 +63,8 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	c := &client{conn: conn, remote: remoteOf(conn), challenge: lsg.NewChallenge()}
 	conn.SetContext(c)
 	out := lsg.AppendGreeting(nil, c.challenge)
-	if n := s.sockets.Add(1); n > int64(s.limits.Connections) || s.stopping.Load() {
+	if n := s.sockets.Add(1); n > int64(s.limits.Connections) {
 		reason := fmt.Sprintf("connection limit of this gateway reached (%d); close sessions or raise --max-connections", s.limits.Connections)
-		if s.stopping.Load() {
-			reason = "the gateway is shutting down"
-		}
 		s.metrics.rejects("connection_limit").Inc()
 		return lsg.AuthReply{Error: reason}.Append(out), gnet.Close
 	}
@@ -162,9 +159,6 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	if end < 0 {
 		return gnet.None
 	}
-	if f.srv.stopping.Load() {
-		return f.refuse(c, nil, errors.New("the gateway is shutting down"))
-	}
 	rest := b[end+1:]
 	text := string(c.line)
 	c.line = nil
@@ -176,6 +170,9 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 		return f.refuse(c, nil, err)
 	}
 	req.Client = withoutSecrets(req.Client)
+	if f.srv.stopping.Load() {
+		return f.refuseForNow(c, &req)
+	}
 	if c.grant, err = f.srv.authorize(c.challenge, &req); err != nil {
 		return f.refuse(c, &req, err)
 	}
@@ -208,6 +205,18 @@ func (f *front) refuse(c *client, req *lsg.AuthRequest, why error) gnet.Action {
 	f.srv.strangers.Info("client refused", zap.String("remote", c.remote), zap.String("reason", reason))
 	f.srv.audit.add(c.refusedEntry(req, c.key, reason))
 	_, _ = c.conn.Write(reply)
+	return gnet.Close
+}
+
+// refuseForNow turns away who comes during a shutdown. A producer is told that
+// it may come again: it would take a plain refusal for the last word.
+func (f *front) refuseForNow(c *client, req *lsg.AuthRequest) gnet.Action {
+	if req.Role != lsg.RoleProducer {
+		return f.refuse(c, req, errors.New(shuttingDown.Text))
+	}
+	f.srv.metrics.rejects(lsg.CodeShutdown).Inc()
+	f.srv.audit.add(c.refusedEntry(req, nil, shuttingDown.Text))
+	_, _ = c.conn.Write(shuttingDown.Append(nil))
 	return gnet.Close
 }
 

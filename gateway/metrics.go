@@ -116,6 +116,7 @@ func (m *serverMetrics) write(w io.Writer) {
 			g.add(float64(c.LagRecords), "session", strconv.FormatUint(v.ID, 10), "dataset", v.Dataset, "schema", c.Schema)
 		}
 	}
+	metrics.WriteProcessMetrics(w) // goroutines, memory, descriptors: what grows when something leaks
 }
 
 // eachTape visits what the datasets hold.

@@ -245,10 +245,11 @@ func (p *producer) welcome() error {
 // end finishes the session and tells the producer why.
 func (p *producer) end(err error) gnet.Action {
 	if !p.opened {
-		reason := withoutSecrets(err.Error())
-		if errors.Is(err, context.Canceled) {
-			reason = "the gateway is shutting down"
+		if e := p.explain(err); e.Code == lsg.CodeShutdown {
+			p.dismiss(e)
+			return gnet.None
 		}
+		reason := withoutSecrets(err.Error())
 		p.srv.metrics.rejects("producer").Inc()
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
 		p.srv.audit.add(p.entry(auditRefused).why(reason))

@@ -20,6 +20,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.code + ": " + r.text }
 
+// shuttingDown is what who comes too late is told.
+var shuttingDown = lsg.ProducerError{Code: lsg.CodeShutdown, Retry: lsg.RetryLater, Text: "the gateway is shutting down"}
+
 // explain turns an error into the line a producer gets.
 func (p *producer) explain(err error) lsg.ProducerError {
 	var r *refusal
@@ -33,7 +36,7 @@ func (p *producer) explain(err error) lsg.ProducerError {
 	case errors.Is(err, journal.ErrLimit):
 		return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNever, Text: err.Error()}
 	case errors.Is(err, journal.ErrClosed), errors.Is(err, context.Canceled):
-		return lsg.ProducerError{Code: lsg.CodeShutdown, Retry: lsg.RetryLater, Text: "the gateway is shutting down"}
+		return shuttingDown
 	case errors.Is(err, feed.ErrMetadata), errors.Is(err, feed.ErrVersion), errors.Is(err, journal.ErrName), errors.Is(err, journal.ErrRecord):
 		return lsg.ProducerError{Code: lsg.CodeBadMetadata, Retry: lsg.RetryNever, Text: err.Error()}
 	}
