@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,25 @@ func (c *rawClient) sendUntilCut(b []byte, most int) bool {
 	return false
 }
 
+// sendUntilBlocked sends b again and again until the socket takes no more, and
+// returns how much it took; most is where it gives up.
+func (c *rawClient) sendUntilBlocked(b []byte, most int) (sent int) {
+	c.t.Helper()
+	defer c.conn.SetWriteDeadline(time.Time{})
+	for sent < most {
+		_ = c.conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		n, err := c.conn.Write(b)
+		sent += n
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return sent
+		}
+		if err != nil {
+			c.t.Fatalf("after %d bytes: %v", sent, err)
+		}
+	}
+	return sent
+}
+
 // Each instrument line has a reply. Who sends on and reads none must not make
 // the server keep them all.
 func TestRepliesThatNobodyReadsAreBounded(t *testing.T) {
@@ -33,9 +54,9 @@ func TestRepliesThatNobodyReadsAreBounded(t *testing.T) {
 	}
 }
 
-// A producer that is owed a line cannot be moved to where TCP holds it back.
-// While it waits for the disk, what it sends on is collected up to a bound.
-func TestBacklogOfAParkedProducerThatReadsNothingIsBounded(t *testing.T) {
+// gnet goes on reading what a producer sends while it waits for the disk, so it is
+// moved to where TCP holds it back: also one that is owed lines, and reads none.
+func TestWaitingProducerThatReadsNothingIsHeldBack(t *testing.T) {
 	s, disk := serveMemory(t, 50*time.Millisecond, func(c *Config) { c.Limits.Parked = 256 << 10 })
 	p := dialSmall(t, s)
 	p.produce("1")
@@ -43,26 +64,53 @@ func TestBacklogOfAParkedProducerThatReadsNothingIsBounded(t *testing.T) {
 	if err := live.client.conn.SetWriteBuffer(4096); err != nil {
 		t.Fatal(err)
 	}
-	lines, ok := live.lines().(*gnetLines)
-	if !ok {
-		t.Fatalf("its lines go through %T", live.lines())
+	var lines strings.Builder
+	const instruments = 1000
+	for n := range instruments {
+		fmt.Fprintf(&lines, "instrument=%060d\n", n)
 	}
+	p.send(lines.String())
 	table := s.journal.Lookup(testDataset).Symbols()
-	for n := 0; lines.kept.Load() <= 64<<10; { // in parts, or it would be moved before it is owed anything
-		var part strings.Builder
-		for range 1000 {
-			fmt.Fprintf(&part, "instrument=%060d\n", n)
-			n++
-		}
-		p.send(part.String())
-		eventually(t, "the instruments are declared", func() bool { return table.Len() == n && lines.owed.Load() == 0 })
-	}
+	eventually(t, "the instruments are declared", func() bool { return table.Len() == instruments })
 	disk.Limit(disk.Used())
 	defer disk.Limit(1 << 40)
 	p.begin(metadataOf(feed.SchemaTrades))
-	if !p.sendUntilCut(bytes.Repeat(trade(1, 0), 1000), 32<<20) {
-		t.Errorf("%d bytes are collected for a producer that waits, the bound is 2 * %d", 32<<20, s.limits.Parked)
+	const most = 256 << 20
+	sent := p.sendUntilBlocked(bytes.Repeat(trade(1, 0), 1000), most)
+	if sent == most {
+		t.Fatalf("%d bytes are taken from a producer that waits", sent)
 	}
+	if _, moved := live.lines().(*tcpLines); !moved {
+		t.Errorf("after %d bytes its lines go through %T", sent, live.lines())
+	}
+	// It did nothing wrong: with room on the disk and somebody who reads, it goes on.
+	disk.Limit(1 << 40)
+	p.await("resume=1")
+}
+
+// A producer may send all its instruments before it reads a reply, and go on with
+// records in the same breath: whatever it takes to serve it, its lines come in order.
+func TestProducerThatPipelinesMoreThanIsHeldIsServed(t *testing.T) {
+	const instruments, records = 40_000, 30_000
+	s := serveTest(t, func(c *Config) { c.Limits.Parked = 64 << 10 })
+	p := dialSmall(t, s)
+	p.produce("1")
+	var all bytes.Buffer
+	for n := range instruments {
+		fmt.Fprintf(&all, "instrument=S%d\n", n)
+	}
+	all.WriteString("start_session\n")
+	all.Write(metadataBytes(t, metadataOf(feed.SchemaTrades)))
+	for i := range records {
+		all.Write(trade(uint32(i%instruments+1), i))
+	}
+	go p.conn.Write(all.Bytes())
+	for n := range instruments {
+		if want, got := fmt.Sprintf("instrument=S%d|instrument_id=%d", n, n+1), p.line(); got != want {
+			t.Fatalf("line %d is %q, want %q", n, got, want)
+		}
+	}
+	p.await(fmt.Sprintf("ack=%d|", records))
 }
 
 // An instrument that is declared again in another way is another entry of the

@@ -41,8 +41,8 @@ func TestClientsThatDripAreDroppedInTime(t *testing.T) {
 		want  string
 		code  string
 	}{
-		{"says nothing", func(*rawClient) {}, "", "success=0|error=no authentication line came within", "auth_timeout"},
-		{"authenticates", func(*rawClient) {}, "auth=x", "success=0|error=no authentication line came within", "auth_timeout"},
+		{"says nothing", func(*rawClient) {}, "", "success=0|error=no authentication line came in time: want it within", "auth_timeout"},
+		{"authenticates", func(*rawClient) {}, "auth=x", "success=0|error=no authentication line came in time: want it within", "auth_timeout"},
 		{"subscribes", func(c *rawClient) { c.auth(testKey, "dataset="+testDataset) }, "schema=trades|symbols=A", "A line was begun and not ended within", "invalid_subscription"},
 		{"subscribes again", func(c *rawClient) {
 			c.auth(testKey, "dataset="+testDataset)

@@ -37,7 +37,8 @@ type producer struct {
 	backlog []byte
 	opened  bool // the authentication is answered
 
-	mu     sync.Mutex // guards out, which the move to a goroutine replaces
+	onLoop *loopLines // until it is moved to a goroutine
+	mu     sync.Mutex // guards out, which the move replaces
 	out    lineWriter
 	heard  atomic.Int64 // unix ns of the last input
 	paused atomic.Bool  // it was told to wait, so its silence is what we asked for
@@ -53,15 +54,6 @@ type producer struct {
 	dismissed atomic.Bool // its last line is on the way
 	finished  atomic.Bool // the connection is gone
 	left      sync.Once
-}
-
-// lineWriter carries lines to a producer and its wake-ups back. It may be used
-// from anywhere.
-type lineWriter interface {
-	line(b []byte)
-	lastLine(b []byte) // and close
-	wake()
-	busy() bool // an earlier line has not left yet
 }
 
 // parking is a wait that goes on off the loop.
@@ -86,7 +78,8 @@ func (f *front) openProducer(c *client, req lsg.AuthRequest, rest []byte) gnet.A
 	if p.req.Ack == "" {
 		p.req.Ack = lsg.AckWritten
 	}
-	p.out = &gnetLines{p: p, conn: c.conn}
+	p.onLoop = &loopLines{p: p, conn: c.conn}
+	p.out = p.onLoop
 	p.acks.init(p)
 	c.producer = p
 	f.srv.audit.add(p.entry(auditAccepted))
@@ -122,8 +115,26 @@ func (p *producer) park(wait func(context.Context) error) {
 	})
 }
 
-// traffic takes input on the event loop, or a wake-up when b is empty.
+// traffic takes input on the event loop, or a wake-up when b is empty, and writes
+// what there is to tell.
 func (p *producer) traffic(b []byte) gnet.Action {
+	p.onLoop.begin()
+	action := p.take(b)
+	if p.client.detached || action == gnet.Close {
+		return action
+	}
+	switch all, err := p.onLoop.flush(); {
+	case err != nil:
+		return gnet.Close
+	case !all && p.opened:
+		return p.detach()
+	case !all:
+		return gnet.Close // it has read nothing since it connected
+	}
+	return action
+}
+
+func (p *producer) take(b []byte) gnet.Action {
 	if p.dismissed.Load() {
 		return gnet.None // what it still sends does not count
 	}
@@ -180,8 +191,6 @@ func (p *producer) holdBack() gnet.Action {
 	switch {
 	case !p.opened && len(p.backlog) > limits.Pipelined:
 		return p.end(&refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d bytes were sent ahead of the reply to the authentication", limits.Pipelined)})
-	case len(p.backlog) > 2*limits.Parked:
-		return p.end(&refusal{code: lsg.CodeLimit, text: "it sends on while it waits and reads none of what it is told"})
 	case p.opened && len(p.backlog) > limits.Parked:
 		return p.detach()
 	}
@@ -287,6 +296,7 @@ func (p *producer) hungUp(err error) {
 	}
 	p.mu.Unlock()
 	p.acks.stop()
+	p.onLoop.close()
 	p.srv.countVanished(err)
 	fields := []zap.Field{zap.Uint64("session", p.session), zap.String("producer", p.req.Producer), zap.Bool("waiting", p.parked != nil && !p.parked.done())}
 	if n := p.ingest.unfinished(); n > 0 {

@@ -56,6 +56,7 @@ type Server struct {
 	engine   gnet.Engine
 	booted   chan struct{}
 	ended    chan struct{} // closed when the server no longer serves
+	down     chan struct{} // closed when a Shutdown is complete
 	endOnce  sync.Once
 	endErr   error
 	addr     net.Addr
@@ -100,7 +101,7 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, limits: cfg.Limits.withDefaults(secure.certs != nil), journal: j, log: cfg.Logger, tlsSide: secure,
-		booted: make(chan struct{}), ended: make(chan struct{}),
+		booted: make(chan struct{}), ended: make(chan struct{}), down: make(chan struct{}),
 	}
 	if err := s.limits.checkFileLimit(); err != nil {
 		return nil, err
@@ -253,8 +254,10 @@ func (s *Server) Wait() error {
 // Limits.Drain is over. Nothing is lost: both go on where they were.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if s.stopping.Swap(true) {
+		<-s.down
 		return s.Wait()
 	}
+	defer close(s.down)
 	s.unwatch()
 	s.producers.stopAll()
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Drain)

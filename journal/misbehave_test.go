@@ -72,6 +72,11 @@ func TestRemovedDirectoryIsNoticedBeforeMoreIsAcknowledged(t *testing.T) {
 			if err := d.Sync(); err != nil {
 				t.Fatal(err)
 			}
+			eventually(t, "nothing is left to prepare", func() bool { // which would notice first
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				return d.tapes[trades].next != nil
+			})
 			if err := remove(filepath.Join(dir, testDataset)); err != nil {
 				t.Fatal(err)
 			}

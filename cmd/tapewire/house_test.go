@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"feed/synth":   {"feed"},
 	"journal":      {"feed", "feed/lsg"},
 	"gateway":      {"feed", "feed/lsg", "journal"},
-	"soak":         {"feed", "feed/lsg", "journal"},
+	"cmd/soak":     {"feed", "feed/lsg", "journal"},
 	"cmd/tapewire": {"feed", "feed/lsg", "feed/synth", "journal", "gateway"},
 }
 
