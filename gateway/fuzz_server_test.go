@@ -96,16 +96,16 @@ type fuzzConn struct {
 	gnet.Conn
 	ctx any
 	in  []byte // what OnTraffic finds
-	fd  int    // of the socket that a session gets
-	mu  sync.Mutex
+	fd  int    // of the socket that lines are written to and a session gets
 	out []byte
+	mu  sync.Mutex
 	end bool
 }
 
 func (c *fuzzConn) SetContext(ctx any)    { c.ctx = ctx }
 func (c *fuzzConn) Context() any          { return c.ctx }
 func (c *fuzzConn) RemoteAddr() net.Addr  { return &net.TCPAddr{} }
-func (c *fuzzConn) Fd() int               { return -1 }
+func (c *fuzzConn) Fd() int               { return c.fd }
 func (c *fuzzConn) LocalAddr() net.Addr   { return &net.TCPAddr{} }
 func (c *fuzzConn) Dup() (int, error)     { return unix.Dup(c.fd) }
 func (c *fuzzConn) OutboundBuffered() int { return 0 }
@@ -119,18 +119,8 @@ func (c *fuzzConn) Next(int) ([]byte, error) {
 }
 
 func (c *fuzzConn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.out = append(c.out, b...)
 	return len(b), nil
-}
-
-func (c *fuzzConn) AsyncWrite(b []byte, done gnet.AsyncCallback) error {
-	if c.ended() {
-		return done(c, net.ErrClosed)
-	}
-	_, _ = c.Write(b)
-	return done(c, nil)
 }
 
 func (c *fuzzConn) Close() error {
@@ -208,6 +198,10 @@ func (k *talk) send(b []byte) {
 	if !k.client().detached {
 		k.conn.in = b
 		k.act(k.h.front.OnTraffic(k.conn))
+		if !k.client().detached {
+			k.hear()
+			return
+		}
 		k.exchange()
 		return
 	}
@@ -230,7 +224,16 @@ func (k *talk) settle() {
 	for p != nil && p.parked != nil && !k.gone {
 		<-p.parked.over
 		k.act(k.h.front.OnTraffic(k.conn))
+		k.hear()
 	}
+}
+
+// hear reads what has been said, and reports whether that was something or the end.
+func (k *talk) hear() (some, end bool) {
+	var b [64 << 10]byte
+	n, err := unix.Read(k.peer, b[:])
+	k.conn.out = append(k.conn.out, b[:max(n, 0)]...)
+	return n > 0, n == 0 || err != nil && !errors.Is(err, unix.EAGAIN)
 }
 
 // exchange runs the loops until they have nothing to do, and reads what they say.
@@ -238,15 +241,11 @@ func (k *talk) exchange() {
 	if !k.client().detached {
 		return
 	}
-	var b [64 << 10]byte
 	for again := true; again; {
 		k.h.step()
-		n, err := unix.Read(k.peer, b[:])
-		again = n > 0
-		k.conn.out = append(k.conn.out, b[:max(n, 0)]...)
-		if n == 0 || err != nil && !errors.Is(err, unix.EAGAIN) {
-			k.gone = true
-		}
+		var end bool
+		again, end = k.hear()
+		k.gone = k.gone || end
 		for _, l := range k.h.srv.loops {
 			for _, s := range l.sessions {
 				again = again || s != nil && k.bounded(s) && s.started && !s.begun && !s.ending && s.farewell == "" && !s.shutDown // a seek is on its way

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
@@ -247,71 +246,6 @@ func (s *Server) Wait() error {
 	<-s.ended
 	return s.endErr
 }
-
-// Shutdown ends the sessions in order: producers are told to come back later,
-// subscribers get an error record at the next record boundary, which makes
-// official clients reconnect. Who does not read is cut off when ctx ends or
-// Limits.Drain is over. Nothing is lost: both go on where they were.
-func (s *Server) Shutdown(ctx context.Context) error {
-	if s.stopping.Swap(true) {
-		<-s.down
-		return s.Wait()
-	}
-	defer close(s.down)
-	s.unwatch()
-	s.producers.stopAll()
-	ctx, cancel := context.WithTimeout(ctx, s.limits.Drain)
-	defer cancel()
-	for _, l := range s.loops {
-		l.post(func() {
-			for _, session := range l.sessions {
-				if session != nil {
-					session.stop(shutdownText)
-				}
-			}
-		})
-	}
-	s.drained(ctx)
-	s.tls.stop()
-	s.stopLoops()
-	s.producers.stopAll() // those that came while the sessions drained
-	s.producers.unwatch()
-	s.cancel() // before the engine goes: what waits for the journal wakes it
-	err := s.engine.Stop(context.WithoutCancel(ctx))
-	s.tls.finish(ctx)
-	s.wg.Wait()
-	s.audit.close()
-	s.end(nil)
-	return err
-}
-
-// drained waits until no session is left.
-func (s *Server) drained(ctx context.Context) {
-	check := time.NewTicker(10 * time.Millisecond)
-	defer check.Stop()
-	for {
-		left := s.open.Load()
-		if left == 0 {
-			return
-		}
-		select {
-		case <-check.C:
-		case <-ctx.Done():
-			s.log.Warn("sessions were cut off at shutdown", zap.Int64("sessions", left))
-			return
-		}
-	}
-}
-
-func (s *Server) stopLoops() {
-	for _, l := range s.loops {
-		l.post(func() { l.stopped = true })
-		<-l.done
-	}
-}
-
-// shutdownText is what subscribers are told at a shutdown.
-const shutdownText = "Gateway is shutting down; reconnect to go on"
 
 // admit gives a detached session to an egress loop.
 func (s *Server) admit(sess *session) {
