@@ -28,6 +28,8 @@ type cursor struct {
 	goal      uint64 // the tail at start_session
 	nextMark  int    // the first of tape.Marks() not told yet
 
+	aged *journal.Gap // where it begins, records from its start on are kept no more, and that is not told yet
+
 	skipTo   uint64 // below it records are counted, not sent: the client was too slow
 	skipped  uint64 // how many so far
 	skipFrom uint64 // ts_event of the first of them
@@ -76,7 +78,7 @@ func (c *cursor) limit() uint64 {
 	return max(limit, c.seq) // a mark may come to lie below a cursor: it is told at once
 }
 
-// hole is the damaged stretch of the tape that the cursor stands in, if it does.
+// hole is the stretch of the tape that cannot be served and in which the cursor stands, if it does.
 func (c *cursor) hole() (journal.Hole, bool) {
 	if c.tape == nil || c.off > 0 {
 		return journal.Hole{}, false

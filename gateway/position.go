@@ -55,12 +55,13 @@ func (s *session) tellPositions() bool {
 }
 
 // resumeAt is the seq at which a position of an earlier session goes on. Records
-// that a recovery cut since then are told by the mark that stands at the cut.
+// that a recovery cut since then are told by the mark that stands at the cut, those
+// that are kept no more by the hole that is in their place.
 func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, error) {
-	var tail, first uint64
+	var tail uint64
 	if d != nil {
 		if t := d.Tape(schema); t != nil {
-			tail, first = t.Tail(), t.First()
+			tail = t.Tail()
 		}
 	}
 	seq := p.Seq
@@ -79,11 +80,8 @@ func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, e
 			}
 		}
 	}
-	switch {
-	case seq > tail:
+	if seq > tail {
 		return 0, fmt.Errorf("resume=%d:%d is beyond the end of the tape, which is %d; was the data directory replaced?", p.Epoch, p.Seq, tail)
-	case seq < first:
-		return 0, fmt.Errorf("resume=%d:%d is older than the first record kept, which is %d; use start=0", p.Epoch, p.Seq, first)
 	}
 	return seq, nil
 }

@@ -38,7 +38,7 @@ func (s *session) pump(budget int) (more bool) {
 			n, err = s.sendRun(s.partial, s.partial.size-s.partial.off)
 		default:
 			n, idle, err = s.step(budget)
-			if errors.Is(err, journal.ErrDamaged) {
+			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrAgedOut) {
 				err = nil // the tape has a hole there now, which the next step tells of and passes over
 			}
 		}

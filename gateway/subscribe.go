@@ -200,13 +200,28 @@ func (s *session) place(r request, d *journal.Dataset, seq uint64) {
 	if !r.hasStart || r.late {
 		return
 	}
-	if c.tape != nil {
-		seq = max(seq, c.tape.First())
+	if c.tape != nil && !r.hasResume {
+		seq = max(seq, c.tape.First()) // from the beginning is from what is kept
 	}
 	if !c.replaying || seq < c.seq {
 		c.place(seq, true)
+		c.aged = agedOut(c.tape, r)
 	}
 	c.replaying = true
+}
+
+// agedOut is what a replay from a time misses because it is kept no more; nil when
+// nothing is known to be missing, as for one from the beginning.
+func agedOut(tape *journal.Tape, r request) *journal.Gap {
+	if tape == nil || r.hasResume || r.start == 0 {
+		return nil
+	}
+	g, ok := tape.Expired()
+	if !ok || g.ToTs == feed.UndefTimestamp || g.ToTs < r.start {
+		return nil
+	}
+	g.FromTs = max(g.FromTs, r.start)
+	return &g
 }
 
 func (s *session) cursor(schema feed.Schema) *cursor {

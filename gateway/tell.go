@@ -259,16 +259,22 @@ func (s *session) tellMarks(c *cursor) {
 	}
 }
 
-// tellHole says how many records are damaged where the cursor stands, and goes on behind them.
+// tellHole says how many records cannot be served where the cursor stands, and why, and goes on behind them.
 func (s *session) tellHole(c *cursor) {
+	if c.aged != nil && s.room(1) {
+		s.stageGap(lsg.Gap{Schema: c.schema.String(), Cause: c.aged.Cause, FromTs: orLeftOut(c.aged.FromTs), ToTs: orLeftOut(c.aged.ToTs)})
+		c.aged = nil
+	}
 	h, ok := c.hole()
 	if !ok || !s.room(1) {
 		return
 	}
 	s.stageGap(lsg.Gap{
-		Schema: c.schema.String(), Cause: journal.CauseDamaged, Records: h.To - c.seq, At: lsg.Position{Epoch: s.dataset().Epoch(), Seq: h.To}, HasAt: true,
+		Schema: c.schema.String(), Cause: h.Cause, Records: h.To - c.seq, At: lsg.Position{Epoch: s.dataset().Epoch(), Seq: h.To}, HasAt: true,
 	})
-	s.loop.srv.metrics.damaged.Add(int(h.To - c.seq))
+	if h.Cause == journal.CauseDamaged {
+		s.loop.srv.metrics.damaged.Add(int(h.To - c.seq))
+	}
 	c.moveTo(h.To)
 }
 

@@ -22,7 +22,8 @@ type promised struct {
 
 	// As of the crash:
 	epoch uint64
-	tapes map[feed.Schema][]byte // every record that a reader could have seen
+	tapes map[feed.Schema][]byte // every record that a reader could ever have seen, also those that expired
+	first map[feed.Schema]uint64 // of those that are kept
 }
 
 // remember takes down what readers could see at the moment of a crash.
@@ -30,10 +31,33 @@ func (w *world) remember() {
 	if w.d == nil {
 		return
 	}
-	w.epoch, w.tapes = w.d.Epoch(), map[feed.Schema][]byte{}
+	before := w.tapes
+	w.epoch, w.tapes, w.first = w.d.Epoch(), map[feed.Schema][]byte{}, map[feed.Schema]uint64{}
 	for _, s := range worldSchemas {
-		w.tapes[s] = committed(w.d.Tape(s))
+		t := w.d.Tape(s)
+		if t != nil {
+			w.first[s] = t.First()
+			w.tapes[s] = slices.Clone(before[s][:int(t.First())*s.RecordSize()])
+		}
+		w.tapes[s] = append(w.tapes[s], committed(t)...)
 	}
+}
+
+// whole is what expired of a tape, as it is remembered, and what it holds. What is gone stays gone.
+func (w *world) whole(s feed.Schema) ([]byte, error) {
+	t := w.d.Tape(s)
+	if t == nil {
+		return nil, nil
+	}
+	at := int(t.First()) * s.RecordSize()
+	if t.First() < w.first[s] || at > len(w.tapes[s]) {
+		return nil, fmt.Errorf("%s begins with record %d; it began with %d, and had %d bytes", s, t.First(), w.first[s], len(w.tapes[s]))
+	}
+	if h, ok := t.NextHole(0); at > 0 && (!ok || h != Hole{0, t.First(), CauseExpired}) {
+		return nil, fmt.Errorf("%s begins with record %d, and its holes are %v", s, t.First(), t.Holes())
+	}
+	got, err := readTape(t)
+	return append(slices.Clone(w.tapes[s][:at]), got...), err
 }
 
 // committed is what a tape's mappings hold; it asks nothing of the disk, which may be gone. Sealed segments that nobody holds have none: those are read from
@@ -69,7 +93,7 @@ func (w *world) checkKill() error {
 		}
 	}
 	for _, s := range worldSchemas {
-		got, err := readTape(w.d.Tape(s))
+		got, err := w.whole(s)
 		if err != nil {
 			return err
 		}
@@ -94,7 +118,7 @@ func (w *world) checkPowerCut() error {
 		cut = cut || n < w.sent[id]
 	}
 	for _, s := range worldSchemas {
-		got, err := readTape(w.d.Tape(s))
+		got, err := w.whole(s)
 		if err != nil {
 			return err
 		}
@@ -180,7 +204,8 @@ func (w *world) checkWhole() error {
 		counts[id] = w.writers[id].Accepted()
 	}
 	maps.DeleteFunc(counts, func(_ uint32, n uint64) bool { return n == 0 })
-	if err := checkStreams(w.d, counts); err != nil {
+	w.remember()
+	if err := checkStreamsIn(func(s feed.Schema) ([]byte, error) { return w.tapes[s], nil }, counts); err != nil {
 		return err
 	}
 	report, err := verify(w.disk, "j", nil)

@@ -18,7 +18,7 @@ import (
 var seedsFlag = flag.Int("seeds", 0, "how many seeds TestCrashSimulation runs; 0: enough for a few seconds")
 
 // TestCrashSimulationLosesNothingAcked runs a journal on a disk in memory, without goroutines, so that a seed repeats everything: two producers over three
-// schemas, syncs, seals, full disks and failed syncs; killed or cut off from power at a random operation of the disk, again while it recovers, and
+// schemas, syncs, seals, segments that expire, full disks and failed syncs; killed or cut off from power at a random operation of the disk, again while it recovers, and
 // again after that. What a power cut leaves of unsynced pages and names is random too, see MemDisk.
 func TestCrashSimulationLosesNothingAcked(t *testing.T) {
 	first, seeds := *seedFlag, *seedsFlag
@@ -34,7 +34,7 @@ func TestCrashSimulationLosesNothingAcked(t *testing.T) {
 	default:
 		seeds = 1000
 	}
-	var next, crashes atomic.Int64
+	var next, crashes, expired atomic.Int64
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
@@ -44,11 +44,15 @@ func TestCrashSimulationLosesNothingAcked(t *testing.T) {
 					t.Errorf("%v\nrepeat with: go test ./journal -run '^TestCrashSimulationLosesNothingAcked$' -seed %d", err, w.seed)
 				}
 				crashes.Add(int64(w.crashes))
+				expired.Add(int64(w.expired))
 			}
 		})
 	}
 	all.Wait()
-	t.Logf("%d seeds from %d, %d crashes", seeds, first, crashes.Load())
+	t.Logf("%d seeds from %d, %d crashes, %d segments expired", seeds, first, crashes.Load(), expired.Load())
+	if expired.Load() == 0 && seeds >= 100 {
+		t.Error("nothing ever expired")
+	}
 }
 
 // world is one machine: a disk, the journal on it, and what its users were told.
@@ -60,6 +64,7 @@ type world struct {
 	fuse    int  // operations that change the disk until everything stops; negative: never
 	gone    bool // it stopped
 	crashes int
+	expired int      // segments that were removed
 	history []string // what was done, for a failure
 
 	j       *Journal
@@ -213,6 +218,8 @@ func (w *world) step() error {
 		return w.fillUp()
 	case n < 98:
 		return w.failSync()
+	case n < 99:
+		return w.expire()
 	default:
 		return w.reopen()
 	}
@@ -291,6 +298,23 @@ func (w *world) sync() error {
 	w.note("sync: %d and %d", w.synced[1], w.synced[2])
 	if w.synced != w.sent {
 		return fmt.Errorf("a sync that succeeded acknowledges %v of %v", w.synced, w.sent)
+	}
+	return nil
+}
+
+// expire removes the oldest segments of a tape.
+func (w *world) expire() error {
+	w.remember()
+	for range 1 + w.rnd.IntN(3) {
+		t := w.d.Tape(worldSchemas[w.rnd.IntN(len(worldSchemas))])
+		if t == nil || t.oldest() == nil {
+			continue
+		}
+		if err := w.d.expire(t, t.oldest()); err != nil {
+			return w.unless(forgiveFull(fmt.Errorf("expire: %w", err)))
+		}
+		w.expired++
+		w.note("expired %v before %d", t.schema, t.First())
 	}
 	return nil
 }

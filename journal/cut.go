@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -37,8 +35,8 @@ func (o *opening) keepRest() error {
 		}
 		for _, name := range names {
 			suffix := filepath.Ext(name)
-			ordinal, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 32)
-			if err != nil || suffix != activeSuffix && suffix != sealedSuffix || ordinal < p.ordinal || suffix == sealedSuffix && ordinal > p.ordinal {
+			ordinal, ok := ordinalOf(name)
+			if !ok || suffix != activeSuffix && suffix != sealedSuffix || ordinal < p.ordinal || suffix == sealedSuffix && ordinal > p.ordinal {
 				continue // a sealed segment beyond the place is moved as a whole, see sortFiles
 			}
 			if err := o.keepSegment(schema, p, ordinal, filepath.Join(dir, name)); err != nil {

@@ -23,6 +23,8 @@ type Disk interface {
 	Lock(path string) (io.Closer, error)
 	// Filesystem names the type of filesystem that holds path: "ext4", "xfs", "tmpfs", or something else.
 	Filesystem(path string) (string, error)
+	// Usage is how many bytes of the filesystem that holds path are in use, of those that are in use or may be used.
+	Usage(path string) (used, size int64, err error)
 }
 
 // File is an open file.

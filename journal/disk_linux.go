@@ -126,6 +126,15 @@ func (OSDisk) Filesystem(path string) (string, error) {
 	return fmt.Sprintf("type %#x", uint32(st.Type)), nil
 }
 
+func (OSDisk) Usage(path string) (used, size int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, 0, fmt.Errorf("statfs %s: %w", path, err)
+	}
+	used = int64(st.Blocks-st.Bfree) * st.Bsize
+	return used, used + int64(st.Bavail)*st.Bsize, nil
+}
+
 type osFile struct{ *os.File }
 
 func (f *osFile) Fd() int { return int(f.File.Fd()) }

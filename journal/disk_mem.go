@@ -261,4 +261,14 @@ func (l memLock) Close() error {
 	return nil
 }
 
+// Usage is of a disk without a Limit that of one that is nearly empty.
+func (d *MemDisk) Usage(string) (used, size int64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.space < 0 {
+		return d.used, 1 << 60, nil
+	}
+	return d.used, d.space, nil
+}
+
 func (d *MemDisk) Filesystem(string) (string, error) { return "tmpfs", nil }

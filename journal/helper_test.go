@@ -180,10 +180,14 @@ func readTape(tape *Tape) ([]byte, error) {
 // checkStreams says whether the tapes hold each stream's records 0 .. counts[stream]-1, once and in order, each tape's in the order sent.
 // Records of one stream may be spread over tapes: then each number occurs in exactly one.
 func checkStreams(d *Dataset, counts map[uint32]uint64) error {
+	return checkStreamsIn(func(s feed.Schema) ([]byte, error) { return readTape(d.Tape(s)) }, counts)
+}
+
+func checkStreamsIn(read func(feed.Schema) ([]byte, error), counts map[uint32]uint64) error {
 	seen := map[uint32][]bool{}
 	total := map[uint32]uint64{}
 	for s := range feed.Schema(feed.NumSchemas) {
-		b, err := readTape(d.Tape(s))
+		b, err := read(s)
 		if err != nil {
 			return err
 		}

@@ -1,13 +1,18 @@
 package journal
 
 import (
+	"cmp"
 	"slices"
 
 	"go.uber.org/zap"
 )
 
-// Hole is a stretch of a tape that cannot be served: its records are on disk but damaged, or their file is missing. What lies around it is served.
-type Hole struct{ From, To uint64 }
+// Hole is a stretch of a tape that cannot be served: its records are on disk but damaged, their file is missing, or they were removed for their age. What
+// lies around it is served.
+type Hole struct {
+	From, To uint64
+	Cause    string // CauseDamaged, CauseQuarantined or CauseExpired
+}
 
 // NextHole is the first hole that ends beyond seq. A reader that stands in it is told so and goes on behind it.
 func (t *Tape) NextHole(seq uint64) (Hole, bool) {
@@ -31,25 +36,23 @@ func (t *Tape) Holes() []Hole {
 	return nil
 }
 
-// addHole takes records out of service; holes that touch become one.
+// addHole takes records out of service; holes of one cause that touch become one, and of two that overlap the one that begins first stays whole.
 func (t *Tape) addHole(h Hole) {
 	t.holesMu.Lock()
 	defer t.holesMu.Unlock()
 	list := slices.Clone(t.Holes())
 	list = append(list, h)
-	slices.SortFunc(list, func(a, b Hole) int {
-		if a.From < b.From {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(list, func(a, b Hole) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(b.To, a.To)) })
 	merged := list[:1]
 	for _, h := range list[1:] {
-		if last := &merged[len(merged)-1]; h.From <= last.To {
+		last := &merged[len(merged)-1]
+		switch {
+		case h.From <= last.To && h.Cause == last.Cause:
 			last.To = max(last.To, h.To)
-			continue
+		case h.To > last.To:
+			h.From = max(h.From, last.To)
+			merged = append(merged, h)
 		}
-		merged = append(merged, h)
 	}
 	t.holes.Store(&merged)
 }

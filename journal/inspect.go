@@ -52,7 +52,7 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 			list = append(list, DatasetInfo{Name: baseName(dir), Problem: err.Error()})
 			continue
 		}
-		info := DatasetInfo{Name: v.name, Epoch: v.epoch, Exact: v.running, Symbols: len(v.symbols), Gaps: len(v.gaps)}
+		info := DatasetInfo{Name: v.name, Epoch: v.epoch, Exact: v.running, Symbols: len(v.symbols), Gaps: v.countGaps()}
 		if len(v.damage) > 0 {
 			info.Problem = errors.Join(v.damage...).Error()
 		}
@@ -74,6 +74,18 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 	return list, nil
 }
 
+// countGaps counts the ledger's entries as the ledger does: of those about removed records the newest of a tape.
+func (v *view) countGaps() int {
+	l := ledger{}
+	l.list.Store(&[]Gap{})
+	for _, p := range v.gaps {
+		if g, err := parseGap(p); err == nil {
+			l.enter(g)
+		}
+	}
+	return len(l.all())
+}
+
 func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {
 	p := v.places[int(schema)]
 	t := TapeInfo{Schema: schema, RecordSize: schema.RecordSize(), Tail: p.tail, FirstTime: undefTime, LastTime: undefTime}
@@ -87,6 +99,9 @@ func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {
 			continue
 		}
 		f, info, end, err := v.open(schema, ordinal)
+		if v.gone(schema, ordinal, err) {
+			return v.inspectTape(schema) // which is shorter now
+		}
 		if err != nil {
 			return t, err
 		}

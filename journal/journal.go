@@ -20,11 +20,13 @@ const lockName = "LOCK"
 
 // Journal is an open data directory. One process has it open at a time.
 type Journal struct {
-	dir      string
-	o        Options
-	lock     io.Closer
-	tapes    atomic.Int64 // of all datasets: they share the prefault budget
-	watchers watchers
+	dir       string
+	o         Options
+	lock      io.Closer
+	tapes     atomic.Int64 // of all datasets: they share the prefault budget
+	keeping   *keeping     // nil when everything is kept
+	retaining sync.Mutex   // one round at a time
+	watchers  watchers
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets
 	closed   bool
@@ -54,6 +56,10 @@ func Open(dir string, o Options) (*Journal, error) {
 	j.lock = lock
 	if err := j.openAll(); err != nil {
 		return nil, errors.Join(err, j.Close())
+	}
+	if j.o.Retain != (Retention{}) && !j.o.manual {
+		j.keeping = &keeping{make(chan struct{}), make(chan struct{})}
+		go j.keep()
 	}
 	return j, nil
 }
@@ -157,6 +163,9 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	j.closed = true
+	if j.keeping != nil {
+		j.keeping.end()
+	}
 	var errs []error
 	for _, d := range *j.datasets.Load() {
 		errs = append(errs, d.close())

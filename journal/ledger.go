@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -41,7 +42,7 @@ type Gap struct {
 type ledger struct {
 	log  *sideLog
 	mu   sync.Mutex            // orders appends
-	list atomic.Pointer[[]Gap] // a published prefix: its elements never change
+	list atomic.Pointer[[]Gap] // copied or appended to when changed: elements of a list that was published never change
 }
 
 func (l *ledger) all() []Gap {
@@ -95,7 +96,11 @@ func (d *Dataset) enterGap(w *Writer, g Gap) error {
 }
 
 func (l *ledger) enter(g Gap) {
-	list := append(*l.list.Load(), g)
+	list := *l.list.Load()
+	if g.isExpired() { // it says all that the one before said
+		list = slices.DeleteFunc(slices.Clone(list), func(x Gap) bool { return x.isExpired() && x.Schema == g.Schema })
+	}
+	list = append(list, g)
 	l.list.Store(&list)
 }
 

@@ -17,7 +17,7 @@ type Mark struct {
 }
 
 func gapMark(t *Tape, g *Gap) (Mark, bool) {
-	if g.isHole() {
+	if g.isHole() || g.isExpired() {
 		return Mark{}, false // told by Tape.NextHole
 	}
 	return Mark{Seq: seqIn(g.At, t.schema), Gap: g}, g.Schema == anySchema || g.Schema == t.schema

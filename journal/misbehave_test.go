@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -119,9 +120,10 @@ func TestRemovedDirectoryEndsWritingAtTheNextSegment(t *testing.T) {
 }
 
 func TestClockSteppingBackADayChangesNoOrder(t *testing.T) {
-	clock := time.Now()
+	var clock atomic.Int64 // ns
+	clock.Store(time.Now().UnixNano())
 	o := memOptions(NewMemDisk())
-	o.Now = func() time.Time { return clock }
+	o.Now = func() time.Time { return time.Unix(0, clock.Load()) }
 	j := open(t, "j", o)
 	d := create(t, j)
 	w := openWriter(t, d, "p", "s")
@@ -133,7 +135,7 @@ func TestClockSteppingBackADayChangesNoOrder(t *testing.T) {
 		if err := d.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		clock = clock.Add(-24 * time.Hour)
+		clock.Add(-int64(24 * time.Hour))
 	}
 	sealAll(t, d, trades)
 	if err := j.Close(); err != nil {

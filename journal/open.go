@@ -22,7 +22,8 @@ type opening struct {
 	logEnd    int64
 	logErr    error
 	result    recovered
-	broken    []Gap // sealed segments that are gone or unreadable
+	broken    []Gap          // sealed segments that are gone or unreadable
+	expired   map[int]uint64 // first record of a tape that was not removed for its age
 }
 
 // openDataset recovers a dataset, or takes one that was just created as it is, and starts its background work. README.md describes the steps.
@@ -99,6 +100,9 @@ func (o *opening) openLogs() (err error) {
 		return err
 	}
 	d.ledger = &ledger{log: o.ledgerLog}
+	if o.expired, err = expiredIn(o.gaps); err != nil {
+		return err
+	}
 	list, err := parseStreams(streams)
 	if err != nil {
 		return err
@@ -205,6 +209,9 @@ func (o *opening) enterBroken() error {
 			continue
 		}
 		for _, h := range t.Holes() {
+			if h.Cause != CauseDamaged {
+				continue // the ledger has what lies before the first record
+			}
 			if err := o.d.enterHole(t, h); err != nil {
 				return err
 			}

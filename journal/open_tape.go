@@ -7,8 +7,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -51,6 +49,9 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := o.clearExpired(t, files, names, o.expired[int(schema)]); err != nil {
+		return err
+	}
 	var segs []*Segment
 	defer func() {
 		if err != nil {
@@ -89,14 +90,19 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 
 // noteHoles looks for records whose segment is missing or damaged: before the first segment that is served, and between two.
 func (o *opening) noteHoles(t *Tape, segs []*Segment) {
-	if first := segs[0].base; first > 0 {
+	first, expired := segs[0].base, o.expired[int(t.schema)]
+	if expired > 0 {
+		t.addHole(Hole{0, min(expired, first), CauseExpired})
+	}
+	if first > expired {
+		t.addHole(Hole{expired, first, CauseQuarantined})
 		o.broken = append(o.broken, Gap{
-			Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first, Cause: CauseQuarantined, At: []Position{{t.schema, first}},
+			Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first - expired, Cause: CauseQuarantined, At: []Position{{t.schema, first}},
 		})
 	}
 	for i, s := range segs[1:] {
 		if before := segs[i]; before.limit < s.base {
-			t.addHole(Hole{before.limit, s.base})
+			t.addHole(Hole{before.limit, s.base, CauseDamaged})
 		}
 	}
 }
@@ -108,13 +114,13 @@ func (o *opening) sortFiles(t *Tape, names []string, active uint64) (map[uint64]
 	for _, name := range names {
 		path := filepath.Join(t.dir, name)
 		suffix := filepath.Ext(name)
-		ordinal, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 32)
+		ordinal, ok := ordinalOf(name)
 		switch {
 		case suffix == tmpSuffix:
 			if err := o.d.disk.Remove(path); err != nil {
 				return nil, err
 			}
-		case err != nil || suffix != activeSuffix && suffix != sealedSuffix:
+		case !ok || suffix != activeSuffix && suffix != sealedSuffix:
 		case ordinal <= active:
 			files[ordinal] = suffix
 		case suffix == sealedSuffix:
@@ -163,6 +169,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 	}
 	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)
+	s.written.Store(int64(info.created))
 	return s, nil
 }
 

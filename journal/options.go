@@ -19,9 +19,10 @@ type Options struct {
 	MaxSegment    int64            // bytes of the largest segment file; 0: DefaultMaxSegment
 	RetryInterval time.Duration    // how often allocation is tried again on a full disk; 0: DefaultRetryInterval
 	MaxUnsynced   int64            // bytes of a dataset that may be committed and not on disk before appends wait; 0: DefaultMaxUnsynced
+	Retain        Retention        // how long records are kept; zero: for ever
 	AnyFilesystem bool             // open on filesystems other than ext4, XFS and tmpfs too
 
-	manual bool // no goroutine is started: a simulation calls prepareRound, sealRound and Sync, so that a seed repeats what happened
+	manual bool // no goroutine is started: a simulation calls prepareRound, sealRound, retainRound and Sync, so that a seed repeats what happened
 }
 
 func (o Options) withDefaults() Options {

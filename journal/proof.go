@@ -64,7 +64,7 @@ func (s *Segment) prove(from, to uint64) (uint64, error) {
 		if c.state == chunkUnseen {
 			if err := s.look(c); err != nil {
 				c.state = chunkDamaged
-				s.tape.damaged(Hole{c.from, c.to}, err)
+				s.tape.damaged(Hole{c.from, c.to, CauseDamaged}, err)
 			} else {
 				c.state = chunkSound
 				p.left--
@@ -131,7 +131,7 @@ func (s *Segment) look(c *chunk) error {
 func (s *Segment) Unreadable(seq uint64, why error) {
 	per := blockRecords(s.tape.size)
 	from := s.base + (seq-s.base)/per*per
-	s.tape.damaged(Hole{from, min(from+per, s.tape.committedIn(s))}, why)
+	s.tape.damaged(Hole{from, min(from+per, s.tape.committedIn(s)), CauseDamaged}, why)
 }
 
 // proveAll looks at everything that an earlier process left in the segment: the sealer's work, so that a sum it makes vouches for what was written.

@@ -201,6 +201,9 @@ func (o *opening) walk() error {
 
 func (o *opening) checkRanges(e *syncEntry) error {
 	for _, r := range e.ranges {
+		if r.to <= o.expired[int(r.schema)] {
+			continue // synced, sealed and removed since
+		}
 		f, info, err := o.openInfo(r.schema, r.ordinal)
 		if err != nil {
 			return err

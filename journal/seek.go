@@ -23,11 +23,15 @@ func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
 		if s.base >= tail {
 			break
 		}
-		if err := s.acquire(); err != nil {
-			return 0, err
+		err := s.acquire()
+		var ok bool
+		if err == nil {
+			seq, ok, err = s.seek(c, offset, ts, min(tail, s.limit))
+			s.Release()
 		}
-		seq, ok, err := s.seek(c, offset, ts, min(tail, s.limit))
-		s.Release()
+		if s.limit <= t.First() {
+			continue // it was removed meanwhile, and its index with it
+		}
 		if ok || err != nil {
 			return seq, err
 		}

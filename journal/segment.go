@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +27,8 @@ type Segment struct {
 	indexing sync.Mutex              // guards what adds to blocks
 	blocks   atomic.Pointer[[]block] // index of a segment that is not sealed: a prefix of its blocks
 	total    atomic.Pointer[span]    // of all records, once it is sealed and was looked at
+
+	written atomic.Int64 // wall ns when it was sealed; 0 before
 
 	sums  []syncRange // of what is on disk of a segment that is not sealed; under syncer.mu
 	proof *proof      // what records of an earlier process are held against; nil: there are none
@@ -133,6 +137,12 @@ func (s *Segment) path() string {
 
 func segmentPath(dir string, ordinal uint64, suffix string) string {
 	return filepath.Join(dir, fmt.Sprintf("%08d%s", ordinal, suffix))
+}
+
+// ordinalOf is a segment's number, from the name of one of its files.
+func ordinalOf(name string) (uint64, bool) {
+	n, err := strconv.ParseUint(strings.TrimSuffix(name, filepath.Ext(name)), 10, 32)
+	return n, err == nil
 }
 
 // segmentInfo is what a segment file says about itself.

@@ -42,7 +42,7 @@ func (t *Tape) Schema() feed.Schema { return t.schema }
 // RecordSize is the size of each record in bytes.
 func (t *Tape) RecordSize() int { return t.size }
 
-// First is the oldest record still kept.
+// First is the oldest record still kept. Records before it lie in a Hole that says why they are gone.
 func (t *Tape) First() uint64 { return t.first.Load() }
 
 // Tail is the end of the committed records: every record below it can be read and never changes.
@@ -76,6 +76,9 @@ func (t *Tape) Segment(seq uint64) (*Segment, error) {
 		return nil, fmt.Errorf("%w: records %d to %d of %s", ErrDamaged, h.From, h.To, t.name())
 	}
 	if err := segs[i].acquire(); err != nil {
+		if first := t.First(); seq < first {
+			return nil, fmt.Errorf("%w: record %d of %s, first is %d", ErrAgedOut, seq, t.name(), first) // its file went just now
+		}
 		return nil, err
 	}
 	return segs[i], nil
@@ -86,8 +89,10 @@ func (t *Tape) name() string { return t.d.name + "/" + t.schema.String() }
 // committedIn is the end of the committed records of s.
 func (t *Tape) committedIn(s *Segment) uint64 { return min(s.limit, max(t.Tail(), s.base)) }
 
-// addSegment publishes one more segment at the end. Only one goroutine at a time: recovery, then the preparer.
+// addSegment publishes one more segment at the end.
 func (t *Tape) addSegment(s *Segment) {
+	t.d.mu.Lock() // others remove at the beginning
+	defer t.d.mu.Unlock()
 	var segs []*Segment
 	if old := t.segs.Load(); old != nil {
 		segs = slices.Clone(*old)

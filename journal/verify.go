@@ -136,11 +136,15 @@ func (x *verifier) checkTape(schema feed.Schema) {
 	next := uint64(0)
 	for i, ordinal := range ordinals {
 		f, info, end, err := x.open(schema, ordinal)
+		if x.gone(schema, ordinal, err) {
+			ordinals[i], next = 0, 0
+			continue
+		}
 		if err != nil {
 			x.problem(schema, ordinal, err)
 			continue
 		}
-		if i == 0 {
+		if i == 0 || ordinals[i-1] == 0 {
 			x.tape.First = info.base
 		} else if info.base != next {
 			x.problem(schema, ordinal, fmt.Errorf("%w: begins with record %d, the one before ends with %d", ErrCorrupt, info.base, next))
@@ -214,14 +218,17 @@ func (x *verifier) checkBlocks(f File, info segmentInfo) error {
 	return nil
 }
 
-// checkSynced holds the ranges of the sync log against the records, sealed or not. Ranges beyond a tail are of an entry written while we were reading.
+// checkSynced holds the ranges of the sync log against the records, sealed or not, as far as they are kept. Ranges beyond a tail are of an entry written while we were reading.
 func (x *verifier) checkSynced(schema feed.Schema) {
 	for _, e := range x.entries {
 		for _, r := range e.ranges {
-			if r.schema != schema || r.to > x.tape.Tail {
+			if r.schema != schema || r.to > x.tape.Tail || r.to <= x.expired[int(schema)] {
 				continue
 			}
 			f, info, _, err := x.open(schema, r.ordinal)
+			if x.gone(schema, r.ordinal, err) {
+				continue
+			}
 			if err == nil {
 				info.sealed = false // here a sealed segment's word is not taken
 				err = checkRange(f, info, r)

@@ -114,7 +114,7 @@ func TestLostSealedSegmentIsAHoleAndTheRestIsServed(t *testing.T) {
 		if tape.First() != 0 || tape.Tail() != 1500 {
 			t.Errorf("serves %d to %d, want 0 to 1500", tape.First(), tape.Tail())
 		}
-		if h, ok := tape.NextHole(0); !ok || h != (Hole{lost.base, lost.limit}) || len(tape.Holes()) != 1 {
+		if h, ok := tape.NextHole(0); !ok || h != (Hole{lost.base, lost.limit, CauseDamaged}) || len(tape.Holes()) != 1 {
 			t.Errorf("holes: %v, want the lost segment", tape.Holes())
 		}
 		if _, err := tape.Segment(lost.base + 1); !errors.Is(err, ErrDamaged) {

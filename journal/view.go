@@ -3,9 +3,9 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sort"
-	"strconv"
 	"strings"
 
 	"github.com/tapewire/tapewire/feed"
@@ -24,7 +24,8 @@ type view struct {
 	entries []*syncEntry
 	symbols [][]byte
 	gaps    [][]byte
-	damage  []error // of the side logs
+	expired map[int]uint64 // first record of a tape that was not removed for its age
+	damage  []error        // of the side logs
 }
 
 const viewTries = 1000 // reads of a state page that keeps changing under us
@@ -56,8 +57,24 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if v.symbols, err = v.payloads(symbolsName, symbolsMagic, logSymbols); err != nil {
 		return nil, err
 	}
-	v.gaps, err = v.payloads(ledgerName, ledgerMagic, logLedger)
-	return v, err
+	return v, v.loadGaps()
+}
+
+func (v *view) loadGaps() (err error) {
+	if v.gaps, err = v.payloads(ledgerName, ledgerMagic, logLedger); err != nil {
+		return err
+	}
+	v.expired, err = expiredIn(v.gaps)
+	return err
+}
+
+// gone says whether a segment that could not be opened was removed for its age while we were reading.
+func (v *view) gone(schema feed.Schema, ordinal uint64, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	now, err := v.segments(schema)
+	return err == nil && len(now) > 0 && ordinal < now[0]
 }
 
 // loadState copies the state page between two equal commit numbers, so that the newest slot is whole, and applies that slot to the copy.
@@ -129,8 +146,8 @@ func (v *view) segments(schema feed.Schema) ([]uint64, error) {
 	var list []uint64
 	for _, name := range names {
 		suffix := filepath.Ext(name)
-		ordinal, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 32)
-		if err == nil && (suffix == activeSuffix || suffix == sealedSuffix) && ordinal <= v.places[int(schema)].ordinal {
+		ordinal, ok := ordinalOf(name)
+		if ok && (suffix == activeSuffix || suffix == sealedSuffix) && ordinal <= v.places[int(schema)].ordinal {
 			list = append(list, ordinal)
 		}
 	}
