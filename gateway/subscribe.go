@@ -220,7 +220,7 @@ func agedOut(tape *journal.Tape, r request) *journal.Gap {
 	if !ok || g.ToTs == feed.UndefTimestamp || g.ToTs < r.start {
 		return nil
 	}
-	g.FromTs = max(g.FromTs, r.start)
+	g.FromTs, g.ToTs = max(g.FromTs, r.start), g.ToTs+1
 	return &g
 }
 

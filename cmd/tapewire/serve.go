@@ -30,6 +30,8 @@ type serveCmd struct {
 	Audit          string `help:"Append a line of JSON to FILE for each client that comes, subscribes, publishes, leaves or is turned away." placeholder:"FILE"`
 	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine." placeholder:"FILE"`
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
+	Retain         string `help:"How long records are kept after they were written: days (7d), a duration (36h), or forever (default ${default})." placeholder:"AGE" default:"7d"`
+	RetainDisk     string `name:"retain-disk" help:"When the filesystem is fuller than this the oldest records go earlier, but never those of the last hour; or forever (default ${default})." placeholder:"N%" default:"80%"`
 	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, splice, copy (default ${default})." placeholder:"PATH" default:"auto"`
 	Loops          int    `help:"Egress loops that divide the live subscribers among them; more than one pays from some hundred subscribers and four cores on (default ${default})." placeholder:"N" default:"1"`
 	Spin           bool   `help:"Never let the ingest loop sleep: a few microseconds less from producer to subscriber, for a core that is always busy."`
@@ -45,7 +47,7 @@ func (serveCmd) Help() string {
 	return `Examples:
 
   tapewire serve
-  tapewire serve --data /var/lib/tapewire --sync each
+  tapewire serve --data /var/lib/tapewire --sync each --retain 30d
   tapewire serve --listen 0.0.0.0:13000 --keys keys.toml --admin :9090 --audit audit.jsonl
   tapewire serve --keys keys.toml --tls-listen 0.0.0.0:13443 --tls-cert cert.pem --tls-key key.pem
 
@@ -77,7 +79,11 @@ func (s *serveCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(s.Data, journal.Options{Sync: sync, Logger: log.Named("journal"), AnyFilesystem: s.AnyFilesystem})
+	retain, err := parseRetention(s.Retain, s.RetainDisk)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(s.Data, journal.Options{Sync: sync, Retain: retain, Logger: log.Named("journal"), AnyFilesystem: s.AnyFilesystem})
 	if err != nil {
 		return openRemedy(s.Data, err)
 	}
@@ -197,6 +203,9 @@ func (s *serveCmd) greet(out io.Writer, server *gateway.Server, admin net.Addr, 
 	fmt.Fprintf(out, "data       %s\n", s.Data)
 	fmt.Fprintf(out, "access     %s\n", access)
 	fmt.Fprintf(out, "sync       %s; ack=written survives kill -9, ack=synced a power cut too\n", syncText(sync))
+	if retain, err := parseRetention(s.Retain, s.RetainDisk); err == nil {
+		fmt.Fprintf(out, "keeps      %s\n", retentionText(retain))
+	}
 	fmt.Fprintf(out, "send path  %s\n", s.SendPath)
 	if secure := server.TLSAddr(); secure != nil {
 		fmt.Fprintf(out, "tls        %s, with the certificate in %s\n", secure, s.TLSCert)
