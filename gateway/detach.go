@@ -61,8 +61,12 @@ func (p *producer) serve(lines *tcpLines) {
 	})
 	release := context.AfterFunc(p.srv.ctx, func() { lines.conn.Close() })
 	err := p.ingestBlocking(lines)
+	dismissed := p.dismissed.Load()
+	if dismissed {
+		<-p.told // or its last line would come after the end of all lines
+	}
 	lines.finish()
-	if p.dismissed.Load() {
+	if dismissed {
 		lines.discard()
 	}
 	release()

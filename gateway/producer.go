@@ -51,8 +51,9 @@ type producer struct {
 	metered        uint64      // records accepted when its rate was last looked at
 	pacedBefore    atomic.Bool // it was held to its rate, and the log says so
 
-	dismissed atomic.Bool // its last line is on the way
-	finished  atomic.Bool // the connection is gone
+	dismissed atomic.Bool   // its last line is on the way
+	told      chan struct{} // closed when that line is with who writes it
+	finished  atomic.Bool   // the connection is gone
 	left      sync.Once
 }
 
@@ -74,7 +75,7 @@ func (pk *parking) done() bool {
 // openProducer begins a session. Opening a dataset and its writer touches the
 // disk, so it happens off the loop.
 func (f *front) openProducer(c *client, req lsg.AuthRequest, rest []byte) gnet.Action {
-	p := &producer{srv: f.srv, client: c, req: req, grant: c.grant, session: f.srv.nextSession.Add(1), backlog: bytes.Clone(rest)}
+	p := &producer{srv: f.srv, client: c, req: req, grant: c.grant, session: f.srv.nextSession.Add(1), backlog: bytes.Clone(rest), told: make(chan struct{})}
 	if p.req.Ack == "" {
 		p.req.Ack = lsg.AckWritten
 	}
@@ -251,37 +252,6 @@ func (p *producer) welcome() error {
 	return nil
 }
 
-// end finishes the session and tells the producer why.
-func (p *producer) end(err error) gnet.Action {
-	if !p.opened {
-		if e := p.explain(err); e.Code == lsg.CodeShutdown {
-			p.dismiss(e)
-			return gnet.None
-		}
-		reason := withoutSecrets(err.Error())
-		p.srv.metrics.rejects("producer").Inc()
-		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
-		p.srv.audit.add(p.entry(auditRefused).why(reason))
-		p.lastLine(lsg.AuthReply{Error: reason}.Append(nil))
-		return gnet.None
-	}
-	p.dismiss(p.explain(err))
-	return gnet.None
-}
-
-// dismiss sends an error line and closes. It may be called from anywhere.
-func (p *producer) dismiss(e lsg.ProducerError) {
-	if p.dismissed.Load() {
-		return // one reason is enough
-	}
-	e.Want, e.Got, e.Text = withoutSecrets(e.Want), withoutSecrets(e.Got), withoutSecrets(e.Text)
-	p.say(e.Code + ": " + e.Text)
-	p.srv.metrics.rejects(e.Code).Inc()
-	p.srv.log.Info("producer dismissed", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
-		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
-	p.lastLine(e.Append(nil))
-}
-
 // hungUp runs when the connection is gone, whatever the reason.
 func (p *producer) hungUp(err error) {
 	if p.finished.Swap(true) {
@@ -331,10 +301,5 @@ func (p *producer) lines() lineWriter {
 }
 
 func (p *producer) line(b []byte) { p.lines().line(b) }
-func (p *producer) lastLine(b []byte) {
-	if !p.dismissed.Swap(true) {
-		p.giveBack() // its socket may linger
-		p.lines().lastLine(b)
-	}
-}
+
 func (p *producer) wake() { p.lines().wake() }

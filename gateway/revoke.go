@@ -105,5 +105,5 @@ func (p *producer) revoke(reason string) {
 	p.srv.log.Info("producer's key was revoked", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
 		zap.String("producer", p.req.Producer), zap.String("key", keyName(p.key)), zap.String("reason", reason))
 	p.srv.audit.add(p.entry(auditRevoked).why(reason))
-	p.lines().lastLine(lsg.ProducerError{Code: lsg.CodeAuth, Retry: lsg.RetryNever, Text: reason}.Append(nil))
+	p.tellLast(lsg.ProducerError{Code: lsg.CodeAuth, Retry: lsg.RetryNever, Text: reason}.Append(nil))
 }

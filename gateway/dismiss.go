@@ -1,0 +1,53 @@
+package gateway
+
+import (
+	"github.com/panjf2000/gnet/v2"
+	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed/lsg"
+)
+
+// end finishes the session and tells the producer why.
+func (p *producer) end(err error) gnet.Action {
+	if !p.opened {
+		if e := p.explain(err); e.Code == lsg.CodeShutdown {
+			p.dismiss(e)
+			return gnet.None
+		}
+		reason := withoutSecrets(err.Error())
+		p.srv.metrics.rejects("producer").Inc()
+		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
+		p.srv.audit.add(p.entry(auditRefused).why(reason))
+		p.lastLine(lsg.AuthReply{Error: reason}.Append(nil))
+		return gnet.None
+	}
+	p.dismiss(p.explain(err))
+	return gnet.None
+}
+
+// dismiss sends an error line and closes. It may be called from anywhere.
+func (p *producer) dismiss(e lsg.ProducerError) {
+	if p.dismissed.Load() {
+		return // one reason is enough
+	}
+	e.Want, e.Got, e.Text = withoutSecrets(e.Want), withoutSecrets(e.Got), withoutSecrets(e.Text)
+	p.say(e.Code + ": " + e.Text)
+	p.srv.metrics.rejects(e.Code).Inc()
+	p.srv.log.Info("producer dismissed", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
+		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
+	p.lastLine(e.Append(nil))
+}
+
+// lastLine tells the producer why it ends, and ends it, once.
+func (p *producer) lastLine(b []byte) {
+	if !p.dismissed.Swap(true) {
+		p.giveBack() // its socket may linger
+		p.tellLast(b)
+	}
+}
+
+// tellLast is for who has set dismissed.
+func (p *producer) tellLast(b []byte) {
+	p.lines().lastLine(b)
+	close(p.told)
+}
