@@ -124,7 +124,7 @@ func (s *Server) Admin() http.Handler {
 
 // Ready reports why the server cannot do its whole job: nil when it can.
 func (s *Server) Ready() error {
-	if s.stopping.Load() {
+	if s.leaving.Load() {
 		return errors.New("shutting down")
 	}
 	select {

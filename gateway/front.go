@@ -19,7 +19,8 @@ import (
 // producers. Its callbacks run on the connection's event loop.
 type front struct {
 	gnet.BuiltinEventEngine
-	srv *Server
+	srv     *Server
+	hideout *hideout // where gnet listens when the server's listener is inherited
 }
 
 // client is a connection that gnet still owns.
@@ -27,6 +28,7 @@ type client struct {
 	conn      gnet.Conn
 	remote    string
 	challenge string
+	arrival   arrival
 	grant            // once it is authenticated
 	line      []byte // of the authentication, not yet complete
 	timeout   *time.Timer
@@ -36,15 +38,16 @@ type client struct {
 }
 
 func (f *front) OnBoot(eng gnet.Engine) gnet.Action {
+	f.hideout.vanish()
 	f.srv.engine = eng
 	close(f.srv.booted)
 	return gnet.None
 }
 
-// OnTick is asked for with TLS only, for its first call: OnBoot comes before the
-// event loop is there, and a tunnel can enter it only after that.
+// OnTick is asked for when there are acceptors, for its first call: OnBoot comes
+// before the event loop is there, and a connection can be enrolled only after that.
 func (f *front) OnTick() (time.Duration, gnet.Action) {
-	f.srv.loopsOnce.Do(func() { close(f.srv.looping) })
+	f.srv.loopOnce.Do(func() { close(f.srv.looping) })
 	return 24 * time.Hour, gnet.None
 }
 
@@ -52,15 +55,14 @@ func (f *front) OnTick() (time.Duration, gnet.Action) {
 // reads the greeting, then the reason.
 func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	s := f.srv
-	if isSpinner(conn) {
-		conn.SetContext(&s.spinner)
-		s.spinner.again()
+	if sp, spins := conn.Context().(*spinner); spins {
+		sp.again()
 		return nil, gnet.None
 	}
 	if s.cfg.Spin {
 		s.spinner.start(s, conn.EventLoop())
 	}
-	c := &client{conn: conn, remote: remoteOf(conn), challenge: lsg.NewChallenge()}
+	c := &client{conn: conn, remote: remoteOf(conn), challenge: lsg.NewChallenge(), arrival: s.arrives()}
 	conn.SetContext(c)
 	out := lsg.AppendGreeting(nil, c.challenge)
 	if n := s.sockets.Add(1); n > int64(s.limits.Connections) {
@@ -126,6 +128,7 @@ func (f *front) OnClose(conn gnet.Conn, err error) gnet.Action {
 	if c.timeout != nil {
 		c.timeout.Stop()
 	}
+	c.arrival.over()
 	if c.detached {
 		return gnet.None
 	}
@@ -178,6 +181,7 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	}
 	c.timeout.Stop()
 	if req.Role == lsg.RoleProducer {
+		c.arrival.over()
 		return f.openProducer(c, req, rest)
 	}
 	return f.detach(c, req, rest)
@@ -231,8 +235,10 @@ func (f *front) detach(c *client, req lsg.AuthRequest, rest []byte) gnet.Action 
 	c.detached = true
 	s := &session{
 		id: f.srv.nextSession.Add(1), fd: fd, auth: req, grant: c.grant, remote: c.remote, local: localOnly(c.remote), since: time.Now(),
-		in: bytes.Clone(rest), // rest lies in gnet's buffer
+		in:      bytes.Clone(rest), // rest lies in gnet's buffer
+		arrival: c.arrival,
 	}
+	c.arrival = arrival{} // the session has it
 	f.srv.admit(s)
 	return gnet.Close
 }

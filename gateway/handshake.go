@@ -33,7 +33,7 @@ const handshakeRecord = 0x16
 // handshake speaks TLS with a peer up to the first byte of its own. Whatever the
 // peer does, it ends within Limits.AuthTimeout and a linger.
 func (l *tlsListener) handshake(sock *tlsSocket) (peer *tls.Conn, result string, err error) {
-	ctx, cancel := context.WithTimeout(l.ctx, l.srv.limits.AuthTimeout)
+	ctx, cancel := context.WithTimeout(l.shaking, l.srv.limits.AuthTimeout)
 	defer cancel()
 	timeout := l.srv.limits.PeerTimeout
 	_ = sock.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: timeout / 2, Interval: timeout / 10, Count: 5}) // as keepAsking does

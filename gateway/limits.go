@@ -64,6 +64,9 @@ type Limits struct {
 	Turn int
 	// Linger is how long a closed session's last bytes may take to leave.
 	Linger time.Duration
+	// Arrival is how long a shutdown waits for those to begin their sessions who
+	// came by a listener that others keep open.
+	Arrival time.Duration
 	// Drain is how long a shutdown waits for the sessions to take their last record.
 	Drain time.Duration
 	// AuditQueue is how many entries of the audit log may wait for the disk. One
@@ -110,6 +113,7 @@ func defaultLimits(tls bool) Limits {
 		Staging:                 64 << 10,
 		Turn:                    256 << 10,
 		Linger:                  2 * time.Second,
+		Arrival:                 time.Second,
 		Drain:                   3 * time.Second,
 		AuditQueue:              8192,
 		AuditSymbols:            100,
@@ -138,6 +142,7 @@ func (l Limits) withDefaults(tls bool) Limits {
 	setDefault(&l.Staging, d.Staging)
 	setDefault(&l.Turn, d.Turn)
 	setDefault(&l.Linger, d.Linger)
+	setDefault(&l.Arrival, d.Arrival)
 	setDefault(&l.Drain, d.Drain)
 	setDefault(&l.AuditQueue, d.AuditQueue)
 	setDefault(&l.AuditSymbols, d.AuditSymbols)

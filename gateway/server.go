@@ -19,15 +19,16 @@ import (
 
 // Config says how a server runs. The zero value is an open gateway on loopback.
 type Config struct {
-	Listen   string      // address, default DefaultListen
-	Keys     *Keyring    // nil: open mode, allowed on loopback only
-	Audit    string      // file that the audit log is appended to; none when empty
-	SendPath SendPath    // default SendAuto
-	Loops    int         // egress loops of the hot lane, among which the sessions are divided; default 1
-	Spin     bool        // never let the ingest loop sleep: less latency for a core of its own
-	TLS      TLSOptions  // a second address, for clients that speak TLS
-	Limits   Limits      // zero fields take their defaults
-	Logger   *zap.Logger // default: silent
+	Listen   string           // address, default DefaultListen
+	Listener *net.TCPListener // takes the place of Listen: one that others hold too, so that it outlives the server. Shutdown closes it
+	Keys     *Keyring         // nil: open mode, allowed on loopback only
+	Audit    string           // file that the audit log is appended to; none when empty
+	SendPath SendPath         // default SendAuto
+	Loops    int              // egress loops of the hot lane, among which the sessions are divided; default 1
+	Spin     bool             // never let the ingest loop sleep: less latency for a core of its own
+	TLS      TLSOptions       // a second address, for clients that speak TLS
+	Limits   Limits           // zero fields take their defaults
+	Logger   *zap.Logger      // default: silent
 }
 
 // DefaultListen is where clients look for a gateway unless told otherwise.
@@ -54,12 +55,15 @@ type Server struct {
 
 	engine   gnet.Engine
 	booted   chan struct{}
+	looping  chan struct{} // closed when connections can be enrolled; never when nobody would do that
+	loopOnce sync.Once
 	ended    chan struct{} // closed when the server no longer serves
 	down     chan struct{} // closed when a Shutdown is complete
 	endOnce  sync.Once
 	endErr   error
 	addr     net.Addr
-	stopping atomic.Bool
+	leaving  atomic.Bool // Shutdown was called
+	stopping atomic.Bool // nobody is let in any more
 	wg       sync.WaitGroup
 	unwatch  func()
 	ctx      context.Context // ends with the server
@@ -70,14 +74,17 @@ type Server struct {
 	nextSession atomic.Uint64
 	sockets     atomic.Int64 // gnet's and detached ones
 	open        atomic.Int64 // sessions, on a loop or on their way to one
+	arriving    atomic.Int64 // connections that have not come to their session yet
 	producers   producers
-	spinner     spinner // with Config.Spin
+	spinner     spinner   // with Config.Spin
+	inherited   *acceptor // with Config.Listener
 
 	tlsSide
 }
 
 // New checks a configuration. It opens nothing.
 func New(j *journal.Journal, cfg Config) (*Server, error) {
+	cfg.inherit()
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
@@ -100,7 +107,7 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, limits: cfg.Limits.withDefaults(secure.certs != nil), journal: j, log: cfg.Logger, tlsSide: secure,
-		booted: make(chan struct{}), ended: make(chan struct{}), down: make(chan struct{}),
+		booted: make(chan struct{}), looping: make(chan struct{}), ended: make(chan struct{}), down: make(chan struct{}),
 	}
 	if err := s.limits.checkFileLimit(); err != nil {
 		return nil, err
@@ -153,20 +160,35 @@ func (s *Server) Start() error {
 	case <-s.ended:
 		return s.abandon()
 	}
-	return s.findAddr()
+	if err := s.findAddr(); err != nil {
+		return err
+	}
+	s.acceptInherited()
+	return nil
 }
 
 // serveGnet runs the event loop. That it returns is an error unless it was
 // asked to: gnet ends, without one, when accept fails.
 func (s *Server) serveGnet() {
-	err := gnet.Run(&front{srv: s}, "tcp://"+s.cfg.Listen,
+	f := &front{srv: s}
+	at := "tcp://" + s.cfg.Listen
+	if s.cfg.Listener != nil {
+		var err error
+		if f.hideout, err = newHideout(); err != nil {
+			s.end(err)
+			return
+		}
+		defer f.hideout.close()
+		at = f.hideout.address()
+	}
+	err := gnet.Run(f, at,
 		gnet.WithNumEventLoop(ingestLoop),
 		gnet.WithReusePort(true), // accept on the loop itself: the cap holds before the next accept
 		gnet.WithReuseAddr(true), // or the sockets of a gateway that was killed would keep checkFree off the port
 		gnet.WithReadBufferCap(readBuffer),
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
-		gnet.WithTicker(s.certs != nil),                                              // see OnTick
-		gnet.WithLoadBalancing(gnet.LeastConnections),                                // the default may not be asked by several tunnels at once
+		gnet.WithTicker(s.certs != nil || s.cfg.Listener != nil),                     // see OnTick
+		gnet.WithLoadBalancing(gnet.LeastConnections),                                // the default may not be asked by several acceptors at once
 		gnet.WithLogger(s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)).Sugar()), // it announces what serve has said already
 	)
 	if err == nil && !s.stopping.Load() {
@@ -207,6 +229,9 @@ func (s *Server) raiseProcs() {
 // checkFree refuses an address that somebody listens on. The event loop could
 // not tell: its listener shares the port with others (SO_REUSEPORT).
 func (s *Server) checkFree() error {
+	if s.cfg.Listener != nil {
+		return nil
+	}
 	l, err := net.Listen("tcp", s.cfg.Listen)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -218,6 +243,10 @@ func (s *Server) checkFree() error {
 }
 
 func (s *Server) findAddr() error {
+	if s.cfg.Listener != nil {
+		s.addr = s.cfg.Listener.Addr()
+		return nil
+	}
 	fd, err := s.engine.Dup()
 	if err != nil {
 		return fmt.Errorf("gateway: find the listener: %w", err)

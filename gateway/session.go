@@ -50,8 +50,9 @@ type session struct {
 	asked    int       // subscription lines so far
 	symbols  int       // symbols asked for so far
 	started  bool
-	begun    bool   // positions are resolved, data flows
-	failure  string // a fatal error held back until start_session
+	arrival  arrival // over when it has started
+	begun    bool    // positions are resolved, data flows
+	failure  string  // a fatal error held back until start_session
 	failCode feed.ErrorCode
 
 	intros       []intro // acks, mappings and refusals still to be told
@@ -193,6 +194,7 @@ func (s *session) fail(code feed.ErrorCode, text string, atOnce bool) {
 	s.sayFarewell(code, text)
 	if !s.started {
 		s.started = true
+		s.arrival.over()
 		s.intros = append(s.intros, intro{kind: introMetadata, from: s.replayStart()})
 	}
 }
@@ -277,6 +279,7 @@ func (s *session) close(why string) {
 // dispose releases what a session holds that no loop has in its tables.
 func (s *session) dispose(why string) {
 	s.closed = true
+	s.arrival.over()
 	unix.Close(s.fd)
 	for _, c := range s.cursors {
 		c.release()

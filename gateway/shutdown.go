@@ -12,11 +12,13 @@ import (
 // official clients reconnect. Who does not read is cut off when ctx ends or
 // Limits.Drain is over. Nothing is lost: both go on where they were.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if s.stopping.Swap(true) {
+	if s.leaving.Swap(true) {
 		<-s.down
 		return s.Wait()
 	}
 	defer close(s.down)
+	s.leaveQueues(ctx)
+	s.stopping.Store(true)
 	s.unwatch()
 	s.producers.stopAll()
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Drain)
@@ -32,6 +34,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.drained(ctx)
 	s.tls.stop()
+	s.inherited.finish()
 	s.stopLoops()
 	s.producers.stopAll() // those that came while the sessions drained
 	s.producers.unwatch()

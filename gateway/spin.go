@@ -43,16 +43,8 @@ func (sp *spinner) enroll(loop gnet.EventLoop) error {
 		unix.Close(sp.other)
 		return err
 	}
-	_, err = loop.Enroll(context.Background(), conn) // takes conn, and is done later
+	_, err = loop.Enroll(gnet.NewContext(context.Background(), sp), conn) // takes conn, and is done later
 	return err
-}
-
-// isSpinner tells the spinner's end from a client: clients come by TCP, or
-// through a tunnel.
-func isSpinner(conn gnet.Conn) bool {
-	_, local := conn.LocalAddr().(*net.UnixAddr)
-	_, tunneled := conn.Context().(*tunnel)
-	return local && !tunneled
 }
 
 // again puts the next byte there.

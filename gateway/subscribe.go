@@ -124,6 +124,7 @@ func (s *session) start() {
 	}
 	s.finishChunk()
 	s.started = true
+	s.arrival.over()
 	s.intros = append(s.intros, intro{kind: introMetadata, from: s.replayStart()})
 	if s.failure != "" {
 		s.sayFarewell(s.failCode, s.failure)

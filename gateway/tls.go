@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
@@ -20,18 +19,17 @@ import (
 // TLSOptions says where the gateway speaks TLS, and as whom. The zero value is
 // no TLS.
 type TLSOptions struct {
-	Listen       string // address; "" is no TLS
-	CertFile     string // PEM: the certificate, then what it was signed with
-	KeyFile      string // PEM: its key
-	ClientCAFile string // PEM: clients must show a certificate that one of these signed; "" asks for none
+	Listen       string           // address; "" is no TLS
+	Listener     *net.TCPListener // takes the place of Listen; see Config.Listener
+	CertFile     string           // PEM: the certificate, then what it was signed with
+	KeyFile      string           // PEM: its key
+	ClientCAFile string           // PEM: clients must show a certificate that one of these signed; "" asks for none
 }
 
 // tlsSide is what a server has for clients that speak TLS.
 type tlsSide struct {
-	certs     *certificates // nil without TLS, and so is tls
-	tls       *tlsListener
-	looping   chan struct{} // closed when the event loop takes connections; with TLS only
-	loopsOnce *sync.Once
+	certs *certificates // nil without TLS, and so is tls
+	tls   *tlsListener
 }
 
 // newTLSSide checks a configuration and reads the certificates. It opens nothing.
@@ -40,7 +38,7 @@ func newTLSSide(cfg Config) (tlsSide, error) {
 		return tlsSide{}, fmt.Errorf("%w, by TLS too, and %s is not: make keys (tapewire key new --keys keys.toml NAME) and pass --keys keys.toml", ErrOpenMode, cfg.TLS.Listen)
 	}
 	certs, err := loadCertificates(cfg.TLS, cfg.Logger)
-	return tlsSide{certs: certs, looping: make(chan struct{}), loopsOnce: new(sync.Once)}, err
+	return tlsSide{certs: certs}, err
 }
 
 // tlsListener accepts those who speak TLS and brings them to the event loop.
@@ -53,15 +51,12 @@ func newTLSSide(cfg Config) (tlsSide, error) {
 // in one place. Dialling our own port instead would take ports, and a table to
 // find the peer's address again; here it travels with the descriptor.
 type tlsListener struct {
-	srv   *Server
-	ln    net.Listener
-	certs *certificates
-	slots chan struct{} // a token for each handshake, of Limits.Handshakes
+	*acceptor // with a slot for each handshake, of Limits.Handshakes
+	srv       *Server
+	certs     *certificates
 
-	ctx      context.Context // ends when nobody is let in any more
-	cancel   context.CancelFunc
-	accepted chan struct{}  // closed when the accept loop has ended
-	entering sync.WaitGroup // handshakes
+	shaking context.Context // ends when handshakes must
+	give    context.CancelFunc
 
 	cutting context.Context // ends when tunnels must
 	cut     context.CancelFunc
@@ -69,30 +64,36 @@ type tlsListener struct {
 	open    atomic.Int64 // tunnels
 }
 
-// acceptPause is how long the accept loop waits after a failure that passes,
-// such as no free descriptor.
-const acceptPause = 50 * time.Millisecond
-
 // listenTLS begins to listen; peers are let in once the event loop runs.
 func (s *Server) listenTLS() error {
 	if s.certs == nil {
 		return nil
 	}
-	addr := s.cfg.TLS.Listen
-	ln, err := net.Listen("tcp", addr)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%w: %s; stop the other server or choose another --tls-listen", ErrAddressInUse, addr)
-	case err != nil:
-		return fmt.Errorf("gateway: listen for TLS on %s: %w", addr, err)
+	ln, err := s.cfg.TLS.listen()
+	if err != nil {
+		return err
 	}
-	l := &tlsListener{srv: s, ln: ln, certs: s.certs, slots: make(chan struct{}, s.limits.Handshakes), accepted: make(chan struct{})}
-	l.ctx, l.cancel = context.WithCancel(s.ctx)
+	l := &tlsListener{srv: s, certs: s.certs}
+	l.shaking, l.give = context.WithCancel(s.ctx)
 	l.cutting, l.cut = context.WithCancel(context.Background())
+	l.acceptor = s.accept(ln, s.limits.Handshakes, l.enter)
 	s.tls = l
 	s.metrics.watchTLS(l)
-	go l.accept()
 	return nil
+}
+
+func (o *TLSOptions) listen() (net.Listener, error) {
+	if o.Listener != nil {
+		return o.Listener, nil
+	}
+	ln, err := net.Listen("tcp", o.Listen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%w: %s; stop the other server or choose another --tls-listen", ErrAddressInUse, o.Listen)
+	case err != nil:
+		return nil, fmt.Errorf("gateway: listen for TLS on %s: %w", o.Listen, err)
+	}
+	return ln, nil
 }
 
 // TLSAddr is where the server speaks TLS, with the real port; nil when nowhere.
@@ -110,41 +111,6 @@ func (s *Server) ReloadTLS() error {
 		return nil
 	}
 	return s.certs.reload()
-}
-
-// accept lets peers in, a bounded number of them at a time: more wait in the
-// listener's queue, where they hold nothing of ours.
-func (l *tlsListener) accept() {
-	defer close(l.accepted)
-	select {
-	case <-l.srv.looping:
-	case <-l.ctx.Done():
-		return
-	}
-	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.ctx.Done():
-			return
-		}
-		conn, err := l.ln.Accept()
-		if err != nil {
-			<-l.slots
-			if l.ctx.Err() != nil {
-				return
-			}
-			l.srv.log.Warn("TLS connection not accepted", zap.Error(err))
-			select {
-			case <-time.After(acceptPause):
-			case <-l.ctx.Done():
-			}
-			continue
-		}
-		l.entering.Go(func() {
-			defer func() { <-l.slots }()
-			l.enter(conn.(*net.TCPConn))
-		})
-	}
 }
 
 // enter brings one peer to the event loop, or closes it.
@@ -178,7 +144,7 @@ func (l *tlsListener) tunnel(sock *tlsSocket, peer *tls.Conn, remote string) err
 		return err
 	}
 	t := &tunnel{remote: remote, peer: peer, sock: sock, inner: ours, linger: s.limits.Linger}
-	if err := l.enroll(t, theirs); err != nil {
+	if err := s.enroll(gnet.NewContext(context.Background(), t), theirs); err != nil {
 		l.open.Add(-1)
 		ours.Close()
 		return err
@@ -191,32 +157,13 @@ func (l *tlsListener) tunnel(sock *tlsSocket, peer *tls.Conn, remote string) err
 	return nil
 }
 
-// enroll returns when the event loop has taken its end, and OnOpen has run.
-func (l *tlsListener) enroll(t *tunnel, theirs net.Conn) error {
-	ctx := gnet.NewNetConnContext(gnet.NewContext(context.Background(), t), theirs)
-	done, err := l.srv.engine.Register(ctx)
-	if err != nil {
-		theirs.Close()
-		return fmt.Errorf("gateway: register a tunnel: %w", err)
-	}
-	select {
-	case r := <-done: // theirs is closed, the loop has a copy
-		return r.Err
-	case <-l.srv.ended:
-		return ErrEngine
-	}
-}
-
-// stop lets nobody in any more. It must come before the event loop stops, which
-// would leave a registration without an answer.
+// stop lets nobody in any more, and ends the handshakes.
 func (l *tlsListener) stop() {
 	if l == nil {
 		return
 	}
-	l.cancel()
-	l.ln.Close()
-	<-l.accepted
-	l.entering.Wait()
+	l.give()
+	l.acceptor.finish()
 }
 
 // finish waits until the tunnels have delivered what they hold, and cuts those

@@ -28,16 +28,7 @@ type secured struct {
 // speak TLS. The test fails when goroutines or descriptors are left in the end.
 func securedBy(t testing.TB) (*secured, func(*Config)) {
 	t.Helper()
-	files := openFiles(t)
-	left := goleak.IgnoreCurrent()
-	// gnet enrolls connections by a pool that keeps its goroutines for a while.
-	pool := goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1")
-	t.Cleanup(func() {
-		if err := goleak.Find(left, pool); err != nil && !t.Failed() {
-			t.Error(err)
-		}
-		eventually(t, "as many files are open as before", func() bool { return openFiles(t) <= files })
-	})
+	leavesNothing(t)
 	g := &secured{t: t, authority: testcert.NewAuthority(t), dir: t.TempDir()}
 	g.replace(testcert.Wish{})
 	g.authority.WriteCA(t, g.dir, "ca.pem")
@@ -56,6 +47,21 @@ func serveTLS(t testing.TB, change ...func(*Config)) *secured {
 // wantClients has a gateway ask for certificates of its own authority.
 func wantClients(c *Config) {
 	c.TLS.ClientCAFile = filepath.Join(filepath.Dir(c.TLS.CertFile), "ca.pem")
+}
+
+// leavesNothing fails a test after which goroutines or descriptors are left.
+func leavesNothing(t testing.TB) {
+	t.Helper()
+	files := openFiles(t)
+	left := goleak.IgnoreCurrent()
+	// gnet enrolls connections by a pool that keeps its goroutines for a while.
+	pool := goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1")
+	t.Cleanup(func() {
+		if err := goleak.Find(left, pool); err != nil && !t.Failed() {
+			t.Error(err)
+		}
+		eventually(t, "as many files are open as before", func() bool { return openFiles(t) <= files })
+	})
 }
 
 func openFiles(t testing.TB) int {

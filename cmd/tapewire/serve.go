@@ -40,6 +40,7 @@ type serveCmd struct {
 	AnyFilesystem  bool   `help:"Run on filesystems other than ext4, XFS and tmpfs, which nobody has tested."`
 
 	log *zap.Logger
+	in  inheritance
 }
 
 // Help teaches by example.
@@ -56,7 +57,11 @@ SIGTERM and SIGINT end it in order: sessions get what they are owed, everything 
 SIGHUP makes it read the key file and the TLS files again and open the audit log anew. Connections whose key is gone
 or may no longer do what they do are told so and ended, all others go on; when a file is wrong, what it holds stays as
 it is. Without --keys, --tls-listen and --audit SIGHUP, which a lost terminal sends, ends it in order like SIGTERM;
-under nohup it goes on.`
+under nohup it goes on.
+
+A listener that a service manager passes on (systemd's socket activation) takes the place of --listen; one named tls, of
+--tls-listen. It stays open through a restart: who connects meanwhile waits instead of being refused. docs/systemd.md has
+the units.`
 }
 
 // maxLoops bounds --loops.
@@ -112,8 +117,11 @@ func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, 
 	if err != nil {
 		return gateway.Config{}, sync, withExit(exitUsage, err)
 	}
-	cfg := gateway.Config{Listen: s.Listen, Audit: s.Audit, SendPath: path, Loops: s.Loops, Spin: s.Spin, Logger: log.Named("gateway"),
-		TLS: gateway.TLSOptions{Listen: s.TLSListen, CertFile: s.TLSCert, KeyFile: s.TLSKey, ClientCAFile: s.TLSClientCA}}
+	if err := s.inherit(); err != nil {
+		return gateway.Config{}, sync, err
+	}
+	cfg := gateway.Config{Listen: s.Listen, Listener: s.in.live, Audit: s.Audit, SendPath: path, Loops: s.Loops, Spin: s.Spin, Logger: log.Named("gateway"),
+		TLS: gateway.TLSOptions{Listen: s.TLSListen, Listener: s.in.tls, CertFile: s.TLSCert, KeyFile: s.TLSKey, ClientCAFile: s.TLSClientCA}}
 	if s.Loops < 1 || s.Loops > maxLoops {
 		return cfg, sync, usage("--loops is %d; give a number from 1 to %d, at most one for each core", s.Loops, maxLoops)
 	}
@@ -209,6 +217,9 @@ func (s *serveCmd) greet(out io.Writer, server *gateway.Server, admin net.Addr, 
 	fmt.Fprintf(out, "send path  %s\n", s.SendPath)
 	if secure := server.TLSAddr(); secure != nil {
 		fmt.Fprintf(out, "tls        %s, with the certificate in %s\n", secure, s.TLSCert)
+	}
+	if in := s.in.String(); in != "" {
+		fmt.Fprintf(out, "inherited  %s; who connects during a restart waits for its end\n", in)
 	}
 	if s.Audit != "" {
 		fmt.Fprintf(out, "audit      %s\n", s.Audit)

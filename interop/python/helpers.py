@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -55,14 +56,26 @@ def free_port():
 # --- the gateway ---------------------------------------------------------------------------------
 
 
-class Gateway:
-    """One `tapewire serve` on a data directory; it can be stopped and started again on its port."""
+# Passes a listener on as systemd does: as descriptor 3, to the process whose number the environment has.
+ACTIVATE = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="tapewire.socket")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
-    def __init__(self, directory, keys=None):
+
+class Gateway:
+    """One `tapewire serve` on a data directory; it can be stopped and started again on its port.
+
+    With a listener it inherits that, which stays open through a restart.
+    """
+
+    def __init__(self, directory, keys=None, listener=None):
         self.data = directory / "data"
         self.log = directory / "gateway.log"
         self.keys = keys
-        self.port = free_port()
+        self.listener = listener
+        self.port = listener.getsockname()[1] if listener else free_port()
         self.admin_port = free_port()
         self.process = None
         self.start()
@@ -73,12 +86,18 @@ class Gateway:
         if self.keys:
             command += ["--keys", self.keys]
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        inherited = []
+        if self.listener:
+            inherited = [self.listener.fileno()]
+            command = [sys.executable, "-c", ACTIVATE, str(*inherited), *command]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=inherited)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                socket.create_connection((HOST, self.port), timeout=1).close()
+                with socket.create_connection((HOST, self.port), timeout=1) as client:
+                    if not client.recv(1):  # that it is connected may be the inherited listener's doing alone
+                        raise ConnectionError("closed without a greeting")
                 return
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > deadline:

@@ -2,69 +2,25 @@
 
 import json
 import socket
-import threading
 
 import pandas as pd
 import pytest
 from databento import BentoError
 from databento_dbn import ErrorCode, SystemCode
 
-from helpers import HOST, PATIENCE, Session, publish_trades, rust_client
-
-
-class HeldPort:
-    """Keeps a port open while the gateway behind it restarts, as a service manager or proxy would.
-
-    The Python client makes exactly one attempt to reconnect, at once; without somebody who holds the
-    connection until the gateway is back, that attempt is refused whatever the gateway does.
-    """
-
-    def __init__(self, gateway):
-        self.gateway = gateway
-        self.listener = socket.create_server((HOST, 0))
-        self.port = self.listener.getsockname()[1]
-        self.up = threading.Event()
-        self.up.set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client):
-        self.up.wait(PATIENCE)
-        server = socket.create_connection((HOST, self.gateway.port))
-        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
-        self._pump(server, client)
-
-    @staticmethod
-    def _pump(source, sink):
-        try:
-            while chunk := source.recv(1 << 16):
-                sink.sendall(chunk)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the other side went away first
-
-    def restart_gateway(self):
-        self.up.clear()
-        self.gateway.stop()
-        self.gateway.start()
-        self.up.set()
-
-    def close(self):
-        self.listener.close()
+from helpers import HOST, PATIENCE, Gateway, Session, publish_trades, rust_client
 
 
 @pytest.fixture
-def held_port(own_gateway):
-    held = HeldPort(own_gateway)
-    yield held
-    held.close()
+def inheriting_gateway(scratch, request):
+    """A gateway whose listener stays open while it restarts, as with systemd's socket activation.
+
+    The Python client makes exactly one attempt to reconnect, at once; it waits in the listener's queue then.
+    """
+    with socket.create_server((HOST, 0)) as listener:
+        gateway = Gateway(scratch / request.node.name, listener=listener)
+        yield gateway
+        gateway.stop()
 
 
 def test_python_client_closed_by_the_operator_reconnects_to_the_listener(own_gateway, dataset, tmp_path):
@@ -80,21 +36,23 @@ def test_python_client_closed_by_the_operator_reconnects_to_the_listener(own_gat
         assert session.data == past + live
 
 
-def test_python_client_reconnects_and_data_goes_on(own_gateway, held_port, dataset, tmp_path):
-    past = publish_trades(own_gateway, tmp_path, dataset, 100)
+def test_python_client_reconnects_and_data_goes_on(inheriting_gateway, dataset, tmp_path):
+    expected = publish_trades(inheriting_gateway, tmp_path, dataset, 100)
     gaps = []
-    session = Session(own_gateway, dataset, port=held_port.port, reconnect_policy="reconnect")
+    session = Session(inheriting_gateway, dataset, reconnect_policy="reconnect")
     session.live.add_reconnect_callback(lambda start, end: gaps.append((start, end)))
     with session.subscribe("trades", start=0).start():
         session.wait_replayed("trades")
-        held_port.restart_gateway()
-        session.wait(lambda: len(session.systems(SystemCode.SUBSCRIPTION_ACK)) == 2, "ack after the reconnect")
-        assert [code for code, _ in session.errors()] == [int(ErrorCode.INTERNAL_ERROR)]
-        live = publish_trades(own_gateway, tmp_path, dataset, 50, first=100)
-        session.wait_data(150)
-        assert session.data == past + live
-        ((start, end),) = gaps
-        assert isinstance(start, pd.Timestamp) and isinstance(end, pd.Timestamp)
+        for restarts in (1, 2, 3):
+            inheriting_gateway.stop()
+            inheriting_gateway.start()
+            session.wait(lambda: len(session.systems(SystemCode.SUBSCRIPTION_ACK)) == 1 + restarts, "ack after the reconnect")
+            assert [code for code, _ in session.errors()] == restarts * [int(ErrorCode.INTERNAL_ERROR)]
+            expected += publish_trades(inheriting_gateway, tmp_path, dataset, 50, first=50 + 50 * restarts)
+            session.wait_data(len(expected))
+            assert session.data == expected
+        assert len(gaps) == 3
+        assert all(isinstance(t, pd.Timestamp) for gap in gaps for t in gap)
 
 
 def test_python_client_that_cannot_reconnect_is_told(own_gateway, dataset, tmp_path):
