@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"os"
 	"path"
 	"path/filepath"
@@ -130,8 +132,17 @@ func stamped(b []byte, r feed.Record) string {
 	return string(b)
 }
 
-// One damaged dataset is refused by name, to producers and to subscribers; the others are served.
+// One damaged dataset, or one of a later version, is refused by name, to producers and to subscribers; the others are served.
 func TestADamagedDatasetIsRefusedByNameAndOthersAreServed(t *testing.T) {
+	later := binary.LittleEndian.AppendUint32([]byte("TWSTREAM"), 2)
+	later = binary.LittleEndian.AppendUint32(later, crc32.Checksum(later, crc32.MakeTable(crc32.Castagnoli)))
+	refuseDataset(t, []byte("this was never ours"), "damaged", "journal is damaged")
+	refuseDataset(t, later, "of another version of tapewire", "file format version not known")
+}
+
+// refuseDataset has streams.log in place of a dataset's.
+func refuseDataset(t *testing.T, streamsLog []byte, subscriber, producer string) {
+	t.Helper()
 	dir := t.TempDir()
 	s := serveDir(t, dir)
 	publish(t, s, "1", metadataOf(feed.SchemaTrades), trades(1, 10)...)
@@ -144,7 +155,7 @@ func TestADamagedDatasetIsRefusedByNameAndOthersAreServed(t *testing.T) {
 	if err := s.journal.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, testDataset, "streams.log"), []byte("this was never ours"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, testDataset, "streams.log"), streamsLog, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = serveDir(t, dir)
@@ -154,12 +165,12 @@ func TestADamagedDatasetIsRefusedByNameAndOthersAreServed(t *testing.T) {
 	c.send("schema=trades|symbols=ALL_SYMBOLS|start=0\nstart_session\n")
 	_, records := c.records()
 	failure, ok := feed.View[feed.ErrorMsg](records[len(records)-1])
-	if !ok || failure.Code != feed.ErrorInternal || !strings.HasPrefix(failure.Text(), "dataset "+testDataset+" is damaged") {
-		t.Errorf("a subscriber of a damaged dataset gets %v", records)
+	if !ok || failure.Code != feed.ErrorInternal || !strings.HasPrefix(failure.Text(), "dataset "+testDataset+" is "+subscriber) {
+		t.Errorf("a subscriber of a dataset that is %s gets %v", subscriber, records)
 	}
 	p := dialRaw(t, s)
-	if reply := p.produce("1"); !strings.HasPrefix(reply, "success=0|") || !strings.Contains(reply, "dataset "+testDataset+": journal is damaged") {
-		t.Errorf("a producer to a damaged dataset gets %q", reply)
+	if reply := p.produce("1"); !strings.HasPrefix(reply, "success=0|") || !strings.Contains(reply, "dataset "+testDataset+": "+producer) {
+		t.Errorf("a producer to a dataset that is %s gets %q", subscriber, reply)
 	}
 }
 

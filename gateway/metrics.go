@@ -91,7 +91,7 @@ func (m *serverMetrics) write(w io.Writer) {
 			g.add(time.Since(at).Seconds(), "dataset", d.Name(), "schema", t.Schema().String())
 		}
 	})
-	g.begin("tapewire_dataset_writable", "1 while a dataset takes records, 0 when its disk is full or failed, or it is damaged.")
+	g.begin("tapewire_dataset_writable", "1 while a dataset takes records, 0 when its disk is full or failed, or it is not served.")
 	for _, d := range datasets {
 		writable := 1.0
 		if d.Err() != nil {

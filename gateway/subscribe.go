@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -131,7 +132,11 @@ func (s *session) start() {
 		return
 	}
 	if err := s.loop.srv.journal.Damaged(s.auth.Dataset); err != nil {
-		s.sayFarewell(feed.ErrorInternal, "dataset "+s.auth.Dataset+" is damaged and not served; its operator knows more")
+		why := "damaged"
+		if errors.Is(err, journal.ErrVersion) {
+			why = "of another version of tapewire"
+		}
+		s.sayFarewell(feed.ErrorInternal, "dataset "+s.auth.Dataset+" is "+why+" and not served; its operator knows more")
 		return
 	}
 	s.group.attach()

@@ -37,6 +37,13 @@ func parseEpochs(payloads [][]byte) ([]Epoch, error) {
 	return list, nil
 }
 
+// append is a stream's entry, made at a wall time in ns.
+func (s *stream) append(dst []byte, at uint64) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, s.number)
+	dst = binary.LittleEndian.AppendUint64(dst, at)
+	return appendText(appendText(dst, s.producer), s.name)
+}
+
 // parseStreams reads streams.log: frame i is stream number i.
 func parseStreams(payloads [][]byte) ([]*stream, error) {
 	var list []*stream

@@ -14,7 +14,7 @@ var (
 	ErrCorrupt = errors.New("journal is damaged")
 	// ErrDamaged: records are not what was written. They are not served, everything else is; Tape.NextHole says where they end.
 	ErrDamaged = errors.New("records are damaged")
-	// ErrVersion: a file was written by a newer format than this program knows.
+	// ErrVersion: a file is of a format that this program does not know, in most cases a later one. Nothing was changed.
 	ErrVersion = errors.New("file format version not known")
 	// ErrRecord: a run holds something other than whole records of its schema. Nothing of the call was committed.
 	ErrRecord = errors.New("not a whole record of its schema")

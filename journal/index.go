@@ -137,8 +137,11 @@ func parseIndex(b []byte, info segmentInfo, entries bool) (span, []block, error)
 	if len(b) < indexHeader || string(b[:8]) != indexMagic || le.Uint32(b[indexHeader-4:]) != crc32c(b[:indexHeader-4]) {
 		return span{}, nil, bad
 	}
+	if v := le.Uint32(b[8:]); v != indexVersion {
+		return span{}, nil, otherVersion(segmentPath(info.schema.String(), info.ordinal, indexSuffix), v, indexVersion)
+	}
 	n := int(le.Uint32(b[20:]))
-	if le.Uint32(b[8:]) != indexVersion || feed.Schema(le.Uint16(b[12:])) != info.schema || le.Uint64(b[24:]) != info.base || le.Uint64(b[32:]) != info.records {
+	if feed.Schema(le.Uint16(b[12:])) != info.schema || le.Uint64(b[24:]) != info.base || le.Uint64(b[32:]) != info.records {
 		return span{}, nil, bad
 	}
 	total := parseSpan(b[40:])
@@ -167,20 +170,26 @@ func readIndex(disk Disk, dir string, info segmentInfo, entries bool) (span, []b
 		return span{}, nil, err
 	}
 	defer f.Close()
-	size := int64(indexHeader)
-	if entries {
-		if size, err = f.Size(); err != nil {
-			return span{}, nil, err
-		}
-		if most := indexHeader + indexEntry*int64(info.records/blockRecords(info.recordSize)+1); size > most {
-			return span{}, nil, fmt.Errorf("%w: block index of %d bytes", ErrCorrupt, size)
-		}
-	}
-	b := make([]byte, size)
+	b := make([]byte, indexHeader)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		return span{}, nil, fmt.Errorf("read block index: %w", err)
 	}
-	return parseIndex(b, info, entries)
+	total, _, err := parseIndex(b, info, false)
+	if err != nil || !entries {
+		return total, nil, err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return span{}, nil, err
+	}
+	if most := indexHeader + indexEntry*int64(info.records/blockRecords(info.recordSize)+1); size > most {
+		return span{}, nil, fmt.Errorf("%w: block index of %d bytes", ErrCorrupt, size)
+	}
+	b = make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return span{}, nil, fmt.Errorf("read block index: %w", err)
+	}
+	return parseIndex(b, info, true)
 }
 
 // writeIndex makes the index file of a sealed segment.

@@ -30,12 +30,12 @@ type Journal struct {
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets
 	closed   bool
-	damaged  map[string]error                    // datasets that could not be opened, and why; never changed after Open
+	damaged  map[string]error                    // datasets that are not served, and why; never changed after Open
 	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
 }
 
 // Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset. One that is damaged beyond what
-// recovery can tell apart is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, ErrVersion, or the disk's own.
+// recovery can tell apart, or of a version that is not known, is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
 	j := &Journal{dir: dir, o: o.withDefaults(), damaged: map[string]error{}}
 	j.datasets.Store(&map[string]*Dataset{})
@@ -104,10 +104,10 @@ func (j *Journal) openAll() error {
 			switch {
 			case err == nil:
 				all[name] = d
-			case isDamage(err):
+			case isDamage(err) || errors.Is(err, ErrVersion):
 				// The others are served all the same.
 				j.damaged[name] = j.openError(name, err)
-				j.o.Logger.Error("dataset is damaged and not served; all others are", zap.String("dataset", name), zap.Error(j.damaged[name]))
+				j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(j.damaged[name]))
 			default:
 				return j.openError(name, err)
 			}
@@ -116,10 +116,13 @@ func (j *Journal) openAll() error {
 	return nil
 }
 
-// openError names the dataset that keeps the journal shut and, when it is damaged, what a person can do.
+// openError names the dataset that is not served, or keeps the journal shut, and what a person can do.
 func (j *Journal) openError(name string, err error) error {
 	err = fmt.Errorf("open journal: dataset %s: %w", name, diskError(err))
-	if isDamage(err) {
+	switch {
+	case errors.Is(err, ErrVersion):
+		err = fmt.Errorf("%w, or move %s out of %s; nothing was changed", err, filepath.Join(j.dir, name), j.dir)
+	case isDamage(err):
 		err = fmt.Errorf("%w; nothing was changed: restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
 	}
 	return err
@@ -130,7 +133,8 @@ func isDamage(err error) bool {
 	return errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO)
 }
 
-// Damaged is why a dataset that is there is not served; nil when it is, or when there is none of that name.
+// Damaged is why a dataset that is there is not served: its files are damaged, or of a version that is not known (ErrVersion). It is nil when the dataset is
+// served, or when there is none of that name.
 func (j *Journal) Damaged(name string) error { return j.damaged[name] }
 
 // AllDamaged is the datasets that are not served, by name.
@@ -189,7 +193,7 @@ func (j *Journal) Datasets() []*Dataset {
 // Watch calls f after a dataset came to exist.
 func (j *Journal) Watch(f func()) (cancel func()) { return j.watchers.add(f, nil) }
 
-// Create opens the dataset of that name, or makes it. Errors: ErrName, ErrDiskFull, ErrClosed, and ErrCorrupt or the disk's own for one that is damaged.
+// Create opens the dataset of that name, or makes it. Errors: ErrName, ErrDiskFull, ErrClosed, and for one that is not served what Damaged says.
 func (j *Journal) Create(name string) (*Dataset, error) {
 	if d := j.Lookup(name); d != nil {
 		return d, nil
@@ -244,8 +248,8 @@ func makeDataset(o Options, dir string) error {
 	if err := o.Disk.Mkdir(dir); err != nil {
 		return err
 	}
-	for _, log := range [][2]string{{symbolsName, symbolsMagic}, {streamsName, streamsMagic}, {ledgerName, ledgerMagic}, {epochsName, epochsMagic}} {
-		if err := createSideLog(o.Disk, filepath.Join(dir, log[0]), log[1]); err != nil {
+	for _, log := range sideLogs {
+		if err := createSideLog(o.Disk, filepath.Join(dir, log.name), log.magic); err != nil {
 			return err
 		}
 	}

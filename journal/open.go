@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -46,6 +45,9 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 }
 
 func (o *opening) run() error {
+	if err := checkVersions(o.d.disk, o.d.dir); err != nil {
+		return err
+	}
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
@@ -66,10 +68,7 @@ func (o *opening) run() error {
 // readSyncLog tells what is known to be on disk. That the log is not readable is for recover to judge.
 func (o *opening) readSyncLog() error {
 	o.entries, o.logEnd, o.logErr = readSyncLog(o.d.disk, o.d.dir)
-	if errors.Is(o.logErr, ErrVersion) {
-		return o.logErr
-	}
-	return nil
+	return onlyVersion(o.logErr)
 }
 
 // vouched is how many bytes of a side log the sync log names as being on disk.

@@ -24,8 +24,8 @@ type recovered struct {
 func (o *opening) recover() error {
 	d := o.d
 	why := o.trustState()
-	if errors.Is(why, ErrVersion) {
-		return why
+	if err := onlyVersion(why); err != nil {
+		return err
 	}
 	if why == nil {
 		o.result.trusted = true

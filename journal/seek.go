@@ -2,6 +2,9 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
 
 	"go.uber.org/zap"
 
@@ -112,14 +115,29 @@ func (s *Segment) loadIndex(c feed.Clock, ts uint64) ([]block, error) {
 		}
 	}
 	d.log.Warn("making a block index again", zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
+	kept := error(nil)
+	if errors.Is(err, ErrVersion) {
+		kept = s.keepIndex()
+	}
 	blocks, err := makeBlocks(s, s.info(), s.base, s.limit)
 	if err != nil {
 		return nil, err
 	}
 	total = totalSpan(blocks)
 	s.total.Store(&total)
-	if err := writeIndex(d.disk, s.tape.dir, s.info(), blocks); err != nil {
-		d.log.Warn("block index could not be written; it will be made again when needed", zap.Error(err))
+	if kept == nil {
+		kept = writeIndex(d.disk, s.tape.dir, s.info(), blocks)
+	}
+	if kept != nil {
+		d.log.Warn("block index could not be written; it will be made again when needed", zap.Error(kept))
 	}
 	return blocks, nil
+}
+
+// keepIndex puts an index of another version aside: the release that wrote it may want it back, for it has the only sums of the segment's records.
+func (s *Segment) keepIndex() error {
+	d := s.tape.d
+	q := quarantine{d.disk, d.dir, d.log}
+	path := segmentPath(s.tape.dir, s.ordinal, indexSuffix)
+	return q.move(path, fmt.Sprintf("%s.%s", s.tape.schema, filepath.Base(path)))
 }

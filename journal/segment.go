@@ -199,32 +199,33 @@ func (i *segmentInfo) headerRegion(m *feed.Metadata) ([]byte, error) {
 // readSegmentInfo reads a segment file's header and checks it against the size of the file.
 func readSegmentInfo(f File, path string) (segmentInfo, error) {
 	var i segmentInfo
-	prelude := make([]byte, 8)
+	prelude := make([]byte, feed.PreludeSize)
 	if _, err := f.ReadAt(prelude, 0); err != nil {
 		return i, fmt.Errorf("%w: %s: header: %w", ErrCorrupt, path, err)
 	}
-	n, err := feed.MetadataSize(prelude)
-	if err != nil {
-		return i, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-	}
+	// The length stands at the same place whatever the version of DBN: ours is told first.
+	le := binary.LittleEndian
+	n := int64(le.Uint32(prelude[4:])) + feed.PreludeSize
 	if n < headerUnit || n > maxHeader || n%headerUnit != 0 {
 		return i, fmt.Errorf("%w: %s: header region of %d bytes", ErrCorrupt, path, n)
 	}
 	b := make([]byte, segmentHeader)
-	if _, err := f.ReadAt(b, int64(n)-segmentHeader); err != nil {
+	if _, err := f.ReadAt(b, n-segmentHeader); err != nil {
 		return i, fmt.Errorf("%w: %s: segment header: %w", ErrCorrupt, path, err)
 	}
-	le := binary.LittleEndian
 	if string(b[:8]) != segmentMagic || le.Uint32(b[60:]) != crc32c(b[:60]) {
 		return i, fmt.Errorf("%w: %s: segment header fails its CRC", ErrCorrupt, path)
 	}
 	if v := le.Uint32(b[8:]); v != segmentVersion {
-		return i, fmt.Errorf("%w: %s has version %d, known is %d", ErrVersion, path, v, segmentVersion)
+		return i, otherVersion(path, v, segmentVersion)
+	}
+	if _, err := feed.MetadataSize(prelude); err != nil {
+		return i, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	i = segmentInfo{
 		schema: feed.Schema(le.Uint16(b[12:])), recordSize: int(le.Uint16(b[14:])), ordinal: uint64(le.Uint32(b[16:])),
 		sealed: le.Uint32(b[20:])&flagSealed != 0, base: le.Uint64(b[24:]), epoch: le.Uint64(b[32:]), records: le.Uint64(b[40:]),
-		created: le.Uint64(b[48:]), header: int64(n),
+		created: le.Uint64(b[48:]), header: n,
 	}
 	size, err := f.Size()
 	if err != nil {

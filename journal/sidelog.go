@@ -32,6 +32,11 @@ const (
 	epochsMagic  = "TWEPOCHS"
 )
 
+// sideLogs is all of them, in the order in which an entry of the sync log has their lengths.
+var sideLogs = []struct{ name, magic string }{
+	{symbolsName, symbolsMagic}, {streamsName, streamsMagic}, {ledgerName, ledgerMagic}, {epochsName, epochsMagic},
+}
+
 // createSideLog makes an empty log and forces it to disk.
 func createSideLog(disk Disk, path, magic string) error {
 	f, err := disk.Create(path)
@@ -81,11 +86,8 @@ func readSideLog(f File, path, magic string, vouched int64) (c sideContents, err
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		return c, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(b) < sideHeader || string(b[:8]) != magic {
-		return c, fmt.Errorf("%w: %s does not begin with %s", ErrCorrupt, path, magic)
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != sideVersion {
-		return c, fmt.Errorf("%w: %s has version %d, known is %d", ErrVersion, path, v, sideVersion)
+	if err := checkLogHeader(b, path, magic, sideVersion); err != nil {
+		return c, err
 	}
 	for at := int64(sideHeader); ; {
 		for p, ok := nextFrame(b[at:]); ok; p, ok = nextFrame(b[at:]) {

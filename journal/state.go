@@ -84,16 +84,28 @@ func stateSum(b []byte) uint32 {
 	return crc32c(head[:])
 }
 
-// checkState says whether b begins like a state page, and what identity and epoch it holds.
-func checkState(b []byte) (id Identity, epoch uint64, err error) {
-	if len(b) < stateBytes || string(b[:8]) != stateMagic {
-		return id, 0, fmt.Errorf("%w: not a state page", ErrCorrupt)
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != stateVersion {
-		return id, 0, fmt.Errorf("%w: state page has version %d, known is %d", ErrVersion, v, stateVersion)
+// checkStateHead says whether b, the first bytes of the file at path, is how a state page of our version begins. A page of another version may have
+// another size; the CRC of its head is where ours is.
+func checkStateHead(b []byte, path string) error {
+	if len(b) < stateConst || string(b[:8]) != stateMagic {
+		return fmt.Errorf("%w: %s is not a state page", ErrCorrupt, path)
 	}
 	if binary.LittleEndian.Uint32(b[stateCRC:]) != stateSum(b) {
-		return id, 0, fmt.Errorf("%w: state page fails its CRC", ErrCorrupt)
+		return fmt.Errorf("%w: %s fails its CRC", ErrCorrupt, path)
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != stateVersion {
+		return otherVersion(path, v, stateVersion)
+	}
+	return nil
+}
+
+// checkState says whether b is a state page, and what identity and epoch it holds.
+func checkState(b []byte) (id Identity, epoch uint64, err error) {
+	if err := checkStateHead(b, stateName); err != nil {
+		return id, 0, err
+	}
+	if len(b) < stateBytes {
+		return id, 0, fmt.Errorf("%w: state page is %d bytes, want %d", ErrCorrupt, len(b), stateBytes)
 	}
 	copy(id.BootID[:], b[stateBoot:])
 	id.Mount = binary.LittleEndian.Uint64(b[stateMount:])

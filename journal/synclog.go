@@ -182,11 +182,8 @@ func readSyncLog(disk Disk, dir string) (list []*syncEntry, end int64, err error
 	if n, err := f.ReadAt(b, 0); n < len(b) {
 		return nil, 0, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(b) < sideHeader || string(b[:8]) != syncLogMagic {
-		return nil, 0, fmt.Errorf("%w: %s does not begin with %s", ErrCorrupt, path, syncLogMagic)
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != syncLogVersion {
-		return nil, 0, fmt.Errorf("%w: %s has version %d, known is %d", ErrVersion, path, v, syncLogVersion)
+	if err := checkLogHeader(b, path, syncLogMagic, syncLogVersion); err != nil {
+		return nil, 0, err
 	}
 	for end = sideHeader; ; {
 		p, ok := nextFrame(b[end:])

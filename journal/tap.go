@@ -59,6 +59,9 @@ func OpenTap(dir, dataset string, schema feed.Schema) (*Tap, error) {
 	}
 	t := &Tap{dir: filepath.Join(dir, dataset), schema: schema, size: schema.RecordSize()}
 	t.symbols.path = filepath.Join(t.dir, symbolsName)
+	if err := t.checkVersions(); err != nil {
+		return nil, fmt.Errorf("tap %s/%s: %w", dataset, schema, err)
+	}
 	if err := t.mapState(); err != nil {
 		return nil, fmt.Errorf("tap %s/%s: %w", dataset, schema, err)
 	}

@@ -12,6 +12,18 @@ import (
 	"github.com/tapewire/tapewire/feed"
 )
 
+// checkVersions looks at what a tap reads: the other files may be of any version.
+func (t *Tap) checkVersions() error {
+	disk := OSDisk{}
+	if err := checkStateVersion(disk, t.dir); err != nil {
+		return err
+	}
+	if err := checkLogVersion(disk, t.symbols.path, symbolsMagic, sideVersion); err != nil {
+		return err
+	}
+	return checkTapeVersions(disk, filepath.Join(t.dir, t.schema.String()))
+}
+
 // segments is the tape's segments with committed records, by ordinal.
 func (t *Tap) segments() ([]segmentInfo, error) {
 	tail := t.Tail()

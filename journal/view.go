@@ -33,6 +33,9 @@ const viewTries = 1000 // reads of a state page that keeps changing under us
 // loadView reads tails first and everything else after: what a record needs was there before it.
 func loadView(disk Disk, dir string) (*view, error) {
 	v := &view{disk: disk, dir: dir, name: filepath.Base(dir), places: map[int]place{}}
+	if err := checkVersions(disk, dir); err != nil {
+		return nil, err
+	}
 	stateErr := v.loadState()
 	var logErr error
 	if v.entries, _, logErr = readSyncLog(disk, dir); logErr != nil && stateErr != nil {

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 )
@@ -85,10 +84,7 @@ func (d *Dataset) addStream(producer, name string) (*stream, error) {
 		return nil, fmt.Errorf("%w: dataset %s has %d streams; publish to another dataset, or go on with a stream that exists", ErrLimit, d.name, n)
 	}
 	s = &stream{number: uint32(n), producer: producer, name: name}
-	p := binary.LittleEndian.AppendUint32(nil, s.number)
-	p = binary.LittleEndian.AppendUint64(p, d.now())
-	p = appendText(appendText(p, producer), name)
-	if err := d.appendSide(nil, d.streamsLog, p); err != nil {
+	if err := d.appendSide(nil, d.streamsLog, s.append(nil, d.now())); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()

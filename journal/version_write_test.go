@@ -1,0 +1,144 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// TestWhatIsWrittenIsStillVersion1 reads each thing of a golden directory that has a format, and writes it again: the bytes must be the same. When it
+// fails, an older tapewire can not read what this one writes, and the file's version must be raised.
+func TestWhatIsWrittenIsStillVersion1(t *testing.T) {
+	disk := NewMemDisk()
+	unpackGolden(t, disk, "j", "v1-running")
+	dir := path.Join("j", testDataset)
+	same := func(name string, got []byte) {
+		t.Helper()
+		if want := fileBytes(t, disk, path.Join(dir, name)); len(got) == 0 || len(got) > len(want) || !bytes.Equal(got, want[:len(got)]) {
+			t.Errorf("%s: the first %d of %d bytes are written otherwise now", name, len(got), len(want))
+		}
+	}
+	page := &statePage{b: fileBytes(t, disk, path.Join(dir, stateName))}
+	var s slot
+	id, epoch, err := checkState(page.b)
+	if err = errors.Join(err, page.read(&s)); err != nil || s.n == 0 {
+		t.Fatalf("%d tapes in the newest commit, %v", s.n, err)
+	}
+	again := &statePage{b: slices.Clone(page.b)}
+	clear(again.b[:stateConst])
+	clear(again.b[stateSlots+int(page.load(stateCommit)&1)*slotBytes:][:slotHeader+s.n*slotEntry])
+	again.constant(id, epoch)
+	again.fill(page.load(stateCommit), &s)
+	again.apply(&s)
+	same(stateName, again.b)
+	writeLogsAgain(t, disk, dir, same)
+	for _, name := range filesBelow(disk, dir) {
+		name = strings.TrimPrefix(name, dir+"/")
+		if suffix := path.Ext(name); suffix == sealedSuffix || suffix == activeSuffix {
+			writeSegmentAgain(t, disk, dir, name, same)
+		}
+	}
+}
+
+// writeLogsAgain makes sync.log and the side logs from what was read from them.
+func writeLogsAgain(t *testing.T, disk *MemDisk, dir string, same func(string, []byte)) {
+	t.Helper()
+	entries, _, err := readSyncLog(disk, dir)
+	if err != nil || len(entries) < 2 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	l, err := createSyncLog(disk, "j", entries[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries[1:] {
+		if err := l.append(e.append(nil), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(syncLogName, fileBytes(t, disk, path.Join("j", syncLogName)))
+	v, err := loadView(disk, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, log := range sideLogs {
+		payloads, err := v.payloads(log.name, log.magic, i)
+		if err != nil || len(payloads) == 0 {
+			t.Fatalf("%s: %d entries, %v", log.name, len(payloads), err)
+		}
+		if err := createSideLog(disk, path.Join("j", log.name), log.magic); err != nil {
+			t.Fatal(err)
+		}
+		b := fileBytes(t, disk, path.Join("j", log.name))
+		for _, p := range payloads {
+			b = appendFrame(b, entryAgain(t, log.name, p))
+		}
+		same(log.name, b)
+	}
+}
+
+// entryAgain parses an entry of a side log and writes it again.
+func entryAgain(t *testing.T, log string, p []byte) []byte {
+	t.Helper()
+	switch log {
+	case symbolsName:
+		m, err := parseMapping(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.append(nil)
+	case ledgerName:
+		g, err := parseGap(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.append(nil)
+	case epochsName:
+		list, err := parseEpochs([][]byte{p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list[1].append(nil)
+	}
+	f := fields{b: p}
+	s := &stream{number: f.u32()}
+	at := f.u64()
+	s.producer, s.name = f.text(), f.text()
+	return s.append(nil, at)
+}
+
+// writeSegmentAgain makes the header region, and a sealed segment's index, from what was read from them.
+func writeSegmentAgain(t *testing.T, disk *MemDisk, dir, name string, same func(string, []byte)) {
+	t.Helper()
+	b := fileBytes(t, disk, path.Join(dir, name))
+	info, err := readSegmentInfo(memFileOf(b), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := feed.ParseMetadata(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	region, err := info.headerRegion(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(name, region)
+	if want := (segmentInfo{trades, 48, 1, true, 0, 1, 256, day0 + uint64(12*time.Second), headerUnit}); name == "trades/00000001.dbn" && info != want {
+		t.Errorf("%s: header %+v, want %+v", name, info, want)
+	}
+	if !info.sealed {
+		return
+	}
+	blocks, err := makeBlocks(memFileOf(b), info, info.base, info.base+info.records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(strings.TrimSuffix(name, sealedSuffix)+indexSuffix, appendIndex(nil, info, blocks))
+}
