@@ -50,7 +50,7 @@ crashsim: ## SEEDS random crashes of a journal on a simulated disk
 powercut: ## POWERCUTS power cuts on a real ext4; needs root and loop devices, and says so
 	POWERCUT_ROUNDS=8 $(GO) test -count=$$((($(POWERCUTS) + 7) / 8)) -v -timeout 30m -run PowerCutOnExt4 ./journal
 
-soak: build ## SOAK_MINUTES of everything at once: kills, restarts, stalls, resumes; every record is checked (SOAK_SUBSCRIBERS=, SOAK_SEED=)
+soak: build ## SOAK_MINUTES of everything at once: kills, restarts, stalls, resumes, expiry; every record is checked (SOAK_SUBSCRIBERS=, SOAK_SEED=)
 	$(GO) run ./cmd/soak -minutes $(SOAK_MINUTES) -subscribers $(SOAK_SUBSCRIBERS) -rate $(SOAK_RATE) -seed $(SOAK_SEED)
 
 allocs: ## benchmarks of the paths that must not allocate

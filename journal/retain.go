@@ -227,16 +227,25 @@ func (t *Tape) Expired() (Gap, bool) {
 	return Gap{}, false
 }
 
-// times is the span of all records of a sealed segment, empty when its index cannot be read.
+// times is the span of all records of a sealed segment: of the records themselves when there is no index, which an expiry that did not come to its end has
+// removed; empty when they cannot be read.
 func (s *Segment) times() span {
 	if total := s.total.Load(); total != nil {
 		return *total
 	}
 	total, _, err := readIndex(s.tape.d.disk, s.tape.dir, s.info(), false)
+	if err == nil {
+		return total
+	}
+	if s.acquire() != nil {
+		return emptySpan
+	}
+	defer s.Release()
+	blocks, err := makeBlocks(s, s.info(), s.base, s.limit)
 	if err != nil {
 		return emptySpan
 	}
-	return total
+	return totalSpan(blocks)
 }
 
 // isExpired says whether the journal itself entered the gap for records that it removed.

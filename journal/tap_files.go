@@ -38,6 +38,9 @@ func (t *Tap) segments() ([]segmentInfo, error) {
 	var list []segmentInfo
 	for _, ordinal := range ordinals {
 		f, info, err := t.openInfo(ordinal)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has expired since the listing
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +102,9 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 				continue
 			}
 		}
-		if err := t.Seek(info.base); err != nil {
+		if err := t.Seek(info.base); errors.Is(err, ErrAgedOut) {
+			return t.SeekTime(c, ts) // it has expired since the listing, and others may have too
+		} else if err != nil {
 			return err
 		}
 		for {
@@ -110,7 +115,8 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 			}
 			for i := 0; i < len(b); i += t.size {
 				if at := binary.LittleEndian.Uint64(b[i+offset:]); at >= ts && at != undefTime {
-					return t.Seek(from + uint64(i/t.size))
+					t.seq = from + uint64(i/t.size) // it is mapped, and can be read if it expires just now
+					return nil
 				}
 			}
 			if t.seq >= info.base+info.records || t.seq >= tail {

@@ -82,6 +82,48 @@ func TestATapSeeksLikeATape(t *testing.T) {
 	}
 }
 
+// A tap that looks for a record while others expire finds what is kept, and never
+// takes that a file has just gone for anything but age.
+func TestATapSeeksWhileTheOldestExpire(t *testing.T) {
+	j := open(t, t.TempDir(), Options{
+		AnyFilesystem: true, MinSegment: 64 << 10, MaxSegment: 64 << 10, Sync: SyncPolicy{Interval: time.Millisecond},
+	})
+	w := openWriter(t, create(t, j), "tap", "1")
+	const total = 200_000
+	if err := appendTrades(w, 0, total); err != nil {
+		t.Fatal(err)
+	}
+	tape := j.Lookup(testDataset).Tape(trades)
+	for tape.oldest() == nil {
+		time.Sleep(time.Millisecond) // until the first is sealed
+	}
+	tap := openTestTap(t, j.dir)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		tape.d.expireBefore(tape, time.Now().Add(time.Hour).UnixNano())
+	}()
+	for over := false; !over; {
+		select {
+		case <-gone:
+			over = true
+		default:
+		}
+		if err := tap.Seek(total - 1); err != nil {
+			t.Fatalf("the newest record: %v", err)
+		}
+		if err := tap.SeekTime(feed.ClockEvent, 0); err != nil {
+			t.Fatalf("the oldest that is kept: %v", err)
+		}
+		if first := tape.First(); tap.Seq() > first {
+			t.Fatalf("the oldest is %d, found is %d", first, tap.Seq())
+		}
+	}
+	if tape.First() == 0 || tap.Seq() != tape.First() {
+		t.Errorf("the tape begins with %d, the tap found %d", tape.First(), tap.Seq())
+	}
+}
+
 // A server that is killed and opened again goes on in the same pages: the tap
 // notices nothing. Only a recovery that begins an epoch ends it, by name.
 func TestATapOutlivesItsServer(t *testing.T) {

@@ -13,6 +13,13 @@ const (
 	downMost   = 2 * time.Second // before what was ended is started again
 )
 
+// How long records are kept: much shorter than a replay or a longer stall needs. Segments must become that old in a run of a minute too.
+const (
+	ageLeast = 15 * time.Second
+	ageMost  = 60 * time.Second // in a run that is longer than shortRun
+	shortRun = 2 * time.Minute
+)
+
 // quiet waits for the next event. It returns false when there will be none.
 func (r *run) quiet(ctx context.Context) bool {
 	most := min(quietMost, r.total()/quietShare)
@@ -84,7 +91,20 @@ func (r *run) diceGateway() []string {
 		"--loops", pick("1", "1", "2"),
 		"--send-path", pick("auto", "auto", "write", "sendfile", "splice", "copy"),
 		"--sync", pick("1s", "100ms", "1MiB"),
+		"--retain", r.diceAge().String(),
 	}
+}
+
+// diceAge is how long the gateway keeps records in its next life. The least so far counts: what has expired stays so.
+func (r *run) diceAge() time.Duration {
+	age := ageLeast
+	if r.total() > shortRun {
+		age += time.Duration(r.rng.Int64N(int64((ageMost-ageLeast)/time.Second))) * time.Second
+	}
+	if least := r.age.Load(); least == 0 || int64(age) < least {
+		r.age.Store(int64(age))
+	}
+	return age
 }
 
 func (r *run) killProducer() error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,6 +79,7 @@ func (r *run) finish() error {
 	if err := r.gateway.stop(); err != nil {
 		return err
 	}
+	stopped := time.Now()
 	if err := r.gateway.complaints(); err != nil {
 		return err
 	}
@@ -89,12 +92,15 @@ func (r *run) finish() error {
 		}
 	}
 	for _, f := range r.followers {
-		if err := f.reread(r.gateway.data); err != nil {
+		if err := f.reread(r.where); err != nil {
 			return err
 		}
 	}
-	if err := r.inspect(sent); err != nil {
+	if err := r.inspect(sent, stopped); err != nil {
 		return err
+	}
+	if r.tally.expired.Load() == 0 && r.total() >= time.Minute {
+		return errors.New("nothing has expired")
 	}
 	out, err := exec.Command(r.tapewire, "journal", "verify", "--data", r.gateway.data).CombinedOutput()
 	if err != nil {
@@ -107,15 +113,27 @@ func (r *run) finish() error {
 	return nil
 }
 
-// inspect checks what the journal says of itself. Nothing was cut, or the epoch would be another; no gap was caused.
-func (r *run) inspect(sent [streams]uint64) error {
+// inspect checks what the journal says of itself. Nothing was cut, or the epoch would be another; the ledger has one entry for each tape that has lost
+// records to their age, and no other.
+func (r *run) inspect(sent [streams]uint64, stopped time.Time) error {
 	list, err := journal.Inspect(r.gateway.data)
 	if err != nil {
 		return err
 	}
 	for _, d := range list {
-		if d.Problem != "" || d.Epoch != 1 || d.Gaps != 0 {
-			return fmt.Errorf("the journal says of %s: epoch %d, %d gaps %s", d.Name, d.Epoch, d.Gaps, d.Problem)
+		gaps := 0
+		for _, t := range d.Tapes {
+			if t.First == 0 {
+				continue
+			}
+			gaps++
+			r.tally.expired.Add(t.First)
+			if err := r.follower(slices.Index(datasets[:], d.Name), t.Schema).lost(t.First, stopped); err != nil {
+				return fmt.Errorf("tape %s/%v: %w", d.Name, t.Schema, err)
+			}
+		}
+		if d.Problem != "" || d.Epoch != 1 || d.Gaps != gaps {
+			return fmt.Errorf("the journal says of %s: epoch %d, %d gaps, %d tapes that have lost records %s", d.Name, d.Epoch, d.Gaps, gaps, d.Problem)
 		}
 		for _, s := range d.Streams {
 			for stream, n := range sent {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -21,12 +22,14 @@ type follower struct {
 	dataset int
 	schema  feed.Schema
 	book    *book
+	expiry  expiry
 
 	mu       sync.Mutex
 	seq      uint64
 	due      [streams]uint64 // next record of each stream that belongs here
 	sum      hash.Hash       // of all records
 	greatest uint64          // ts_event so far
+	least    uint64          // the same
 	chunks   []uint64        // the greatest ts_event up to the end of each chunk of records
 	past     []growth        // newest last
 	want     []byte          // scratch
@@ -44,8 +47,9 @@ const (
 	pastKept     = 4096 // looks, the newest
 )
 
-func newFollower(dataset int, schema feed.Schema, b *book) *follower {
-	f := &follower{dataset: dataset, schema: schema, book: b, sum: sha256.New()}
+// newFollower follows a tape whose records are kept for an age.
+func newFollower(dataset int, schema feed.Schema, b *book, age *atomic.Int64) *follower {
+	f := &follower{dataset: dataset, schema: schema, book: b, expiry: expiry{age: age}, sum: sha256.New(), least: ^uint64(0)}
 	for stream := range streams {
 		f.due[stream] = dueFrom(0, schema)
 	}
@@ -53,8 +57,8 @@ func newFollower(dataset int, schema feed.Schema, b *book) *follower {
 }
 
 // run follows until ctx ends, and then up to the tail.
-func (f *follower) run(ctx context.Context, dir string) error {
-	t, err := f.open(ctx, dir)
+func (f *follower) run(ctx context.Context, w where) error {
+	t, err := f.open(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -77,9 +81,9 @@ func (f *follower) run(ctx context.Context, dir string) error {
 }
 
 // open waits for the dataset to exist.
-func (f *follower) open(ctx context.Context, dir string) (*tape, error) {
+func (f *follower) open(ctx context.Context, w where) (*tape, error) {
 	for {
-		t, err := openTape(dir, f.dataset, f.schema)
+		t, err := openTape(w, f.dataset, f.schema)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return t, err
 		}
@@ -131,7 +135,7 @@ func (f *follower) take(r feed.Record) error {
 	f.due[stream] = dueFrom(k+1, f.schema)
 	f.sum.Write(r)
 	f.seq++
-	f.greatest = max(f.greatest, r.TsEvent())
+	f.greatest, f.least = max(f.greatest, r.TsEvent()), min(f.least, r.TsEvent())
 	if f.seq%chunkRecords == 0 {
 		f.chunks = append(f.chunks, f.greatest)
 	}
@@ -156,22 +160,24 @@ func (f *follower) tailAt(at time.Time) uint64 {
 	return f.past[i-1].tail
 }
 
-// find is the first record of a tape whose ts_event is not before ts; there is one.
-func (f *follower) find(t *tape, ts uint64) (uint64, error) {
+// find is the first record from least on whose ts_event is not before ts; the tail when there is none.
+func (f *follower) find(t *tape, ts, least uint64) (uint64, error) {
 	f.mu.Lock()
 	chunk := sort.Search(len(f.chunks), func(i int) bool { return f.chunks[i] >= ts })
 	f.mu.Unlock()
-	for seq := uint64(chunk) * chunkRecords; ; seq++ {
+	tail := t.tail()
+	for seq := max(least, uint64(chunk)*chunkRecords); seq < tail; seq++ {
 		r, err := t.at(seq)
 		if err != nil || r.TsEvent() >= ts {
 			return seq, err
 		}
 	}
+	return tail, nil
 }
 
-// reread checks that the whole tape, read again from its files, is still what it was.
-func (f *follower) reread(dir string) error {
-	t, err := openTape(dir, f.dataset, f.schema)
+// reread checks that the whole tape, read again from its files and those that have expired, is still what it was.
+func (f *follower) reread(w where) error {
+	t, err := openTape(w, f.dataset, f.schema)
 	if err != nil {
 		return err
 	}

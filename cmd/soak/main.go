@@ -1,11 +1,9 @@
 // Command soak lets tapewire run for long under everything that a desk does to it, and checks every record that anybody receives.
 //
 // A real gateway is killed and ended and started again while producers, processes of their own, are killed too, and subscribers come,
-// stall, leave, are cut off and resume, by symbols, from the beginning, from a time, live. Each stream must be on the tapes once and
-// in order; what each session receives must be its tapes, record by record, but for what it is told was skipped; and when all have
-// left, the gateway must hold what it held before they came.
-//
-// Segments do not expire here, because tapewire keeps them: once there is retention, it belongs into this.
+// stall, leave, are cut off and resume, by symbols, from the beginning, from a time, live, and all the while the oldest records expire.
+// Each stream must be on the tapes once and in order; what each session receives must be its tapes, record by record, but for what it
+// is told was skipped or has expired, in exact numbers; and when all have left, the gateway must hold what it held before they came.
 package main
 
 import (

@@ -43,13 +43,13 @@ const (
 	longestStay  = 40 * time.Second
 	longestStall = 20 * time.Second
 	longestBack  = 400_000 // records
-	// mostReplayed bounds what a replay from the beginning takes: the tape grows, and a few hundred that take all of it would be
-	// all that this machine does.
+	// mostReplayed bounds what a replay from the beginning or an old place takes: a few hundred that take all that is kept would
+	// be all that this machine does.
 	mostReplayed = 300_000
 )
 
-// dicePlan makes up a session. back is what the session before left behind, nil when it cannot be continued.
-func dicePlan(rng *rand.Rand, before *plan, left map[feed.Schema]lsg.Position) plan {
+// dicePlan makes up a session. last and old are where the session before and an earlier one can be continued; nil: nowhere.
+func dicePlan(rng *rand.Rand, last, old *place) plan {
 	p := plan{
 		dataset: rng.IntN(len(datasets)), tsOut: rng.IntN(4) == 0, position: rng.IntN(2) == 0,
 		slow: []string{"", lsg.SlowSkip, lsg.SlowWarn}[rng.IntN(3)],
@@ -78,11 +78,20 @@ func dicePlan(rng *rand.Rand, before *plan, left map[feed.Schema]lsg.Position) p
 		p.stallAt = time.Duration(rng.Int64N(int64(p.stay)))
 		p.stallFor = time.Duration(rng.Int64N(int64(longestStall)))
 	}
-	if left != nil && rng.IntN(4) > 0 {
-		p.dataset, p.schemas, p.symbols, p.byID = before.dataset, before.schemas, before.symbols, before.byID
-		p.from, p.most, p.position, p.resume = fromPosition, 0, true, left
+	switch {
+	case old != nil && rng.IntN(8) == 0:
+		p.resumeAt(old)
+		p.most = 1 + rng.Uint64N(mostReplayed)
+	case last != nil && rng.IntN(4) > 0:
+		p.resumeAt(last)
+		p.most = 0
 	}
 	return p
+}
+
+func (p *plan) resumeAt(at *place) {
+	p.dataset, p.schemas, p.symbols, p.byID = at.plan.dataset, at.plan.schemas, at.plan.symbols, at.plan.byID
+	p.from, p.position, p.resume = fromPosition, true, at.at
 }
 
 // diceSymbols is the rare one alone, most of them, or a few.

@@ -64,6 +64,7 @@ func symbolOf(stream int, k uint64) int {
 const (
 	firstTime = 1_767_364_200_000_000_000 // ts_event of a stream's first record, ns
 	spacing   = 200_000                   // ns between two records of a stream
+	transit   = 500                       // ns from a record's ts_event to its ts_recv, by which tapes are ordered
 	sequence  = 44                        // where both schemas have their sequence, in bytes
 )
 
@@ -76,14 +77,14 @@ func appendRecord(dst []byte, stream int, k uint64, id uint32) []byte {
 	if schemaOf(k) == feed.SchemaTrades {
 		m := feed.TradeMsg{
 			Header: header, Price: price, Size: size, Action: feed.ActionTrade, Side: feed.SideBid, Flags: feed.FlagLast,
-			TsRecv: at + 500, TsInDelta: int32(h >> 50), Sequence: uint32(k),
+			TsRecv: at + transit, TsInDelta: int32(h >> 50), Sequence: uint32(k),
 		}
 		feed.Init(&m, feed.RTypeMbp0)
 		return append(dst, feed.Bytes(&m)...)
 	}
 	m := feed.Mbp1Msg{
 		Header: header, Price: price, Size: size, Action: feed.ActionAdd, Side: feed.SideAsk, Flags: feed.FlagLast,
-		TsRecv: at + 500, TsInDelta: int32(h >> 50), Sequence: uint32(k),
+		TsRecv: at + transit, TsInDelta: int32(h >> 50), Sequence: uint32(k),
 		Level: feed.BidAskPair{BidPx: price - 10_000_000, AskPx: price, BidSz: size + 1, AskSz: size, BidCt: uint32(h % 7), AskCt: uint32(h % 5)},
 	}
 	feed.Init(&m, feed.RTypeMbp1)

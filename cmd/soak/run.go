@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -24,6 +25,8 @@ type run struct {
 	cancel  context.CancelCauseFunc
 	tally   tally
 	gateway *gateway
+	where   where
+	age     atomic.Int64 // ns, the least that a gateway was told to keep records; 0: none was started yet
 
 	producers   []*producer
 	subscribers []*subscriber
@@ -76,11 +79,12 @@ func (r *run) prepare() error {
 	if err != nil {
 		return err
 	}
-	r.gateway = &gateway{bin: r.tapewire, data: filepath.Join(r.dir, "data"), addr: addr, admin: admin, log: log, fail: r.fail}
+	r.where = where{data: filepath.Join(r.dir, "data"), mirror: filepath.Join(r.dir, "mirror")}
+	r.gateway = &gateway{bin: r.tapewire, data: r.where.data, addr: addr, admin: admin, log: log, fail: r.fail}
 	for i := range datasets {
 		r.books[i] = newBook()
 		for _, schema := range schemas {
-			r.followers = append(r.followers, newFollower(i, schema, r.books[i]))
+			r.followers = append(r.followers, newFollower(i, schema, r.books[i], &r.age))
 		}
 	}
 	for stream := range streams {
@@ -137,13 +141,19 @@ func (r *run) parts() error {
 
 func (r *run) total() time.Duration { return time.Duration(r.minutes * float64(time.Minute)) }
 
-// follow reads the tapes from now on.
+// follow reads the tapes from now on, and keeps what they lose.
 func (r *run) follow() {
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.unfollow = cancel
+	r.following.Go(func() {
+		m := mirror{r.where}
+		if err := m.run(ctx); err != nil {
+			r.fail(fmt.Errorf("mirror: %w", err))
+		}
+	})
 	for _, f := range r.followers {
 		r.following.Go(func() {
-			if err := f.run(ctx, r.gateway.data); err != nil {
+			if err := f.run(ctx, r.where); err != nil {
 				r.fail(err)
 			}
 		})

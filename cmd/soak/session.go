@@ -22,6 +22,7 @@ type session struct {
 	acks   int
 	skip   uint64 // records that an error said were skipped; the gap that follows says where
 	taken  uint64 // data records
+	missed bool   // it was told that records have expired
 }
 
 const (
@@ -70,28 +71,37 @@ var errOwn = errors.New("this program")
 
 // track places a track where a session is going to begin.
 func (r *run) track(p *plan, schema feed.Schema, starts map[feed.Schema]uint64) (*track, error) {
-	tp, err := openTape(r.gateway.data, p.dataset, schema)
+	tp, err := openTape(r.where, p.dataset, schema)
 	if err != nil {
 		return nil, err
 	}
-	t := &track{schema: schema, tape: tp, wanted: r.books[p.dataset].wanted(p.symbols), tsOut: p.tsOut}
+	t := &track{schema: schema, tape: tp, follower: r.follower(p.dataset, schema), wanted: r.books[p.dataset].wanted(p.symbols), tsOut: p.tsOut, skips: p.skips(schema)}
 	tail := tp.tail()
 	t.goal, t.replay = tail, true
 	switch p.from {
+	case fromPosition:
+		t.at, t.resume, t.resumes = p.resume[schema].Seq, p.resume[schema], true
+		return t, nil
+	case live:
+		t.at, t.loose, t.replay = tail, unplaced, false
+		return t, nil
 	case fromTime:
 		rec, err := tp.at(tail - min(tail, p.back))
 		if err != nil {
 			return t, err
 		}
-		starts[schema] = rec.TsEvent()
-		t.at, err = r.follower(p.dataset, schema).find(tp, rec.TsEvent())
-		return t, err
-	case fromPosition:
-		t.at, t.resume, t.resumes = p.resume[schema].Seq, p.resume[schema], true
-	case live:
-		t.at, t.loose, t.replay = tail, ^uint64(0), false
+		t.start = rec.TsEvent()
+		starts[schema] = t.start
 	}
-	return t, nil
+	// What is kept begins here, or further on by the time the gateway looks.
+	if t.at, err = tp.first(); err != nil {
+		return t, err
+	}
+	t.begins, t.loose = []uint64{t.at}, unplaced
+	if p.from == fromTime {
+		t.at, err = t.follower.find(tp, t.start, t.at)
+	}
+	return t, err
 }
 
 func (s *session) close() {
@@ -192,8 +202,8 @@ func (s *session) system(r feed.Record) error {
 	case m.Code == feed.SystemSubscriptionAck:
 		s.acks++
 		for _, t := range s.tracks {
-			if t.loose == ^uint64(0) {
-				t.loose = t.tape.tail()
+			if err := t.placed(time.Now()); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -229,7 +239,7 @@ func (s *session) system(r feed.Record) error {
 func (s *session) heartbeat(sentNs uint64) error {
 	s.run.tally.heartbeats.Add(1)
 	for schema, t := range s.tracks {
-		if t.replay || t.loose == ^uint64(0) {
+		if t.replay || t.loose == unplaced {
 			continue
 		}
 		sent := time.Unix(0, int64(sentNs))
@@ -246,18 +256,38 @@ func (s *session) gap(text string) error {
 		return err
 	}
 	for schema, t := range s.tracks {
-		if g.Schema != schema.String() || g.Cause != lsg.CauseSkipped || !s.plan.skips(schema) {
-			continue
+		switch {
+		case g.Schema != schema.String() || s.acks < len(s.tracks):
+		case g.Cause == lsg.CauseSkipped && t.skips:
+			return s.skipped(t, g)
+		case g.Cause == lsg.CauseExpired:
+			return s.expired(t, g)
 		}
-		if g.Records != s.skip {
-			return fmt.Errorf("%d records were skipped by the error record, %d by the gap", s.skip, g.Records)
-		}
-		s.skip = 0
-		s.run.tally.skips.Add(1)
-		s.run.tally.skipped.Add(g.Records)
-		return t.skipped(g)
 	}
 	return fmt.Errorf("a gap came that nobody caused: %s", text)
+}
+
+func (s *session) skipped(t *track, g lsg.Gap) error {
+	if g.Records != s.skip {
+		return fmt.Errorf("%d records were skipped by the error record, %d by the gap", s.skip, g.Records)
+	}
+	s.skip = 0
+	s.run.tally.skips.Add(1)
+	s.run.tally.skipped.Add(g.Records)
+	return t.skipped(g)
+}
+
+func (s *session) expired(t *track, g lsg.Gap) error {
+	if !s.missed {
+		s.missed = true
+		s.run.tally.missed.Add(1)
+	}
+	if g.HasAt {
+		s.run.tally.stoodIn.Add(1)
+		return t.expired(g, time.Now())
+	}
+	s.run.tally.agedOut.Add(1)
+	return t.agedOut(g)
 }
 
 func (s *session) error(r feed.Record) error {

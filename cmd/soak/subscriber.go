@@ -17,21 +17,28 @@ type subscriber struct {
 	run *run
 	rng *rand.Rand
 
-	before *plan
-	left   map[feed.Schema]lsg.Position // where the session before can be continued; nil: nowhere
+	last *place // where the session before can be continued; nil: nowhere
+	old  *place // where an earlier one could be: what follows there may have expired
+}
+
+// place is where a session of a plan can be continued.
+type place struct {
+	plan *plan
+	at   map[feed.Schema]lsg.Position
 }
 
 const (
 	drainPatience = 2 * time.Minute
 	redial        = 20 * time.Millisecond
 	longestPause  = 2 * time.Second // between two sessions
+	oldFor        = 4               // sessions, on average, until another place is the old one
 )
 
 // serve opens session after session until drain is closed; the last one goes on until it has everything.
 func (u *subscriber) serve(ctx context.Context, drain <-chan struct{}) error {
 	for u.pause(ctx, drain, time.Duration(u.rng.Int64N(int64(longestPause)))) {
-		p := dicePlan(u.rng, u.before, u.left)
-		u.before, u.left = &p, nil
+		p := dicePlan(u.rng, u.last, u.old)
+		u.last = nil
 		if err := u.session(ctx, drain, &p); err != nil {
 			return fmt.Errorf("subscriber %d, %v: %w", u.n, &p, err)
 		}
@@ -153,7 +160,11 @@ func (u *subscriber) leave(s *session) {
 			left[schema] = t.resume
 		}
 	}
-	if len(left) == len(s.tracks) {
-		u.left = left
+	if len(left) < len(s.tracks) {
+		return
+	}
+	u.last = &place{s.plan, left}
+	if u.old == nil || u.rng.IntN(oldFor) == 0 {
+		u.old = u.last
 	}
 }

@@ -3,28 +3,57 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // track holds what one session receives of one tape against that tape: each record must be the tape's next one that the session
-// wants, but for what it was told was skipped.
+// wants, but for what it was told was skipped or has expired.
 type track struct {
-	schema feed.Schema
-	tape   *tape
-	wanted []bool // by instrument id; nil: all
-	tsOut  bool
+	schema   feed.Schema
+	tape     *tape
+	follower *follower
+	wanted   []bool // by instrument id; nil: all
+	tsOut    bool
+	skips    bool   // the session may be moved forward when it reads too slowly
+	start    uint64 // the time that the session begins with; 0: it begins otherwise
 
-	at     uint64 // the next record that may come
-	loose  uint64 // a live session begins at or before it, nobody says where: until its first record, what lies below may be left out
-	goal   uint64 // the end of the replay does not lie before it
-	replay bool   // its end has not been told
+	at     uint64   // the next record that may come
+	loose  uint64   // the session begins at or before it, nobody says where: until its first record, what lies below may be left out
+	begins []uint64 // where the tape may have begun, when the session did; for a replay from a time or the beginning
+	aged   bool     // that of the time where it begins nothing is kept was told
+	owed   uint64   // records that were left out, which a gap to come must say were skipped
+	mayOwe uint64   // the same, with those before which the session may have begun
+	goal   uint64   // the end of the replay does not lie before it
+	replay bool     // its end has not been told
 
 	resume   lsg.Position // where a session that takes this one's place goes on
 	resumes  bool         // there is such a position
 	compared uint64       // records that were held against the tape
 	quiet    uint64       // see silent
+}
+
+// unplaced is a track's loose until the session is confirmed.
+const unplaced = ^uint64(0)
+
+// placed takes that the session is confirmed: it has its place.
+func (t *track) placed(now time.Time) (err error) {
+	switch {
+	case t.loose != unplaced:
+	case !t.replay:
+		t.loose = t.tape.tail()
+	default:
+		if t.begins, err = t.follower.begins(t.tape, t.begins[0], now); err != nil {
+			return err
+		}
+		t.loose = t.begins[len(t.begins)-1]
+		if t.start > 0 {
+			t.loose, err = t.follower.find(t.tape, t.start, t.loose)
+		}
+	}
+	return err
 }
 
 func (t *track) wants(r feed.Record) bool {
@@ -37,6 +66,9 @@ func (t *track) wants(r feed.Record) bool {
 
 // data takes a record of the session.
 func (t *track) data(r feed.Record) error {
+	if err := t.told(); err != nil {
+		return err
+	}
 	for tail := t.tape.tail(); t.at < tail; t.at++ {
 		due, err := t.tape.at(t.at)
 		if err != nil {
@@ -59,6 +91,21 @@ func (t *track) data(r feed.Record) error {
 		}
 	}
 	return fmt.Errorf("%v: %s came, and is not on the tape, which ends at %d", t.schema, describe(r), t.tape.tail())
+}
+
+// told checks that nothing is missing before a record of which the session had to be told.
+func (t *track) told() error {
+	if t.owed > 0 {
+		return fmt.Errorf("%v: %d records before number %d were left out without a word", t.schema, t.owed, t.at)
+	}
+	if t.compared > 0 || t.start == 0 || t.aged {
+		return nil
+	}
+	first, err := t.follower.find(t.tape, t.start, 0)
+	if err == nil && first < t.begins[0] {
+		err = fmt.Errorf("%v: the session begins with number %d, the tape with %d, and that this has expired was not told", t.schema, first, t.begins[0])
+	}
+	return err
 }
 
 // begun notes that it is known where the session stands: from here on nothing may be left out.
@@ -96,21 +143,20 @@ func (t *track) position(p lsg.Position) error {
 		return fmt.Errorf("%v: told to be at %d:%d, is at %d:%d", t.schema, p.Epoch, p.Seq, t.tape.tap.Epoch(), t.at)
 	}
 	err := t.pass(p.Seq, fmt.Sprintf("told to be at %d", p.Seq))
+	if err == nil && t.owed > 0 {
+		err = fmt.Errorf("%v: told to be at %d, but that %d records before were skipped was not told", t.schema, p.Seq, t.owed)
+	}
 	t.begun()
 	t.resume, t.resumes = p, true
 	return err
 }
 
-// skipped takes a gap that slow reading led to: it has exactly so many records that the session wants.
-func (t *track) skipped(g lsg.Gap) error {
-	if !g.HasAt || g.At.Seq < t.at || g.At.Seq > t.tape.tail() {
-		return fmt.Errorf("%v: told that it goes on at %d behind a gap, was at %d", t.schema, g.At.Seq, t.at)
-	}
-	least, most := uint64(0), uint64(0)
-	for ; t.at < g.At.Seq; t.at++ {
+// count goes to limit and counts what the session wants before it: least is without what it may have begun behind.
+func (t *track) count(limit uint64) (least, most uint64, err error) {
+	for ; t.at < limit; t.at++ {
 		r, err := t.tape.at(t.at)
 		if err != nil {
-			return err
+			return least, most, err
 		}
 		if t.wants(r) {
 			most++
@@ -119,12 +165,73 @@ func (t *track) skipped(g lsg.Gap) error {
 			}
 		}
 	}
+	return least, most, nil
+}
+
+// skipped takes a gap that slow reading led to: it has exactly so many records that the session wants.
+func (t *track) skipped(g lsg.Gap) error {
+	if !g.HasAt || g.At.Seq < t.at || g.At.Seq > t.tape.tail() {
+		return fmt.Errorf("%v: told that it goes on at %d behind a gap, was at %d", t.schema, g.At.Seq, t.at)
+	}
+	least, most, err := t.count(g.At.Seq)
+	if err != nil {
+		return err
+	}
+	least, most = least+t.owed, most+t.mayOwe
 	if g.Records < least || g.Records > most {
 		return fmt.Errorf("%v: told that %d records were skipped before %d, the tape has %d there", t.schema, g.Records, g.At.Seq, least)
 	}
 	t.begun()
-	t.resume.Seq = g.At.Seq
+	t.owed, t.mayOwe, t.resume.Seq = 0, 0, g.At.Seq
 	return nil
+}
+
+// expired takes a gap in place of records that have expired: those before g.At.Seq, from where the gateway has the session. It counts all records of the
+// tape, and knows what it has looked at for the session: it is ahead of the last record that the session was sent, by records that the session does not
+// want. Only one that is being skipped is ahead by others too, of which it is told when that ends.
+func (t *track) expired(g lsg.Gap, now time.Time) error {
+	if !g.HasAt || g.At.Epoch != t.tape.tap.Epoch() || g.Records == 0 || g.At.Seq < t.at+g.Records {
+		return fmt.Errorf("%v: told that %d records before %d:%d have expired, was at %d:%d", t.schema, g.Records, g.At.Epoch, g.At.Seq, t.tape.tap.Epoch(), t.at)
+	}
+	if err := t.follower.gone(t.tape, g.At.Seq, now); err != nil {
+		return fmt.Errorf("%v: %w", t.schema, err)
+	}
+	was, from := t.at, g.At.Seq-g.Records
+	least, most, err := t.count(from)
+	if err != nil {
+		return err
+	}
+	if least > 0 && !t.skips {
+		return fmt.Errorf("%v: told that %d records before %d have expired, was at %d: %d that it wants lie before those", t.schema, g.Records, g.At.Seq, was, least)
+	}
+	if t.skips {
+		t.owed, t.mayOwe = t.owed+least, t.mayOwe+most
+	}
+	t.at = g.At.Seq
+	t.begun()
+	if t.owed == 0 {
+		t.resume.Seq = t.at
+	}
+	return nil
+}
+
+// agedOut takes a gap that says of which time nothing is kept, where the session begins: from the time that it asked for to the greatest of the records
+// before one where the tape may have begun.
+func (t *track) agedOut(g lsg.Gap) error {
+	if t.start == 0 || t.compared > 0 || t.aged || g.Records > 0 {
+		return fmt.Errorf("%v: a gap came that nobody caused: %+v", t.schema, g)
+	}
+	t.aged = true
+	for _, first := range t.begins {
+		greatest, err := t.follower.greatestBefore(t.tape, first)
+		if err != nil {
+			return err
+		}
+		if first > 0 && g.ToTs > t.start && g.ToTs == greatest+transit+1 && g.FromTs == max(t.start, t.follower.earliest()+transit) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%v: told that %d to %d has expired, asked for from %d on; the tape began at one of %v", t.schema, g.FromTs, g.ToTs, t.start, t.begins)
 }
 
 // replayed takes the end of the replay.

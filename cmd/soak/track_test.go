@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -65,12 +66,12 @@ func recordAt(schema feed.Schema, seq int) []byte {
 
 func openTrack(t *testing.T, dir string) *track {
 	t.Helper()
-	tp, err := openTape(dir, 0, feed.SchemaMbp1)
+	tp, err := openTape(where{data: dir}, 0, feed.SchemaMbp1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(tp.close)
-	return &track{schema: feed.SchemaMbp1, tape: tp}
+	return &track{schema: feed.SchemaMbp1, tape: tp, follower: newFollower(0, feed.SchemaMbp1, newBook(), new(atomic.Int64))}
 }
 
 // receive feeds records of the tape to a track, and returns what it says to the last of them.
@@ -183,10 +184,10 @@ func TestWrongTapesAreNoticed(t *testing.T) {
 			dir := writeTape(t, c.alter)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // up to the tail
-			f := newFollower(0, feed.SchemaTrades, newBook())
-			err := f.run(ctx, dir)
+			f := newFollower(0, feed.SchemaTrades, newBook(), new(atomic.Int64))
+			err := f.run(ctx, where{data: dir})
 			if err == nil {
-				err = f.reread(dir)
+				err = f.reread(where{data: dir})
 			}
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%v, want %q", err, c.want)
@@ -200,11 +201,11 @@ func TestATimeIsFound(t *testing.T) {
 	dir := writeTape(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	f := newFollower(0, feed.SchemaTrades, newBook())
-	if err := f.run(ctx, dir); err != nil {
+	f := newFollower(0, feed.SchemaTrades, newBook(), new(atomic.Int64))
+	if err := f.run(ctx, where{data: dir}); err != nil {
 		t.Fatal(err)
 	}
-	tp, err := openTape(dir, 0, feed.SchemaTrades)
+	tp, err := openTape(where{data: dir}, 0, feed.SchemaTrades)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func TestATimeIsFound(t *testing.T) {
 		if err := tap.SeekTime(feed.ClockEvent, ts); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := f.find(tp, ts); got != tap.Seq() || err != nil {
+		if got, err := f.find(tp, ts, 0); got != tap.Seq() || err != nil {
 			t.Errorf("the time of record %d is at %d, want %d: %v", seq, got, tap.Seq(), err)
 		}
 	}
