@@ -32,10 +32,10 @@ func (p *producer) detach() gnet.Action {
 	}
 	p.client.detached = true
 	lines := newTCPLines(nc, p)
+	p.onLoop.moveTo(lines) // before others find them: what is pending comes first
 	p.mu.Lock()
 	p.out = lines
 	p.mu.Unlock()
-	p.onLoop.moveTo(lines)
 	p.srv.wg.Go(func() { p.serve(lines) })
 	return gnet.Close
 }

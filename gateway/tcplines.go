@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -95,6 +97,9 @@ func (t *tcpLines) send() {
 		b := t.pending
 		t.pending = nil
 		if err := t.write(b); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.unread()
+			}
 			t.ended, t.pending = true, nil
 		}
 	}

@@ -23,7 +23,6 @@ type promised struct {
 	// As of the crash:
 	epoch uint64
 	tapes map[feed.Schema][]byte // every record that a reader could ever have seen, also those that expired
-	first map[feed.Schema]uint64 // of those that are kept
 }
 
 // remember takes down what readers could see at the moment of a crash.
@@ -32,26 +31,25 @@ func (w *world) remember() {
 		return
 	}
 	before := w.tapes
-	w.epoch, w.tapes, w.first = w.d.Epoch(), map[feed.Schema][]byte{}, map[feed.Schema]uint64{}
+	w.epoch, w.tapes = w.d.Epoch(), map[feed.Schema][]byte{}
 	for _, s := range worldSchemas {
 		t := w.d.Tape(s)
 		if t != nil {
-			w.first[s] = t.First()
 			w.tapes[s] = slices.Clone(before[s][:int(t.First())*s.RecordSize()])
 		}
 		w.tapes[s] = append(w.tapes[s], committed(t)...)
 	}
 }
 
-// whole is what expired of a tape, as it is remembered, and what it holds. What is gone stays gone.
+// whole is what expired of a tape, as it is remembered, and what it holds.
 func (w *world) whole(s feed.Schema) ([]byte, error) {
 	t := w.d.Tape(s)
 	if t == nil {
 		return nil, nil
 	}
 	at := int(t.First()) * s.RecordSize()
-	if t.First() < w.first[s] || at > len(w.tapes[s]) {
-		return nil, fmt.Errorf("%s begins with record %d; it began with %d, and had %d bytes", s, t.First(), w.first[s], len(w.tapes[s]))
+	if at > len(w.tapes[s]) {
+		return nil, fmt.Errorf("%s begins with record %d, and had %d bytes", s, t.First(), len(w.tapes[s]))
 	}
 	if h, ok := t.NextHole(0); at > 0 && (!ok || h != Hole{0, t.First(), CauseExpired}) {
 		return nil, fmt.Errorf("%s begins with record %d, and its holes are %v", s, t.First(), t.Holes())

@@ -307,13 +307,21 @@ func (w *world) expire() error {
 	w.remember()
 	for range 1 + w.rnd.IntN(3) {
 		t := w.d.Tape(worldSchemas[w.rnd.IntN(len(worldSchemas))])
-		if t == nil || t.oldest() == nil {
+		if t == nil {
 			continue
 		}
-		if err := w.d.expire(t, t.oldest()); err != nil {
+		var segs []*Segment
+		for _, c := range t.aged(1 << 62) {
+			segs = append(segs, c.s)
+		}
+		segs = segs[:w.rnd.IntN(len(segs)+1)]
+		before := t.First()
+		if err := w.d.expire(t, segs); err != nil {
 			return w.unless(forgiveFull(fmt.Errorf("expire: %w", err)))
 		}
-		w.expired++
+		if t.First() > before {
+			w.expired++
+		}
 		w.note("expired %v before %d", t.schema, t.First())
 	}
 	return nil

@@ -76,14 +76,11 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 
 // countGaps counts the ledger's entries as the ledger does: of those about removed records the newest of a tape.
 func (v *view) countGaps() int {
-	l := ledger{}
-	l.list.Store(&[]Gap{})
-	for _, p := range v.gaps {
-		if g, err := parseGap(p); err == nil {
-			l.enter(g)
-		}
+	gaps, err := parseGaps(v.gaps)
+	if err != nil {
+		return len(v.gaps)
 	}
-	return len(l.all())
+	return len(gaps)
 }
 
 func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -22,6 +23,7 @@ const lockName = "LOCK"
 type Journal struct {
 	dir       string
 	o         Options
+	opened    time.Time // with the monotonic clock
 	lock      io.Closer
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	keeping   *keeping     // nil when everything is kept
@@ -37,7 +39,7 @@ type Journal struct {
 // Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset. One that is damaged beyond what
 // recovery can tell apart, or of a version that is not known, is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
-	j := &Journal{dir: dir, o: o.withDefaults(), damaged: map[string]error{}}
+	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now(), damaged: map[string]error{}}
 	j.datasets.Store(&map[string]*Dataset{})
 	if err := j.o.Disk.Mkdir(dir); err != nil {
 		return nil, diskError(fmt.Errorf("open journal: %w", err))

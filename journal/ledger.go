@@ -131,15 +131,32 @@ func parseGap(b []byte) (Gap, error) {
 }
 
 func loadLedger(log *sideLog, payloads [][]byte, tails map[int]place) (*ledger, error) {
+	gaps, err := parseGaps(payloads)
+	if err != nil {
+		return nil, err
+	}
+	for i := range gaps {
+		clamp(gaps[i].At, tails)
+	}
 	l := &ledger{log: log}
-	l.list.Store(&[]Gap{})
-	for _, p := range payloads {
+	l.list.Store(&gaps)
+	return l, nil
+}
+
+// parseGaps is the entries of a ledger; of those that say what has expired, the newest of each tape.
+func parseGaps(payloads [][]byte) ([]Gap, error) {
+	list, newest := make([]Gap, 0, len(payloads)), map[feed.Schema]bool{}
+	for _, p := range slices.Backward(payloads) {
 		g, err := parseGap(p)
 		if err != nil {
 			return nil, err
 		}
-		clamp(g.At, tails)
-		l.enter(g)
+		if g.isExpired() && newest[g.Schema] {
+			continue
+		}
+		newest[g.Schema] = newest[g.Schema] || g.isExpired()
+		list = append(list, g)
 	}
-	return l, nil
+	slices.Reverse(list)
+	return list, nil
 }

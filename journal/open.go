@@ -51,7 +51,7 @@ func (o *opening) run() error {
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
-	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.checkpoint, o.enterBroken}
+	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.checkpoint, o.enterBroken, o.clearExpired}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -167,7 +167,7 @@ func (o *opening) checkpoint() error {
 		// Readers are to be served on a full disk too. The entry takes the old log's last one for what it is: not the last.
 		e.checkpoint = false
 		d.log.Warn("no room for a fresh sync log, going on with the old one", zap.Error(err))
-		l, err = reopenSyncLog(d.disk, d.dir, o.logEnd, e)
+		l, err = reopenSyncLog(d.disk, d.dir, o.logEnd, o.entries[0].places, e)
 	}
 	if err != nil {
 		return err

@@ -49,9 +49,6 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := o.clearExpired(t, files, names, o.expired[int(schema)]); err != nil {
-		return err
-	}
 	var segs []*Segment
 	defer func() {
 		if err != nil {
@@ -66,6 +63,10 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 		}
 		if err != nil && (ordinal == p.ordinal || !errors.Is(err, ErrCorrupt)) {
 			return err
+		}
+		if err == nil && len(segs) > 0 && s.limit < next && next <= o.expired[int(schema)] {
+			t.expired = append(t.expired, s) // removed, but for a power cut before the directory was synced; those behind it are not back
+			continue
 		}
 		if err != nil {
 			o.d.log.Error("segment is damaged; its records are not served, the file stays", zap.String("tape", t.name()), zap.Uint64("segment", ordinal), zap.Error(err))
@@ -91,8 +92,8 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 // noteHoles looks for records whose segment is missing or damaged: before the first segment that is served, and between two.
 func (o *opening) noteHoles(t *Tape, segs []*Segment) {
 	first, expired := segs[0].base, o.expired[int(t.schema)]
-	if expired > 0 {
-		t.addHole(Hole{0, min(expired, first), CauseExpired})
+	if gone := min(expired, first); gone > 0 { // what expired and is there all the same is served: it was restored, or not removed yet
+		t.addHole(Hole{0, gone, CauseExpired})
 	}
 	if first > expired {
 		t.addHole(Hole{expired, first, CauseQuarantined})

@@ -22,6 +22,8 @@ type Options struct {
 	Retain        Retention        // how long records are kept; zero: for ever
 	AnyFilesystem bool             // open on filesystems other than ext4, XFS and tmpfs too
 
+	elapsed func(since time.Time) time.Duration // nil: time.Since, which no change of the wall clock moves; tests have their own
+
 	manual bool // no goroutine is started: a simulation calls prepareRound, sealRound, retainRound and Sync, so that a seed repeats what happened
 }
 
@@ -34,6 +36,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.elapsed == nil {
+		o.elapsed = time.Since
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()

@@ -41,6 +41,9 @@ func (o *opening) recover() error {
 	if err := o.walk(); err != nil {
 		return err
 	}
+	if err := o.checkKept(); err != nil {
+		return err
+	}
 	last := o.entries[len(o.entries)-1]
 	d.epoch = last.epoch
 	if last.clean {

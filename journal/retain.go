@@ -1,10 +1,7 @@
 package journal
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"path/filepath"
+	"cmp"
 	"slices"
 	"time"
 
@@ -19,7 +16,7 @@ type Retention struct {
 }
 
 const (
-	retainEvery = 10 * time.Second       // how often it is looked what may go
+	retainEvery = 10 * time.Second       // how often it is looked what may go, for the first time after as long
 	retainSoon  = 100 * time.Millisecond // and at the most often, for an Age of seconds
 
 	// retainLeast is what Retention.Disk never removes: a disk that others fill must not cost a desk its trading hour. When it is full all the same,
@@ -43,32 +40,45 @@ func (k *keeping) end() {
 	<-k.done
 }
 
+// stopped says whether a round is to break off: nil is never.
+func (k *keeping) stopped() bool {
+	if k == nil {
+		return false
+	}
+	select {
+	case <-k.stop:
+		return true
+	default:
+		return false
+	}
+}
+
 // keep lets old segments go until it is ended.
 func (j *Journal) keep() {
 	defer close(j.keeping.done)
 	tick := time.NewTicker(j.o.Retain.every())
 	defer tick.Stop()
 	for {
-		j.retainRound()
 		select {
 		case <-tick.C:
+			j.retainRound()
 		case <-j.keeping.stop:
 			return
 		}
 	}
 }
 
+// clock is the time that ages are reckoned by, in ns: the wall clock's when the journal was opened, and from then on what has really passed. A wall clock
+// that is set forward must not make a week of what was written a minute ago.
+func (j *Journal) clock() int64 { return j.opened.Add(j.o.elapsed(j.opened)).UnixNano() }
+
 // retainRound lets go what is older than it has to be, then what a full disk asks for.
 func (j *Journal) retainRound() {
 	j.retaining.Lock()
 	defer j.retaining.Unlock()
 	if age := j.o.Retain.Age; age > 0 {
-		before := j.o.Now().Add(-age).UnixNano()
-		for _, d := range j.Datasets() {
-			for _, t := range d.sealedTapes() {
-				d.expireBefore(t, before)
-			}
-		}
+		old := j.aged(j.clock() - int64(age))
+		j.expireAll(old)
 	}
 	if j.o.Retain.Disk > 0 {
 		if err := j.relieve(); err != nil {
@@ -77,36 +87,47 @@ func (j *Journal) retainRound() {
 	}
 }
 
-// sealedTapes is the dataset's tapes that have a segment which may go.
-func (d *Dataset) sealedTapes() []*Tape {
-	var list []*Tape
-	for i := range d.visible {
-		if t := d.visible[i].Load(); t != nil && t.oldest() != nil {
-			list = append(list, t)
+// candidate is a segment that may go.
+type candidate struct {
+	t    *Tape
+	s    *Segment
+	born int64 // ns by Journal.clock, never after that of a later segment of the tape
+}
+
+// aged is every segment that was sealed before ns, the oldest first, and of each tape without a hole from its first on.
+func (j *Journal) aged(before int64) []candidate {
+	var list []candidate
+	for _, d := range j.Datasets() {
+		for i := range d.visible {
+			if t := d.visible[i].Load(); t != nil {
+				list = append(list, t.aged(before)...)
+			}
 		}
 	}
+	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(a.born, b.born) })
 	return list
 }
 
-// oldest is a tape's first segment when it may go, else nil: it is sealed, and the sync log vouches for a record behind it. Else a recovery would go back to
-// its end, and miss it.
-func (t *Tape) oldest() *Segment {
+func (t *Tape) aged(before int64) []candidate {
 	t.d.mu.Lock()
 	synced := t.unsynced
 	t.d.mu.Unlock()
-	if segs := *t.segs.Load(); len(segs) > 0 && segs[0].sealed.Load() && segs[0].limit < synced {
-		return segs[0]
-	}
-	return nil
-}
-
-func (d *Dataset) expireBefore(t *Tape, ns int64) {
-	for s := t.oldest(); s != nil && s.written.Load() < ns; s = t.oldest() {
-		if err := d.expire(t, s); err != nil {
-			d.log.Warn("a segment could not be removed though it is old enough; it is tried again", zap.String("tape", t.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
-			return
+	var list []candidate
+	for _, s := range *t.segs.Load() {
+		if !s.sealed.Load() || s.limit >= synced { // else a recovery would go back to its end, and miss it
+			break
 		}
+		list = append(list, candidate{t, s, s.written.Load()})
 	}
+	// What was written before something else is at least as old, also when the clock was ahead then.
+	for i := len(list) - 2; i >= 0; i-- {
+		list[i].born = min(list[i].born, list[i+1].born)
+	}
+	n := 0
+	for n < len(list) && list[n].born < before {
+		n++
+	}
+	return list[:n]
 }
 
 // relieve removes the oldest segments of all tapes while the disk is fuller than it may be.
@@ -116,186 +137,36 @@ func (j *Journal) relieve() error {
 		return err
 	}
 	excess := used - size/100*int64(j.o.Retain.Disk)
-	latest := j.o.Now().Add(-retainLeast).UnixNano()
-	for excess > 0 {
-		var t *Tape
-		for _, d := range j.Datasets() {
-			for _, x := range d.sealedTapes() {
-				if s := x.oldest(); s != nil && s.written.Load() < latest && (t == nil || s.written.Load() < t.oldest().written.Load()) {
-					t = x
-				}
-			}
-		}
-		if t == nil {
-			return nil // what is left is too young
-		}
-		s := t.oldest()
-		if err := t.d.expire(t, s); err != nil {
-			return err
-		}
-		excess -= s.Offset(s.limit)
+	if excess <= 0 {
+		return nil
 	}
+	old, n := j.aged(j.clock()-int64(retainLeast)), 0
+	for ; n < len(old) && excess > 0; n++ {
+		excess -= old[n].s.Offset(old[n].s.limit)
+	}
+	if n > 0 {
+		j.o.Logger.Warn("the disk is fuller than it may be: the oldest records go", zap.Int64("percent_in_use", used*100/size), zap.Int("percent_wanted", j.o.Retain.Disk), zap.Int("segments", n))
+	}
+	j.expireAll(old[:n])
 	return nil
 }
 
-// expire removes the oldest segment of a tape. The ledger is told first, and on disk: a segment that is missing without a word is damage. A reader that holds
-// the segment keeps it; one that comes later is told that the records are gone, and goes on behind them.
-func (d *Dataset) expire(t *Tape, s *Segment) error {
-	index, times := segmentPath(t.dir, s.ordinal, indexSuffix), s.times()
-	if err := removeFile(d.disk, index); err != nil { // first: on a full disk the ledger's entry may need its room, and it can be made again
-		return err
+// expireAll removes segments, tape by tape.
+func (j *Journal) expireAll(list []candidate) {
+	tapes := map[*Tape][]*Segment{}
+	var order []*Tape
+	for _, c := range list {
+		if tapes[c.t] == nil {
+			order = append(order, c.t)
+		}
+		tapes[c.t] = append(tapes[c.t], c.s)
 	}
-	if err := d.enterExpired(t, s.limit, times); err != nil {
-		return err
-	}
-	t.leaveBehind(s.limit, CauseExpired)
-	s.mu.Lock()
-	err := removeFile(d.disk, s.path())
-	s.mu.Unlock()
-	if err == nil {
-		err = removeFile(d.disk, index) // a reader may have made it again
-	}
-	d.log.Info("expired", zap.String("tape", t.name()), zap.Uint64("segment", s.ordinal), zap.Uint64("first_kept", s.limit), zap.Error(err))
-	return err
-}
-
-func removeFile(disk Disk, path string) error {
-	if err := disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// leaveBehind lets the tape begin at record first. The hole comes first, so that a reader finds a reason as soon as it finds nothing.
-func (t *Tape) leaveBehind(first uint64, cause string) {
-	t.addHole(Hole{From: 0, To: first, Cause: cause})
-	t.first.Store(first)
-	d := t.d
-	d.mu.Lock() // the preparer adds to the other end
-	defer d.mu.Unlock()
-	segs := slices.Clone(*t.segs.Load())
-	for len(segs) > 0 && segs[0].limit <= first {
-		segs = segs[1:]
-	}
-	t.segs.Store(&segs)
-}
-
-// enterExpired tells the ledger that a tape has lost all before record first to its age. There is one such entry for each tape, the newest, or the ledger
-// would fill up with them.
-func (d *Dataset) enterExpired(t *Tape, first uint64, times span) error {
-	g := Gap{Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first, Cause: CauseExpired, Time: d.now(), At: []Position{{t.schema, first}}}
-	if from, to := times.index(); from <= to {
-		g.FromTs, g.ToTs = from, to
-	}
-	if before, ok := t.Expired(); ok && before.FromTs != undefTime {
-		g.FromTs = min(g.FromTs, before.FromTs)
-		if g.ToTs == undefTime || before.ToTs > g.ToTs {
-			g.ToTs = before.ToTs
+	for _, t := range order {
+		if j.keeping.stopped() {
+			return
+		}
+		if err := t.d.expire(t, tapes[t]); err != nil {
+			t.d.log.Warn("segments could not be removed though they may go; it is tried again", zap.String("tape", t.name()), zap.Int("segments", len(tapes[t])), zap.Error(err))
 		}
 	}
-	d.syncer.mu.Lock() // one sync at a time: two would share an error that the kernel reports once
-	defer d.syncer.mu.Unlock()
-	d.mu.Lock()
-	err := d.usable()
-	d.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	l := d.ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := d.appendSide(nil, l.log, g.append(nil)); err != nil {
-		return err
-	}
-	l.enter(g)
-	if err := l.log.sync(l.log.size.Load()); err != nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.fail(fmt.Errorf("%w: %w", ErrSyncFailed, err))
-	}
-	return nil
-}
-
-// Expired is the ledger's entry of what was removed from the tape for its age: all records before First, in one entry, with the least and the greatest time
-// by which DBN orders them.
-func (t *Tape) Expired() (Gap, bool) {
-	for _, g := range t.d.ledger.all() {
-		if g.isExpired() && g.Schema == t.schema {
-			return g, true
-		}
-	}
-	return Gap{}, false
-}
-
-// times is the span of all records of a sealed segment: of the records themselves when there is no index, which an expiry that did not come to its end has
-// removed; empty when they cannot be read.
-func (s *Segment) times() span {
-	if total := s.total.Load(); total != nil {
-		return *total
-	}
-	total, _, err := readIndex(s.tape.d.disk, s.tape.dir, s.info(), false)
-	if err == nil {
-		return total
-	}
-	if s.acquire() != nil {
-		return emptySpan
-	}
-	defer s.Release()
-	blocks, err := makeBlocks(s, s.info(), s.base, s.limit)
-	if err != nil {
-		return emptySpan
-	}
-	return totalSpan(blocks)
-}
-
-// isExpired says whether the journal itself entered the gap for records that it removed.
-func (g *Gap) isExpired() bool { return g.Cause == CauseExpired && g.Producer == "" }
-
-// expiredIn is the first record that each tape still has, by what the ledger says was removed.
-func expiredIn(payloads [][]byte) (map[int]uint64, error) {
-	first := map[int]uint64{}
-	for _, p := range payloads {
-		g, err := parseGap(p)
-		if err != nil {
-			return nil, err
-		}
-		if g.isExpired() {
-			first[int(g.Schema)] = max(first[int(g.Schema)], seqIn(g.At, g.Schema))
-		}
-	}
-	return first, nil
-}
-
-// clearExpired removes the files of segments that the ledger says have expired: it may have been told just before the end of the process.
-func (o *opening) clearExpired(t *Tape, files map[uint64]string, names []string, first uint64) error {
-	lowest := ^uint64(0)
-	for ordinal, suffix := range files {
-		path := segmentPath(t.dir, ordinal, suffix)
-		if suffix == sealedSuffix && first > 0 {
-			f, err := o.d.disk.Open(path, true)
-			if err != nil {
-				return err
-			}
-			info, err := readSegmentInfo(f, path)
-			f.Close()
-			if err == nil && info.base+info.records <= first {
-				if err := removeFile(o.d.disk, path); err != nil {
-					return err
-				}
-				delete(files, ordinal)
-				continue
-			}
-		}
-		lowest = min(lowest, ordinal)
-	}
-	for _, name := range names {
-		if suffix := filepath.Ext(name); suffix == indexSuffix && first > 0 {
-			if ordinal, ok := ordinalOf(name); ok && ordinal < lowest {
-				if err := removeFile(o.d.disk, filepath.Join(t.dir, name)); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
 }

@@ -28,6 +28,7 @@ func newAging(t testing.TB, dir string, disk Disk, r Retention) *aging {
 	a.clock.Store(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC).UnixNano())
 	a.o = Options{Disk: disk, MinSegment: smallestSegment, MaxSegment: smallestSegment, Retain: r, AnyFilesystem: true, Sync: SyncPolicy{Bytes: maxSyncBytes},
 		Now: func() time.Time { return time.Unix(0, a.clock.Load()) }}
+	a.o.elapsed = func(since time.Time) time.Duration { return time.Duration(a.clock.Load() - since.UnixNano()) }
 	a.open()
 	return a
 }
@@ -165,7 +166,7 @@ func TestFullDiskLetsTheOldestGoButNotWhatIsYoung(t *testing.T) {
 	a.fill(2000, 2*retainLeast)
 	young := a.tape().active.base
 	a.fill(1000, 0)
-	disk.Limit(disk.Used() * 10 / 9)
+	disk.Limit(disk.Used() + syncLogBytes + 64<<10) // room for a fresh sync log
 	a.j.retainRound()
 	a.kept(young)
 	disk.Limit(disk.Used() * 3)
@@ -174,14 +175,25 @@ func TestFullDiskLetsTheOldestGoButNotWhatIsYoung(t *testing.T) {
 	a.kept(young) // there is room now
 }
 
-// The ledger is told before the file goes: what a crash leaves between the two is finished by the next opening, and is no damage.
-func TestExpiryThatIsInterruptedIsFinished(t *testing.T) {
+// forEver is after everything.
+const forEver = int64(1) << 62
+
+// expireFirst removes the oldest segment.
+func (a *aging) expireFirst() error {
+	return a.d.expire(a.tape(), []*Segment{a.tape().aged(forEver)[0].s})
+}
+
+// The ledger is told before the file goes: what a crash leaves between the two is served again, and goes again.
+func TestExpiryThatIsInterruptedLosesNothingElse(t *testing.T) {
 	for stop := range 4 {
 		t.Run(fmt.Sprint(stop), func(t *testing.T) {
 			disk := NewMemDisk()
 			a := newAging(t, "j", disk, Retention{})
 			a.fill(1000, time.Hour)
-			kept := a.tape().oldest().limit
+			if _, err := a.d.beyondRecovery(a.tape(), []*Segment{a.tape().aged(forEver)[0].s}); err != nil {
+				t.Fatal(err)
+			}
+			kept := a.tape().aged(forEver)[0].s.limit
 			ops := 0
 			disk.Fault(func(op, path string) error {
 				if op == "write" || op == "sync" || op == "remove" {
@@ -191,28 +203,169 @@ func TestExpiryThatIsInterruptedIsFinished(t *testing.T) {
 				}
 				return nil
 			})
-			if err := a.d.expire(a.tape(), a.tape().oldest()); err == nil && stop < 3 {
+			if err := a.expireFirst(); err == nil {
 				t.Fatal("nothing was in the way")
 			}
 			disk.Fault(nil)
 			abandon(a.j)
 			a.open()
-			if stop < 2 { // the ledger does not know yet
-				kept = 0
-			}
-			a.kept(kept)
-			if kept == 0 {
-				kept = a.tape().oldest().limit
-				if err := a.d.expire(a.tape(), a.tape().oldest()); err != nil {
+			if stop < 3 { // the file was not removed
+				a.kept(0)
+				if err := a.expireFirst(); err != nil {
 					t.Fatal(err)
 				}
 			}
+			a.kept(kept)
 			if g := a.d.Gaps(); len(g) != 1 || g[0].Cause != CauseExpired || g[0].FromTs != 0 || g[0].ToTs != kept-1 {
 				t.Errorf("the ledger has %+v, want the times of %d records", g, kept)
 			}
-			if names, err := disk.List(a.tape().dir); err != nil || kept > 0 && strings.HasPrefix(names[0], "00000001") {
-				t.Errorf("files: %v, %v", names, err)
+		})
+	}
+}
+
+// What an operator restores from a copy is served again, whatever the ledger says of its age.
+func TestSegmentThatIsRestoredAfterItExpiredIsServed(t *testing.T) {
+	disk := NewMemDisk()
+	a := newAging(t, "j", disk, Retention{})
+	a.fill(1000, time.Hour)
+	path := segmentPath(a.tape().dir, 1, sealedSuffix)
+	copied := contents(disk, path)
+	if err := a.expireFirst(); err != nil {
+		t.Fatal(err)
+	}
+	a.kept(256)
+	if err := a.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := writeWhole(disk, path, func(f File) error {
+		_, err := f.WriteAt(copied, 0)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.open()
+	a.kept(0)
+}
+
+// A recovery goes back as far as the first entry of the sync log when the others are damaged. What lies behind that must be there, or it would take the
+// tape for another one.
+func TestNothingExpiresThatARecoveryCouldGoBackTo(t *testing.T) {
+	for _, reboot := range []bool{false, true} {
+		disk := NewMemDisk()
+		a := newAging(t, "j", disk, Retention{Age: time.Hour})
+		for range 8 {
+			a.fill(300, 2*time.Hour)
+			a.j.retainRound()
+		}
+		first := a.tape().First()
+		if first == 0 {
+			t.Fatal("nothing has expired")
+		}
+		abandon(a.j)
+		left := disk.Clone(reboot)
+		log := "j/" + testDataset + "/" + syncLogName
+		entries, _, err := readSyncLog(left, "j/"+testDataset)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flip(left, log, sideHeader+frameHeader+len(entries[0].append(nil))+frameHeader+4) // in the second entry
+		a.o.Disk = left
+		a.open()
+		if reboot {
+			a.sent = a.tape().Tail() // the entries behind the damage are not to be had
+			if entries[0].places[int(trades)].tail != a.sent {
+				t.Errorf("the tape ends with %d, the first entry says %v", a.sent, entries[0].places)
+			}
+		}
+		a.kept(first)
+	}
+}
+
+// flip changes a bit of a file.
+func flip(d *MemDisk, name string, at int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.node(name)
+	n.data[at] ^= 4
+	n.disk[at] ^= 4
+}
+
+// A wall clock that is set right after the start must not make weeks of what was written a minute ago, and one that was ahead must not keep it for ever.
+func TestWallClockThatIsSetChangesNoAge(t *testing.T) {
+	for name, step := range map[string]time.Duration{"forward": 1000 * time.Hour, "back": -1000 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			a := newAging(t, "j", NewMemDisk(), Retention{Age: 2 * time.Hour})
+			if err := a.j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			var passed atomic.Int64 // the monotonic clock
+			began := a.clock.Load()
+			a.o.elapsed = func(since time.Time) time.Duration {
+				return time.Duration(began + passed.Load() - since.UnixNano())
+			}
+			a.open()
+			a.fill(1000, step)
+			a.j.retainRound()
+			a.kept(0)
+			a.fill(1000, 0)
+			passed.Add(int64(3 * time.Hour))
+			a.j.retainRound()
+			if a.tape().First() == 0 {
+				t.Error("after three hours what was to stay for two is all there")
 			}
 		})
 	}
+	// An earlier process had a clock that was a year ahead.
+	a := newAging(t, "j", NewMemDisk(), Retention{Age: 2 * time.Hour})
+	a.clock.Add(int64(365 * 24 * time.Hour))
+	a.fill(600, 0)
+	a.clock.Add(-int64(365 * 24 * time.Hour))
+	a.fill(600, 0)
+	if err := a.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.open()
+	a.clock.Add(int64(3 * time.Hour))
+	a.j.retainRound()
+	if a.tape().First() < 600 {
+		t.Errorf("what a clock of the future stamped stays: the tape begins with %d", a.tape().First())
+	}
+}
+
+// A file that cannot be removed, and a ledger that takes no entry, keep everything as it is: in service, with its index.
+func TestExpiryThatFailsHidesNothingMore(t *testing.T) {
+	disk := NewMemDisk()
+	a := newAging(t, "j", disk, Retention{Age: time.Hour})
+	a.fill(1500, 2*time.Hour)
+	disk.Fault(func(op, path string) error {
+		if op == "write" && strings.HasSuffix(path, ledgerName) {
+			return errGone
+		}
+		return nil
+	})
+	a.j.retainRound()
+	a.kept(0)
+	if _, err := disk.Open(segmentPath(a.tape().dir, 1, indexSuffix), true); err != nil {
+		t.Errorf("the index of a segment that stays: %v", err)
+	}
+	disk.Fault(func(op, path string) error {
+		if op == "remove" {
+			return fs.ErrPermission
+		}
+		return nil
+	})
+	a.j.retainRound()
+	first := a.tape().First()
+	a.fill(1500, 2*time.Hour)
+	a.j.retainRound()
+	if a.tape().First() != first {
+		t.Errorf("though nothing can be removed the tape begins with %d, and then with %d", first, a.tape().First())
+	}
+	disk.Fault(nil)
+	a.j.retainRound()
+	if a.tape().First() == first {
+		t.Error("what can be removed now stays")
+	}
+	a.kept(a.tape().First())
 }

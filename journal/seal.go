@@ -145,7 +145,7 @@ func (s *Segment) seal() error {
 	s.mu.Lock()
 	err = d.disk.Rename(s.path(), segmentPath(t.dir, s.ordinal, sealedSuffix))
 	if err == nil {
-		s.written.Store(int64(info.created))
+		s.written.Store(d.j.clock())
 		s.sealed.Store(true)
 	}
 	s.mu.Unlock()

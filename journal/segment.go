@@ -28,7 +28,7 @@ type Segment struct {
 	blocks   atomic.Pointer[[]block] // index of a segment that is not sealed: a prefix of its blocks
 	total    atomic.Pointer[span]    // of all records, once it is sealed and was looked at
 
-	written atomic.Int64 // wall ns when it was sealed; 0 before
+	written atomic.Int64 // when it was sealed, in ns by Journal.clock; 0 before
 
 	sums  []syncRange // of what is on disk of a segment that is not sealed; under syncer.mu
 	proof *proof      // what records of an earlier process are held against; nil: there are none

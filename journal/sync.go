@@ -113,7 +113,7 @@ func (d *Dataset) sync(clean bool) error {
 			r.segment.Release()
 		}
 	}()
-	if len(e.ranges) == 0 && len(e.counts) == 0 && !clean && d.logsSynced(e) {
+	if len(e.ranges) == 0 && len(e.counts) == 0 && !clean && !d.syncLog.due && d.logsSynced(e) {
 		return nil
 	}
 	if err := d.flush(e); err != nil {

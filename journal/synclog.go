@@ -115,9 +115,11 @@ func parseSyncEntry(b []byte) (*syncEntry, error) {
 // syncLog is the open log.
 type syncLog struct {
 	file File
-	size int64 // bytes of the file, all allocated
-	end  int64 // of the last entry
-	span int64 // bytes of records that entries after the checkpoint vouch for
+	size int64         // bytes of the file, all allocated
+	end  int64         // of the last entry
+	span int64         // bytes of records that entries after the checkpoint vouch for
+	from map[int]place // of its checkpoint: no recovery goes back behind it
+	due  bool          // the next sync begins a fresh log
 	buf  []byte
 }
 
@@ -128,7 +130,7 @@ func createSyncLog(disk Disk, dir string, e *syncEntry) (*syncLog, error) {
 	b = binary.LittleEndian.AppendUint32(b, syncLogVersion)
 	b = binary.LittleEndian.AppendUint32(b, 0)
 	b = appendFrame(b, e.append(nil))
-	l := &syncLog{size: max(syncLogBytes, roundUp(2*int64(len(b)), headerUnit)), end: int64(len(b))}
+	l := &syncLog{size: max(syncLogBytes, roundUp(2*int64(len(b)), headerUnit)), end: int64(len(b)), from: e.places}
 	path := filepath.Join(dir, syncLogName)
 	err := writeWhole(disk, path, func(f File) error {
 		if err := f.Allocate(l.size); err != nil {
@@ -146,7 +148,7 @@ func createSyncLog(disk Disk, dir string, e *syncEntry) (*syncLog, error) {
 
 // fits says whether the entry can be added, or a fresh log is due.
 func (l *syncLog) fits(entry []byte, span int64) bool {
-	return l.end+frameHeader+int64(len(entry)) <= l.size && l.span+span <= syncLogSpan
+	return !l.due && l.end+frameHeader+int64(len(entry)) <= l.size && l.span+span <= syncLogSpan
 }
 
 // append adds an entry and forces it to disk.
@@ -204,12 +206,12 @@ func readSyncLog(disk Disk, dir string) (list []*syncEntry, end int64, err error
 }
 
 // reopenSyncLog goes on with the log that is there, behind its last whole entry: for an opening on a disk too full for a fresh one.
-func reopenSyncLog(disk Disk, dir string, end int64, e *syncEntry) (*syncLog, error) {
+func reopenSyncLog(disk Disk, dir string, end int64, from map[int]place, e *syncEntry) (*syncLog, error) {
 	f, err := disk.Open(filepath.Join(dir, syncLogName), false)
 	if err != nil {
 		return nil, err
 	}
-	l := &syncLog{file: f, end: end, span: syncLogSpan} // the next sync with records asks for a fresh one
+	l := &syncLog{file: f, end: end, span: syncLogSpan, from: from} // the next sync with records asks for a fresh one
 	if l.size, err = f.Size(); err == nil {
 		b := e.append(nil)
 		if !l.fits(b, 0) {

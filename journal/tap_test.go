@@ -94,14 +94,16 @@ func TestATapSeeksWhileTheOldestExpire(t *testing.T) {
 		t.Fatal(err)
 	}
 	tape := j.Lookup(testDataset).Tape(trades)
-	for tape.oldest() == nil {
-		time.Sleep(time.Millisecond) // until the first is sealed
-	}
+	eventually(t, "some are sealed", func() bool { return len(tape.aged(forEver)) > 2 })
 	tap := openTestTap(t, j.dir)
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		tape.d.expireBefore(tape, time.Now().Add(time.Hour).UnixNano())
+		for _, c := range tape.aged(forEver) {
+			if err := tape.d.expire(tape, []*Segment{c.s}); err != nil {
+				t.Error(err)
+			}
+		}
 	}()
 	for over := false; !over; {
 		select {

@@ -33,6 +33,8 @@ type Tape struct {
 
 	holesMu sync.Mutex // orders changes of holes
 
+	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
+
 	began time.Time // preparer's: when the segment before next came into use
 }
 

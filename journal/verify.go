@@ -144,7 +144,7 @@ func (x *verifier) checkTape(schema feed.Schema) {
 			x.problem(schema, ordinal, err)
 			continue
 		}
-		if i == 0 || ordinals[i-1] == 0 {
+		if i == 0 || ordinals[i-1] == 0 || next < info.base && info.base <= x.expired[int(schema)] { // what came before has expired, and is to be removed
 			x.tape.First = info.base
 		} else if info.base != next {
 			x.problem(schema, ordinal, fmt.Errorf("%w: begins with record %d, the one before ends with %d", ErrCorrupt, info.base, next))
