@@ -33,10 +33,11 @@ func (s *session) positionsDue(now time.Time) bool {
 }
 
 // tellPositions stages the position of every cursor that has moved. It reports
-// false when they do not fit any more.
+// false when they do not fit any more. One that skips is told when the skip is:
+// who resumed at a place in it would not hear of what lies before.
 func (s *session) tellPositions() bool {
 	for _, c := range s.cursors {
-		if c.tape == nil || c.wasTold && c.seq == c.told {
+		if c.tape == nil || c.skipTo > 0 || c.wasTold && c.seq == c.told {
 			continue
 		}
 		if !s.room(1) {

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,5 +136,55 @@ func TestSlowSessionIsToldWhatExpiredMeanwhile(t *testing.T) {
 	}
 	if missing == 0 {
 		t.Error("nothing expired before it was read: the test tests nothing")
+	}
+}
+
+// What expires under a session that is being skipped parts the skip in two: each
+// message has the place where its records lie, so a client can go on behind any.
+func TestSkipThatExpiryInterruptsIsToldInOrder(t *testing.T) {
+	const total = 10_000
+	s := serveForgetful(t)
+	publish(t, s, "a", metadataOf(feed.SchemaTrades), trades(1, total)...)
+	first := forgotten(t, s)
+	sub := sdkSubscribe(t, s, feed.Subscription{Schema: feed.SchemaTrades})
+	eventually(t, "the session is live", func() bool { return len(s.Sessions()) == 1 && allStarted(s) })
+	for _, l := range s.loops {
+		l.post(func() {
+			for _, sess := range l.sessions {
+				if sess == nil {
+					continue
+				}
+				sess.auth.Position = true
+				c := sess.cursors[0]
+				c.moveTo(10)
+				c.skipTo, c.skipped, c.skipFrom = first+5, 3, 1
+				sess.intros = append(sess.intros, intro{kind: introPositions})
+				l.enqueue(sess)
+			}
+		})
+	}
+	var told []string
+	next := int(first) + 5
+	take(t, sub, func(r feed.Record) bool {
+		if m, ok := feed.View[feed.SystemMsg](r); ok && (lsg.IsGap(m.Text()) || lsg.IsPosition(m.Text())) && next == int(first)+5 {
+			told = append(told, m.Text())
+		}
+		if r.RType().IsControl() {
+			return false
+		}
+		if sequence(r) != next {
+			t.Fatalf("record %d where %d is due", sequence(r), next)
+		}
+		next++
+		return next == total
+	})
+	want := []string{
+		"gap|schema=trades|from_ts=1|cause=skipped|records=3|epoch=1|seq=10",
+		fmt.Sprintf("gap|schema=trades|cause=expired|records=%d|epoch=1|seq=%d", first-10, first),
+		fmt.Sprintf("gap|schema=trades|from_ts=%d|cause=skipped|records=5|epoch=1|seq=%d", eventTime(int(first)), first+5),
+		fmt.Sprintf("position|schema=trades|epoch=1|seq=%d", first+5),
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
 	}
 }

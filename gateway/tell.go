@@ -266,8 +266,13 @@ func (s *session) tellHole(c *cursor) {
 		c.aged = nil
 	}
 	h, ok := c.hole()
-	if !ok || !s.room(1) {
+	if !ok || !s.room(3) {
 		return
+	}
+	if c.skipped > 0 { // told first, with its own place: who goes on behind the hole later must not miss it
+		to := c.skipTo
+		s.tellSkip(c)
+		c.skipTo = to
 	}
 	s.stageGap(lsg.Gap{
 		Schema: c.schema.String(), Cause: h.Cause, Records: h.To - c.seq, At: lsg.Position{Epoch: s.dataset().Epoch(), Seq: h.To}, HasAt: true,

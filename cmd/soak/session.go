@@ -75,7 +75,7 @@ func (r *run) track(p *plan, schema feed.Schema, starts map[feed.Schema]uint64) 
 	if err != nil {
 		return nil, err
 	}
-	t := &track{schema: schema, tape: tp, follower: r.follower(p.dataset, schema), wanted: r.books[p.dataset].wanted(p.symbols), tsOut: p.tsOut, skips: p.skips(schema)}
+	t := &track{schema: schema, tape: tp, follower: r.follower(p.dataset, schema), wanted: r.books[p.dataset].wanted(p.symbols), tsOut: p.tsOut}
 	tail := tp.tail()
 	t.goal, t.replay = tail, true
 	switch p.from {
@@ -258,7 +258,7 @@ func (s *session) gap(text string) error {
 	for schema, t := range s.tracks {
 		switch {
 		case g.Schema != schema.String() || s.acks < len(s.tracks):
-		case g.Cause == lsg.CauseSkipped && t.skips:
+		case g.Cause == lsg.CauseSkipped && s.plan.skips(schema):
 			return s.skipped(t, g)
 		case g.Cause == lsg.CauseExpired:
 			return s.expired(t, g)

@@ -17,15 +17,12 @@ type track struct {
 	follower *follower
 	wanted   []bool // by instrument id; nil: all
 	tsOut    bool
-	skips    bool   // the session may be moved forward when it reads too slowly
 	start    uint64 // the time that the session begins with; 0: it begins otherwise
 
 	at     uint64   // the next record that may come
 	loose  uint64   // the session begins at or before it, nobody says where: until its first record, what lies below may be left out
 	begins []uint64 // where the tape may have begun, when the session did; for a replay from a time or the beginning
 	aged   bool     // that of the time where it begins nothing is kept was told
-	owed   uint64   // records that were left out, which a gap to come must say were skipped
-	mayOwe uint64   // the same, with those before which the session may have begun
 	goal   uint64   // the end of the replay does not lie before it
 	replay bool     // its end has not been told
 
@@ -93,11 +90,8 @@ func (t *track) data(r feed.Record) error {
 	return fmt.Errorf("%v: %s came, and is not on the tape, which ends at %d", t.schema, describe(r), t.tape.tail())
 }
 
-// told checks that nothing is missing before a record of which the session had to be told.
+// told checks that a session which begins with a time of which something has expired was told so before its first record.
 func (t *track) told() error {
-	if t.owed > 0 {
-		return fmt.Errorf("%v: %d records before number %d were left out without a word", t.schema, t.owed, t.at)
-	}
 	if t.compared > 0 || t.start == 0 || t.aged {
 		return nil
 	}
@@ -143,20 +137,21 @@ func (t *track) position(p lsg.Position) error {
 		return fmt.Errorf("%v: told to be at %d:%d, is at %d:%d", t.schema, p.Epoch, p.Seq, t.tape.tap.Epoch(), t.at)
 	}
 	err := t.pass(p.Seq, fmt.Sprintf("told to be at %d", p.Seq))
-	if err == nil && t.owed > 0 {
-		err = fmt.Errorf("%v: told to be at %d, but that %d records before were skipped was not told", t.schema, p.Seq, t.owed)
-	}
 	t.begun()
 	t.resume, t.resumes = p, true
 	return err
 }
 
-// count goes to limit and counts what the session wants before it: least is without what it may have begun behind.
-func (t *track) count(limit uint64) (least, most uint64, err error) {
-	for ; t.at < limit; t.at++ {
+// skipped takes a gap that slow reading led to: it has exactly so many records that the session wants.
+func (t *track) skipped(g lsg.Gap) error {
+	if !g.HasAt || g.At.Seq < t.at || g.At.Seq > t.tape.tail() {
+		return fmt.Errorf("%v: told that it goes on at %d behind a gap, was at %d", t.schema, g.At.Seq, t.at)
+	}
+	least, most := uint64(0), uint64(0)
+	for ; t.at < g.At.Seq; t.at++ {
 		r, err := t.tape.at(t.at)
 		if err != nil {
-			return least, most, err
+			return err
 		}
 		if t.wants(r) {
 			most++
@@ -165,30 +160,17 @@ func (t *track) count(limit uint64) (least, most uint64, err error) {
 			}
 		}
 	}
-	return least, most, nil
-}
-
-// skipped takes a gap that slow reading led to: it has exactly so many records that the session wants.
-func (t *track) skipped(g lsg.Gap) error {
-	if !g.HasAt || g.At.Seq < t.at || g.At.Seq > t.tape.tail() {
-		return fmt.Errorf("%v: told that it goes on at %d behind a gap, was at %d", t.schema, g.At.Seq, t.at)
-	}
-	least, most, err := t.count(g.At.Seq)
-	if err != nil {
-		return err
-	}
-	least, most = least+t.owed, most+t.mayOwe
 	if g.Records < least || g.Records > most {
 		return fmt.Errorf("%v: told that %d records were skipped before %d, the tape has %d there", t.schema, g.Records, g.At.Seq, least)
 	}
 	t.begun()
-	t.owed, t.mayOwe, t.resume.Seq = 0, 0, g.At.Seq
+	t.resume.Seq = g.At.Seq
 	return nil
 }
 
 // expired takes a gap in place of records that have expired: those before g.At.Seq, from where the gateway has the session. It counts all records of the
-// tape, and knows what it has looked at for the session: it is ahead of the last record that the session was sent, by records that the session does not
-// want. Only one that is being skipped is ahead by others too, of which it is told when that ends.
+// tape, and from what it has looked at for the session: with a filter that is ahead of the last record that the session was sent, but only by records
+// that the session does not want.
 func (t *track) expired(g lsg.Gap, now time.Time) error {
 	if !g.HasAt || g.At.Epoch != t.tape.tap.Epoch() || g.Records == 0 || g.At.Seq < t.at+g.Records {
 		return fmt.Errorf("%v: told that %d records before %d:%d have expired, was at %d:%d", t.schema, g.Records, g.At.Epoch, g.At.Seq, t.tape.tap.Epoch(), t.at)
@@ -196,22 +178,11 @@ func (t *track) expired(g lsg.Gap, now time.Time) error {
 	if err := t.follower.gone(t.tape, g.At.Seq, now); err != nil {
 		return fmt.Errorf("%v: %w", t.schema, err)
 	}
-	was, from := t.at, g.At.Seq-g.Records
-	least, most, err := t.count(from)
-	if err != nil {
+	if err := t.pass(g.At.Seq-g.Records, fmt.Sprintf("told that %d records before %d have expired", g.Records, g.At.Seq)); err != nil {
 		return err
 	}
-	if least > 0 && !t.skips {
-		return fmt.Errorf("%v: told that %d records before %d have expired, was at %d: %d that it wants lie before those", t.schema, g.Records, g.At.Seq, was, least)
-	}
-	if t.skips {
-		t.owed, t.mayOwe = t.owed+least, t.mayOwe+most
-	}
-	t.at = g.At.Seq
+	t.at, t.resume.Seq = g.At.Seq, g.At.Seq
 	t.begun()
-	if t.owed == 0 {
-		t.resume.Seq = t.at
-	}
 	return nil
 }
 
