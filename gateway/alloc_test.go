@@ -16,7 +16,7 @@ import (
 // hotIngest is a producer in the middle of its stream, without a socket.
 func hotIngest(t testing.TB, s *Server) *producer {
 	t.Helper()
-	p := &producer{srv: s, client: &client{}, out: discardLines{}, req: lsg.AuthRequest{Dataset: testDataset, Producer: "hot", Stream: "1", Ack: lsg.AckWritten}}
+	p := &producer{srv: s, client: &client{}, out: discardLines{}, req: lsg.AuthRequest{Dataset: testDataset, Producer: "hot", Stream: "1", Ack: lsg.AckWritten}, told: make(chan struct{})}
 	p.acks.init(p)
 	if err := p.open(context.Background()); err != nil {
 		t.Fatal(err)

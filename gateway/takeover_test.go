@@ -28,7 +28,7 @@ func TestOlderSessionCannotFenceTheNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	stuck := &stuckLines{make(chan struct{})}
-	halfOpen := &producer{srv: s, req: lsg.AuthRequest{Dataset: testDataset, Producer: "raw", Stream: "0"}, out: stuck}
+	halfOpen := &producer{srv: s, req: lsg.AuthRequest{Dataset: testDataset, Producer: "raw", Stream: "0"}, out: stuck, told: make(chan struct{})}
 	if _, err := s.producers.take(halfOpen, d); err != nil {
 		t.Fatal(err)
 	}

@@ -182,6 +182,9 @@ func abandon(j *Journal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.closed = true
+	if j.keeping != nil {
+		j.keeping.end()
+	}
 	for _, d := range *j.datasets.Load() {
 		d.mu.Lock()
 		d.closed.Store(true)
