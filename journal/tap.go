@@ -37,8 +37,10 @@ type Tap struct {
 
 // tapSegment is one mapped segment file.
 type tapSegment struct {
-	info segmentInfo
-	data []byte
+	info   segmentInfo
+	data   []byte
+	chunks []chunk // what its records are held against before they are given; nil: nothing any more
+	why    error   // of the chunk that was found damaged last
 }
 
 // ErrReplaced: a recovery replaced the journal's state, so what a Tap maps is no longer the journal's. Open another one; the epoch says whether
@@ -132,7 +134,8 @@ func (t *Tap) Tail() uint64 {
 const tapPatience = 1 << 22
 
 // Next returns the records that were committed since, whole and in order, and moves on; nil when there are none. The bytes lie in the mapping: they are
-// never changed and good until the next call. Errors: ErrReplaced; ErrAgedOut when the records are not kept any more.
+// never changed and good until the next call. What lies on disk since an earlier process is held against its checksums first. Errors: *MissingError, behind
+// which the next call goes on; ErrReplaced; ErrAgedOut when the records are not kept any more.
 func (t *Tap) Next() ([]byte, error) {
 	tail := t.Tail()
 	if tail == t.seq {
@@ -151,6 +154,12 @@ func (t *Tap) Next() ([]byte, error) {
 		}
 	}
 	end := min(tail, t.seg.limit())
+	if t.seg.chunks != nil {
+		var err error
+		if end, err = t.prove(end); err != nil {
+			return nil, err
+		}
+	}
 	b := t.seg.data[t.seg.offset(t.seq):t.seg.offset(end):t.seg.offset(end)]
 	t.seq = end
 	return b, nil

@@ -74,7 +74,7 @@ func (t *Tap) open(ordinal uint64) (*tapSegment, error) {
 	if info.recordSize != t.size || info.schema != t.schema {
 		return nil, fmt.Errorf("%w: segment %d is of %s", ErrCorrupt, ordinal, info.schema)
 	}
-	s := &tapSegment{info: info}
+	s := &tapSegment{info: info, chunks: t.loadChunks(info)}
 	if s.data, err = unix.Mmap(f.Fd(), 0, int(s.offset(s.limit())), unix.PROT_READ, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("map segment %d: %w", ordinal, err)
 	}
@@ -108,11 +108,17 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 			return err
 		}
 		for {
-			from := t.seq
 			b, err := t.Next()
+			if missing := (*MissingError)(nil); errors.As(err, &missing) {
+				if t.seq >= info.base+info.records || t.seq >= tail {
+					break
+				}
+				continue // a time that cannot be relied on
+			}
 			if err != nil || b == nil {
 				return err
 			}
+			from := t.seq - uint64(len(b)/t.size)
 			for i := 0; i < len(b); i += t.size {
 				if at := binary.LittleEndian.Uint64(b[i+offset:]); at >= ts && at != undefTime {
 					t.seq = from + uint64(i/t.size) // it is mapped, and can be read if it expires just now

@@ -289,3 +289,68 @@ func openTestTap(t *testing.T, dir string) *Tap {
 	t.Cleanup(func() { tap.Close() })
 	return tap
 }
+
+// A tap has no server between itself and the disk: it must not hand out what a server would not. What is damaged is told, and all around it is given.
+func TestATapPassesOverDamagedRecords(t *testing.T) {
+	const total = 20_000
+	for _, suffix := range []string{sealedSuffix, activeSuffix} {
+		t.Run(suffix, func(t *testing.T) {
+			dir := t.TempDir()
+			j, w := openTapJournal(t, dir)
+			if err := appendTrades(w, 0, total); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			files, err := filepath.Glob(filepath.Join(dir, testDataset, "trades", "*"+suffix))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("no file: %v", err)
+			}
+			f, err := os.OpenFile(files[0], os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := readSegmentInfo(&osFile{f}, files[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			hurt := info.base + 10
+			if _, err := f.WriteAt([]byte{0x5a}, info.header+10*48+20); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			open(t, dir, Options{AnyFilesystem: true})
+			tap := openTestTap(t, dir)
+			if err := tap.Seek(0); err != nil {
+				t.Fatal(err)
+			}
+			next, missing := uint64(0), (*MissingError)(nil)
+			for next < total {
+				b, err := tap.Next()
+				if errors.As(err, &missing) {
+					if !errors.Is(err, ErrDamaged) || missing.From != next || hurt < missing.From || hurt >= missing.To || tap.Seq() != missing.To {
+						t.Fatalf("at record %d: %v; hurt is %d, the tap is at %d", next, err, hurt, tap.Seq())
+					}
+					next = missing.To
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for ; len(b) > 0; b = b[tap.RecordSize():] {
+					if number(b) != next {
+						t.Fatalf("record %d came where %d was due", number(b), next)
+					}
+					next++
+				}
+			}
+			if missing == nil {
+				t.Error("the damaged record was given")
+			}
+			if err := tap.SeekTime(feed.ClockEvent, 0); err != nil {
+				t.Errorf("the first time in a damaged tape: %v", err)
+			}
+		})
+	}
+}

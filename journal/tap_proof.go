@@ -1,0 +1,124 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sort"
+)
+
+// MissingError is what Next returns where records cannot be given: a Tap has gone on behind them, and the next call returns what follows. It matches
+// ErrDamaged.
+type MissingError struct {
+	From, To uint64 // records
+	why      error
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%v: records %d to %d: %v", ErrDamaged, e.From, e.To, e.why)
+}
+
+func (e *MissingError) Unwrap() error { return ErrDamaged }
+
+// loadChunks is what a segment's records are held against, as a server does with what an earlier process wrote: the blocks of a sealed segment, the ranges
+// that the sync log vouches for of another. What was committed since is the memory of who commits.
+func (t *Tap) loadChunks(info segmentInfo) []chunk {
+	if info.sealed {
+		_, blocks, err := readIndex(OSDisk{}, filepath.Join(t.dir, t.schema.String()), info, true)
+		if err != nil {
+			return headerChunks(info)
+		}
+		list := make([]chunk, len(blocks))
+		for i, k := range blocks {
+			list[i] = chunk{from: k.first, to: k.first + uint64(k.count), crc: k.crc, known: true}
+		}
+		return list
+	}
+	entries, _, err := readSyncLog(OSDisk{}, t.dir)
+	if err != nil {
+		return nil // the server goes on from its state page, and so do we
+	}
+	return rangeChunks(entries, info, t.Tail())
+}
+
+// headerChunks is for a segment whose index is lost: only headers can be looked at.
+func headerChunks(info segmentInfo) []chunk {
+	var list []chunk
+	per := blockRecords(info.recordSize)
+	for at, end := info.base, info.base+info.records; at < end; at += per {
+		list = append(list, chunk{from: at, to: min(at+per, end)})
+	}
+	return list
+}
+
+// rangeChunks is the ranges of a segment in the sync log, in order and without overlap.
+func rangeChunks(entries []*syncEntry, info segmentInfo, tail uint64) []chunk {
+	var list []chunk
+	end := min(info.base+info.records, tail)
+	for _, e := range entries {
+		for _, r := range e.ranges {
+			if r.schema != info.schema || r.ordinal != info.ordinal || r.from < info.base || r.to > end || r.from >= r.to {
+				continue
+			}
+			if n := len(list); n > 0 && list[n-1].to > r.from {
+				continue
+			}
+			list = append(list, chunk{from: r.from, to: r.to, crc: r.crc, known: true})
+		}
+	}
+	return list
+}
+
+// prove holds what comes next against its sum, a chunk at a time and each once, and returns where the records that may be given end. When they may not, the
+// tap goes on behind them.
+func (t *Tap) prove(end uint64) (uint64, error) {
+	s := t.seg
+	i := sort.Search(len(s.chunks), func(i int) bool { return s.chunks[i].to > t.seq })
+	if i == len(s.chunks) {
+		s.chunks = nil // all that follows was committed since
+		return end, nil
+	}
+	c := &s.chunks[i]
+	if c.from > t.seq {
+		return min(end, c.from), nil
+	}
+	if c.state == chunkUnseen {
+		if s.why = s.look(c); s.why != nil {
+			c.state = chunkDamaged
+		} else {
+			c.state = chunkSound
+		}
+	}
+	if c.state == chunkDamaged {
+		err := &MissingError{From: t.seq, To: c.to, why: s.why}
+		t.seq = c.to
+		return 0, err
+	}
+	return min(end, c.to), nil
+}
+
+func (s *tapSegment) look(c *chunk) error {
+	b := s.data[s.offset(c.from):s.offset(c.to)]
+	if wholeRecords(b, s.info.schema, s.info.recordSize)*s.info.recordSize < len(b) {
+		return errors.New("a record's header is not one of its schema")
+	}
+	if crc := crc32c(b); c.known && crc != c.crc {
+		return fmt.Errorf("CRC32C is %08x, written was %08x", crc, c.crc)
+	}
+	return nil
+}
+
+// Expired is the ledger's entry of what was removed from the tape for its age, as Tape.Expired.
+func (t *Tap) Expired() (Gap, bool, error) {
+	v := view{disk: OSDisk{}, dir: t.dir}
+	if err := v.loadGaps(); err != nil {
+		return Gap{}, false, err
+	}
+	gaps, err := parseGaps(v.gaps)
+	for _, g := range gaps {
+		if g.isExpired() && g.Schema == t.schema {
+			return g, true, err
+		}
+	}
+	return Gap{}, false, err
+}
