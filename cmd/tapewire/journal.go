@@ -28,6 +28,9 @@ func (d dataFlag) check() error {
 	if err == nil && !info.IsDir() {
 		err = errors.New("it is no directory")
 	}
+	if _, in := os.Stat(filepath.Join(d.Data, "sync.log")); err == nil && in == nil {
+		return usage("%s is one dataset: name the directory that it is in with --data", d.Data)
+	}
 	if err != nil {
 		return withExit(exitUsage, fmt.Errorf("no data directory %s: %w; name the one of tapewire serve with --data", d.Data, err))
 	}
@@ -136,6 +139,9 @@ func (v *journalVerifyCmd) Run(c console) error {
 	}
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(v.Data, "LOCK")); err != nil && len(report.Tapes)+len(report.Problems) == 0 {
+		return usage("nothing was verified: %s holds no dataset, and no gateway ever ran on it; name the directory of tapewire serve with --data", v.Data)
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	total, unsure := uint64(0), uint64(0)

@@ -54,7 +54,7 @@ func (k *keyNewCmd) Run(c console) error {
 	}
 	fmt.Fprintln(c.err, "added to", k.Keys+"; this is the only time that the key is shown:")
 	_, err = fmt.Fprintln(c.out, key.Secret)
-	fmt.Fprintln(c.err, "reload a running gateway with: kill -HUP PID (or restart it); to take a key away, remove its entry and do the same")
+	fmt.Fprintln(c.err, "a gateway that was started with this --keys file reads it again by: kill -HUP PID; any other has to be started again with it. To take a key away, remove its entry and do the same")
 	return err
 }
 

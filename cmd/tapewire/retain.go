@@ -49,7 +49,7 @@ func retentionText(r journal.Retention) string {
 		age = ageText(r.Age)
 	}
 	if r.Disk > 0 {
-		disk = fmt.Sprintf(", less when the disk is more than %d%% full (never the last hour)", r.Disk)
+		disk = fmt.Sprintf(", less when the disk is more than %d%% full (but then never the last hour)", r.Disk)
 	}
 	return age + disk
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -35,8 +37,8 @@ func (tapCmd) Help() string {
 
 Reads the tape in place, through read-only mappings of the gateway's files: there is no connection, and the
 gateway does not notice. For programs on the gateway's machine that cannot wait for a socket; in Go it is
-journal.OpenTap. It needs the right to read the data directory. The exit code is 5 when a recovery cut what
-was being read.`
+journal.OpenTap. It needs the right to read the data directory. What is damaged or has expired is told on
+standard error and passed over; the exit code is 5 then, and when a recovery cut what was being read.`
 }
 
 // tapPoll is how often it is looked whether a dataset has come to exist.
@@ -65,13 +67,16 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	r := tapReader{cmd: t, tap: tap, out: out, told: map[uint32]string{}}
-	err = errors.Join(r.run(ctx), out.Close())
+	r := tapReader{cmd: t, tap: tap, out: out, err: c.err, told: map[uint32]string{}}
+	err = errors.Join(r.expired(), r.run(ctx), out.Close())
 	if t.Output != "" {
 		fmt.Fprintf(c.err, "%s in %s\n", counted(r.records, "record"), t.Output)
 	}
 	if errors.Is(err, journal.ErrReplaced) {
 		err = withExit(exitMissing, err)
+	}
+	if err == nil && r.missing {
+		err = withExit(exitMissing, errors.New("records are missing; the gaps are told above"))
 	}
 	return err
 }
@@ -108,13 +113,45 @@ type tapReader struct {
 	cmd     *tapCmd
 	tap     *journal.Tap
 	out     recordOutput
+	err     io.Writer
 	told    map[uint32]string // symbols as the output knows them
 	records uint64
+	missing bool // a gap was told
+}
+
+// gap tells of records that are missing, in the words that a session gets.
+func (r *tapReader) gap(g lsg.Gap) error {
+	g.Schema, r.missing = r.cmd.Schema, true
+	text, err := g.Text()
+	if err == nil {
+		fmt.Fprintln(r.err, text)
+	}
+	return err
+}
+
+// expired tells what a start by time misses because it is kept no more.
+func (r *tapReader) expired() error {
+	if r.cmd.Start == nil || *r.cmd.Start == 0 {
+		return nil // everything is everything that is kept
+	}
+	g, ok, err := r.tap.Expired()
+	start := uint64(*r.cmd.Start)
+	if err != nil || !ok || g.ToTs == feed.UndefTimestamp || g.ToTs < start {
+		return err
+	}
+	return r.gap(lsg.Gap{Cause: g.Cause, FromTs: max(g.FromTs, start), ToTs: g.ToTs + 1})
 }
 
 func (r *tapReader) run(ctx context.Context) error {
 	for empty := 0; ; {
 		b, err := r.tap.Next()
+		if hole := (*journal.MissingError)(nil); errors.As(err, &hole) {
+			g := lsg.Gap{Cause: journal.CauseDamaged, Records: hole.To - hole.From, At: lsg.Position{Epoch: r.tap.Epoch(), Seq: hole.To}, HasAt: true}
+			if err := r.gap(g); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
