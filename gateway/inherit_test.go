@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,30 +54,34 @@ func inheriting(t testing.TB, ln *net.TCPListener) func(*Config) {
 // own address, with the socket's options, also when the loop spins.
 func TestInheritedListenerServesLikeAnyOther(t *testing.T) {
 	for _, spin := range []bool{false, true} {
-		leavesNothing(t)
-		ln := held(t)
-		s := serveTest(t, inheriting(t, ln), func(c *Config) { c.Spin = spin })
-		if got, want := s.Addr().String(), ln.Addr().String(); got != want {
-			t.Fatalf("the server says that it listens on %s, want %s", got, want)
-		}
-		sub := sdkSubscribe(t, s, feed.Subscription{Schema: feed.SchemaTrades})
-		bot := startedRaw(t, s)
-		all := trades(1, 5000)
-		publish(t, s, "1", metadataOf(feed.SchemaTrades), all...)
-		if got := takeData(t, sub, len(all)); !bytes.Equal(got, bytes.Join(all, nil)) {
-			t.Error("the records that came are not those that were published")
-		}
-		if _, ok := s.viewOf(bot); !ok {
-			t.Errorf("no session comes from %s: %+v", bot.conn.LocalAddr(), s.Sessions())
-		}
-		want := map[string]int{"nodelay": 1, "keepalive": 1, "idle": int(s.limits.PeerTimeout / time.Second / 2)}
-		for _, fd := range descriptors(s) {
-			for name, opt := range map[string][2]int{
-				"nodelay": {unix.IPPROTO_TCP, unix.TCP_NODELAY}, "keepalive": {unix.SOL_SOCKET, unix.SO_KEEPALIVE}, "idle": {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
-			} {
-				if got, err := unix.GetsockoptInt(fd, opt[0], opt[1]); err != nil || got != want[name] {
-					t.Errorf("%s is %d, %v on a session's socket, want %d", name, got, err, want[name])
-				}
+		t.Run(fmt.Sprintf("spin %v", spin), func(t *testing.T) { servesLikeAnyOther(t, spin) })
+	}
+}
+
+func servesLikeAnyOther(t *testing.T, spin bool) {
+	leavesNothing(t)
+	ln := held(t)
+	s := serveTest(t, inheriting(t, ln), func(c *Config) { c.Spin = spin })
+	if got, want := s.Addr().String(), ln.Addr().String(); got != want {
+		t.Fatalf("the server says that it listens on %s, want %s", got, want)
+	}
+	sub := sdkSubscribe(t, s, feed.Subscription{Schema: feed.SchemaTrades})
+	bot := startedRaw(t, s)
+	all := trades(1, 5000)
+	publish(t, s, "1", metadataOf(feed.SchemaTrades), all...)
+	if got := takeData(t, sub, len(all)); !bytes.Equal(got, bytes.Join(all, nil)) {
+		t.Error("the records that came are not those that were published")
+	}
+	if _, ok := s.viewOf(bot); !ok {
+		t.Errorf("no session comes from %s: %+v", bot.conn.LocalAddr(), s.Sessions())
+	}
+	want := map[string]int{"nodelay": 1, "keepalive": 1, "idle": int(s.limits.PeerTimeout / time.Second / 2)}
+	for _, fd := range descriptors(s) {
+		for name, opt := range map[string][2]int{
+			"nodelay": {unix.IPPROTO_TCP, unix.TCP_NODELAY}, "keepalive": {unix.SOL_SOCKET, unix.SO_KEEPALIVE}, "idle": {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
+		} {
+			if got, err := unix.GetsockoptInt(fd, opt[0], opt[1]); err != nil || got != want[name] {
+				t.Errorf("%s is %d, %v on a session's socket, want %d", name, got, err, want[name])
 			}
 		}
 	}

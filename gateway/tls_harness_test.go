@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -60,17 +61,26 @@ func leavesNothing(t testing.TB) {
 		if err := goleak.Find(left, pool); err != nil && !t.Failed() {
 			t.Error(err)
 		}
-		eventually(t, "as many files are open as before", func() bool { return openFiles(t) <= files })
+		for end := time.Now().Add(patience); len(openFiles(t)) > len(files); <-time.After(2 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("after %v more files are open than before: %v, before: %v", patience, openFiles(t), files)
+			}
+		}
 	})
 }
 
-func openFiles(t testing.TB) int {
+// openFiles is what each descriptor of the process is.
+func openFiles(t testing.TB) map[string]string {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(all)
+	files := map[string]string{}
+	for _, fd := range all {
+		files[fd.Name()], _ = os.Readlink(filepath.Join("/proc/self/fd", fd.Name()))
+	}
+	return files
 }
 
 // replace puts a new certificate into the gateway's files.
