@@ -109,9 +109,12 @@ func TestLaterSubscriptionLinesStayInTheSessionsDataset(t *testing.T) {
 	}
 	nextTrade(late)
 	late.send("schema=mbp-1|symbols=ALL_SYMBOLS|dataset=" + there + "\n")
+	var buf [feed.MaxRecordSize]byte
+	for !strings.HasSuffix(systemText(late.next(buf[:])), "for mbp-1 data succeeded") {
+		continue // it is live: what is published before it is in place is not for it
+	}
 	publishAs(t, s, keys.secret("adapter"), there, quote(thereID, 2))
 	publishAs(t, s, keys.secret("adapter"), testDataset, quote(hereID, 3))
-	var buf [feed.MaxRecordSize]byte
 	for {
 		r := late.next(buf[:])
 		if r.RType().IsControl() {

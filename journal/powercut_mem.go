@@ -88,8 +88,9 @@ func (d *MemDisk) dirs() []*memNode {
 
 // eachDirty calls f for each page that is not on disk as it is in memory; disk has the length of data.
 func (n *memNode) eachDirty(f func(at int, page []byte)) {
+	var eye [memPage]byte
 	for at := 0; at < len(n.data); at += memPage {
-		page := glimpse(n.data[at:min(at+memPage, len(n.data))])
+		page := glimpse(n.data[at:min(at+memPage, len(n.data))], &eye)
 		if !bytes.Equal(page, n.disk[at:at+len(page)]) {
 			f(at, page)
 		}
