@@ -247,28 +247,25 @@ func TestWaitsEndWithTheirContext(t *testing.T) {
 }
 
 func TestCloseCutsABlockedWrite(t *testing.T) {
+	began := make(chan struct{})
 	addr := servePeers(t, func(p *peer) error {
 		if err := errors.Join(p.admit(0), p.started()); err != nil {
 			return err
 		}
-		<-t.Context().Done() // never reads: the socket fills until a write blocks
+		if _, err := p.record(); err != nil {
+			return err
+		}
+		close(began)
+		<-t.Context().Done() // reads no more
 		return errStop
 	})
 	p := startTestProducer(t, addr)
 	published := make(chan error)
-	blocked := make(chan struct{})
 	go func() {
-		trades := testTrades(0, 1000)
-		var err error
-		for n := 0; err == nil; n++ {
-			if n == 10 {
-				close(blocked)
-			}
-			_, err = p.Write(trades)
-		}
+		_, err := p.Write(bytes.Repeat(testTrades(0, 1000), 1000)) // 48 MB, more than sockets hold: it blocks
 		published <- err
 	}()
-	<-blocked
+	<-began
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cause := errors.New("shutdown deadline")
 	cancel(cause)

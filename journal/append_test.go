@@ -152,6 +152,12 @@ func TestOlderWriterOfSameProducerIsFenced(t *testing.T) {
 	}
 	mustAppend(t, now, Run{trades, records(trades, 1, 3, 1)})
 	mustAppend(t, other, Run{trades, records(trades, 2, 0, 1)})
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if now.Accepted() != 4 || now.Synced() != 4 || old.Accepted() != 3 || old.Synced() != 3 {
+		t.Errorf("accepted and synced %d and %d, want 4; of the fenced writer %d and %d, want its own 3", now.Accepted(), now.Synced(), old.Accepted(), old.Synced())
+	}
 	if err := checkStreams(d, map[uint32]uint64{1: 4, 2: 1}); err != nil {
 		t.Error(err)
 	}

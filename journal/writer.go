@@ -18,6 +18,7 @@ type Writer struct {
 	d        *Dataset
 	producer string
 	stream   *stream
+	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
 
 	// Under Dataset.mu.
 	fenced, closed bool
@@ -60,6 +61,7 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 		old.fenced = true
 	}
 	d.writers[o.Producer] = w
+	w.accepted.Store(s.count.Load())
 	d.announce()
 	d.mu.Unlock()
 	if o.HasResume && o.Resume > s.count.Load() {
@@ -120,6 +122,7 @@ func (w *Writer) skipTo(n uint64) error {
 	s := slot{stream: w.stream.number, count: n}
 	d.state.commit(&s)
 	w.stream.count.Store(n)
+	w.accepted.Store(n)
 	d.touch(w.stream, 0)
 	return nil
 }
@@ -135,11 +138,12 @@ func (w *Writer) usable() error {
 	return w.d.usable()
 }
 
-// Accepted is how many records of the stream were committed, over all schemas: the number of the next one. Records skipped by Resume count.
-func (w *Writer) Accepted() uint64 { return w.stream.count.Load() }
+// Accepted is how many records of the stream were committed when this writer opened it and by this writer since, over all schemas: the number of its next
+// one. Records skipped by Resume count; what a newer writer appends does not.
+func (w *Writer) Accepted() uint64 { return w.accepted.Load() }
 
 // Synced is how many of the accepted records are on disk.
-func (w *Writer) Synced() uint64 { return w.stream.synced.Load() }
+func (w *Writer) Synced() uint64 { return min(w.stream.synced.Load(), w.accepted.Load()) }
 
 // Wait returns nil when Append may go on after ErrNotReady or ErrDiskFull, or Map, Instrument and Gap after ErrDiskFull; an error when they never will or
 // ctx ended. A full disk is tried again every Options.RetryInterval, for as long as it takes; Dataset.Err tells of it meanwhile.
