@@ -243,6 +243,14 @@ func (f *front) detach(c *client, req lsg.AuthRequest, rest []byte) gnet.Action 
 	return gnet.Close
 }
 
+// checkAddress finds what no listener can be opened on.
+func checkAddress(addr string) error {
+	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+		return fmt.Errorf("gateway: %q is no address to listen on; write HOST:PORT, such as %s, or :PORT for every interface", addr, DefaultListen)
+	}
+	return nil
+}
+
 // localOnly reports whether addr can be reached from this machine only.
 func localOnly(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)

@@ -16,6 +16,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // A Right is something a key may do.
@@ -30,19 +31,19 @@ const (
 
 // A Key is one entry of a key file. A limit that is 0 or left out is none.
 type Key struct {
-	Name     string   `toml:"name"`     // who holds it; appears in logs, metrics and the audit log
-	Secret   string   `toml:"key"`      // 32 characters, db- and 29 letters or digits
-	Datasets []string `toml:"datasets"` // what it may reach; empty means every dataset
-	Rights   []Right  `toml:"rights"`   // empty means subscribe only
+	Name     string   `toml:"name"`               // who holds it; appears in logs, metrics and the audit log
+	Secret   string   `toml:"key"`                // 32 characters, db- and 29 letters or digits
+	Datasets []string `toml:"datasets,omitempty"` // what it may reach; nil or "*" means every dataset
+	Rights   []Right  `toml:"rights"`             // empty means subscribe only
 
-	Connections       int `toml:"connections,omitempty"`         // sockets at once
-	ConnectsPerMinute int `toml:"connects_per_minute,omitempty"` // new connections, of which as many may come at once
-	RecordsPerSecond  int `toml:"records_per_second,omitempty"`  // published by all its producers; more wait
+	Connections       int `toml:"connections,omitzero"`         // sockets at once
+	ConnectsPerMinute int `toml:"connects_per_minute,omitzero"` // new connections, of which as many may come at once
+	RecordsPerSecond  int `toml:"records_per_second,omitzero"`  // published by all its producers; more wait
 }
 
 // May reports whether the key grants right on dataset.
 func (k *Key) May(right Right, dataset string) bool {
-	if len(k.Datasets) > 0 && !slices.Contains(k.Datasets, "*") && !slices.Contains(k.Datasets, dataset) {
+	if k.Datasets != nil && !slices.Contains(k.Datasets, "*") && !slices.Contains(k.Datasets, dataset) {
 		return false
 	}
 	if len(k.Rights) == 0 {
@@ -139,12 +140,29 @@ func (k *Key) Check() error {
 			return fmt.Errorf("%s: unknown right %q; rights are subscribe, publish, admin", k.Name, r)
 		}
 	}
-	if k.isAdmin() && len(k.Datasets) > 0 && !slices.Contains(k.Datasets, "*") {
+	if err := k.checkDatasets(); err != nil {
+		return err
+	}
+	if k.isAdmin() && k.Datasets != nil && !slices.Contains(k.Datasets, "*") {
 		return fmt.Errorf("%s: the right admin shows the whole gateway and cannot be kept to datasets; leave datasets out, or make a key of its own for admin", k.Name)
 	}
 	for name, value := range k.Limits() {
 		if value < 0 {
 			return fmt.Errorf("%s: %s is %d; give a number above 0, or leave it out for no limit", k.Name, name, value)
+		}
+	}
+	return nil
+}
+
+// checkDatasets refuses a list whose last dataset was taken away: the key must
+// not reach everything then.
+func (k *Key) checkDatasets() error {
+	if k.Datasets != nil && len(k.Datasets) == 0 {
+		return fmt.Errorf("%s: its list of datasets is empty; name some, or leave datasets out for a key that reaches all", k.Name)
+	}
+	for _, d := range k.Datasets {
+		if d != "*" && journal.CheckDataset(d) != nil {
+			return fmt.Errorf("%s: %q is no name of a dataset: use 1 to %d of A-Z 0-9 . _ - and begin with a letter or digit, or * for all", k.Name, d, journal.MaxDatasetName)
 		}
 	}
 	return nil

@@ -190,6 +190,8 @@ func TestAmbiguousKeyFilesAreRefused(t *testing.T) {
 		"two of a name":         {fmt.Sprintf(entry+entry, "a", testKey, "a", other), "both named a"},
 		"two of a secret":       {fmt.Sprintf(entry+entry, "a", testKey, "b", testKey), "a and b have the same key"},
 		"admin of a dataset":    {fmt.Sprintf(entry, "a", testKey) + "rights = [\"admin\"]\ndatasets = [\"D\"]\n", "cannot be kept to datasets"},
+		"no dataset is left":    {fmt.Sprintf(entry, "a", testKey) + "datasets = []\n", "its list of datasets is empty"},
+		"no dataset's name":     {fmt.Sprintf(entry, "a", testKey) + "datasets = [\"xnas\"]\n", "no name of a dataset"},
 		"a negative limit":      {fmt.Sprintf(entry, "a", testKey) + "connections = -1\n", "connections is -1"},
 		"a limit misspelt":      {fmt.Sprintf(entry, "a", testKey) + "connection = 1\n", "unknown setting key.connection"},
 		"a key as a setting":    {fmt.Sprintf(entry, "a", other) + testKey + " = 1\n", "unknown setting"},

@@ -98,6 +98,9 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	if cfg.SendPath, err = ParseSendPath(string(cfg.SendPath)); err != nil {
 		return nil, err
 	}
+	if err := checkAddress(cfg.Listen); err != nil {
+		return nil, err
+	}
 	if cfg.Keys == nil && !localOnly(cfg.Listen) {
 		return nil, fmt.Errorf("%w, and %s is not: make keys (tapewire key new --keys keys.toml NAME) and pass --keys keys.toml", ErrOpenMode, cfg.Listen)
 	}

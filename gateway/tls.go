@@ -34,6 +34,11 @@ type tlsSide struct {
 
 // newTLSSide checks a configuration and reads the certificates. It opens nothing.
 func newTLSSide(cfg Config) (tlsSide, error) {
+	if cfg.TLS.Listen != "" {
+		if err := checkAddress(cfg.TLS.Listen); err != nil {
+			return tlsSide{}, err
+		}
+	}
 	if cfg.Keys == nil && cfg.TLS.Listen != "" && !localOnly(cfg.TLS.Listen) {
 		return tlsSide{}, fmt.Errorf("%w, by TLS too, and %s is not: make keys (tapewire key new --keys keys.toml NAME) and pass --keys keys.toml", ErrOpenMode, cfg.TLS.Listen)
 	}

@@ -20,7 +20,7 @@ type keysFlag struct {
 type keyNewCmd struct {
 	keysFlag
 	Name     string          `arg:"" help:"Who will hold the key; it appears in logs and metrics."`
-	Datasets []string        `help:"What the key reaches; everything when not given." placeholder:"A,B"`
+	Datasets names           `help:"What the key reaches; everything when not given." placeholder:"A,B"`
 	Rights   []gateway.Right `help:"What it may do: subscribe, publish, admin (default ${default}). admin is for operators: it opens what serve --admin shows." placeholder:"RIGHT" default:"subscribe"`
 
 	Connections       int `help:"Connections at once; no limit when not given." placeholder:"N"`

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
@@ -46,6 +50,23 @@ func checkDataset(name string) error {
 	if journal.CheckDataset(name) != nil {
 		return usage("%q is no name of a dataset: use 1 to 15 of A-Z 0-9 . _ - and begin with a letter or digit; --dataset sets it", name)
 	}
+	return nil
+}
+
+// names is a list as flags take it. An empty one, as a script with an unset variable gives it, is refused: left out, the flag means everything.
+type names []string
+
+// Decode reads A,B.
+func (n *names) Decode(ctx *kong.DecodeContext) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("list", &text); err != nil {
+		return err
+	}
+	list := strings.Split(text, ",")
+	if slices.Contains(list, "") {
+		return fmt.Errorf("%q has an empty name; leave the flag out to have everything", text)
+	}
+	*n = append(*n, list...)
 	return nil
 }
 

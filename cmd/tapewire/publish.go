@@ -16,7 +16,7 @@ import (
 type publishCmd struct {
 	gatewayFlag
 	Dataset         string   `help:"Publish as this dataset instead of the one that the file names." placeholder:"D"`
-	Producer        string   `help:"The producer's name. Publishers at work at the same time need names of their own (default ${default})." placeholder:"NAME" default:"publish"`
+	Producer        string   `help:"The producer's name: a newer session of a name in a dataset ends the older one. Unless given, publish- and the stream's ID, so that files can be published side by side." placeholder:"NAME"`
 	Stream          string   `help:"The stream's ID, within which records are numbered; a digest of a file's records unless given; standard input is a new stream each time without it." placeholder:"ID"`
 	Ack             string   `help:"What an acknowledged record survives: written (kill -9) or synced (a power cut); default ${default}." placeholder:"LEVEL" enum:"written,synced" default:"written"`
 	FragmentVersion uint8    `help:"The files are fragments, records without metadata, of this DBN version (1 to 3); needs --dataset." placeholder:"V"`
@@ -60,7 +60,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 			return fmt.Errorf("%s: %w", src.name, err)
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
-			Addr: p.address(), Key: clientKey(), Dataset: dataset, Name: p.Producer, Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
+			Addr: p.address(), Key: clientKey(), Dataset: dataset, Name: cmp.Or(p.Producer, src.producer()), Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
 		}}
 		if err := job.run(ctx); err != nil {
 			if ctx.Err() != nil {

@@ -137,6 +137,39 @@ func TestConnectionLostWhilePublishingIsDialledAgain(t *testing.T) {
 	}
 }
 
+// A name can have one session: with one for all, the second publisher would end the first.
+func TestPublishersSideBySideDoNotFenceEachOther(t *testing.T) {
+	gateway := startGateway(t)
+	file, err := os.ReadFile(tradesFile(t, 1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, feeding := io.Pipe()
+	var out, errors bytes.Buffer
+	first := make(chan int, 1)
+	go func() {
+		first <- run(t.Context(), []string{"publish", "--gateway", gateway, "-"}, console{in: in, out: &out, err: &errors})
+	}()
+	const half = 500 * 48 // bytes
+	if _, err := feeding.Write(file[:len(file)-half]); err != nil {
+		t.Fatal(err)
+	}
+	// What follows comes when the first one's session is there: its half is on the tape.
+	if code, _, errors := tapewire(t.Context(), "subscribe", "--gateway", gateway, "--dataset", "TEST.ONE", "--schema", "trades", "--start", "0", "--limit", "1"); code != exitDone {
+		t.Fatalf("exit code %d\n%s", code, errors)
+	}
+	if code, _, errors := tapewire(t.Context(), "publish", "--gateway", gateway, tradesFile(t, 300)); code != exitDone {
+		t.Errorf("the second: exit code %d\n%s", code, errors)
+	}
+	if _, err := feeding.Write(file[len(file)-half:]); err != nil {
+		t.Error(err)
+	}
+	feeding.Close()
+	if code := <-first; code != exitDone || !strings.Contains(out.String(), "1,000 records published") {
+		t.Errorf("the first: exit code %d\n%s%s", code, out.String(), errors.String())
+	}
+}
+
 func TestInterruptedRecordingIsAWholeFile(t *testing.T) {
 	gateway := startGateway(t)
 	const count = 1000

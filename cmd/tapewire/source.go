@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // source is something to publish: a file, which can be read again, or standard input, which cannot.
@@ -23,6 +24,12 @@ type source struct {
 	records    uint64 // data records; 0: not known
 	rereadable bool
 	open       func() (*feed.Decoder, error)
+}
+
+// producer is the name to publish it under: one of its own, or who publishes two files at a time would fence the first with the second.
+func (s *source) producer() string {
+	name := "publish-" + s.stream
+	return name[:min(len(name), journal.MaxName)]
 }
 
 // digestChars is how much of a digest names a stream: 128 bits, in hex.
@@ -94,6 +101,9 @@ func (p *publishCmd) recognise(name string, head []byte) error {
 // fileSource reads a file from end to end: its digest names the stream, and a file that is cut or damaged must not be published in part, because
 // the whole one would be another stream later and bring the same records again.
 func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed.DecoderOption) (*source, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory; name the files in it", path)
+	}
 	if err := p.recognise(path, fileHead(path)); err != nil {
 		return nil, err
 	}

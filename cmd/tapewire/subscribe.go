@@ -19,7 +19,7 @@ type subscribeCmd struct {
 	gatewayFlag
 	Dataset       string     `help:"The dataset; it need not exist yet." placeholder:"D" required:""`
 	Schema        []string   `help:"The schema, or several." placeholder:"S" required:""`
-	Symbols       []string   `help:"Only these; everything when not given." placeholder:"A,B"`
+	Symbols       names      `help:"Only these; everything when not given." placeholder:"A,B"`
 	StypeIn       string     `help:"How the symbols are written: raw_symbol or instrument_id (default ${default})." placeholder:"T" default:"raw_symbol"`
 	Start         *startTime `help:"Where to begin, by the records' own times: 0 for everything kept, ns since 1970, 2026-01-02T03:04:05Z, 09:30 for today (UTC), or -5m for five minutes ago. It is a position in the tape, not a filter. Live only when not given." placeholder:"T"`
 	UntilReplayed bool       `help:"End when the past, which --start asks for, has come; live records that come meanwhile are left out."`

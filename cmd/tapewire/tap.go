@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -19,7 +20,7 @@ type tapCmd struct {
 	Data    string     `help:"The gateway's data directory (default ${default})." placeholder:"DIR" default:"./tapewire-data"`
 	Dataset string     `help:"The dataset; it need not exist yet." placeholder:"D" required:""`
 	Schema  string     `help:"The schema." placeholder:"S" required:""`
-	Symbols []string   `help:"Only these; everything when not given." placeholder:"A,B"`
+	Symbols names      `help:"Only these; everything when not given." placeholder:"A,B"`
 	Start   *startTime `help:"Where to begin, as with subscribe: 0 for everything kept, a time, or -5m. What comes next when not given." placeholder:"T"`
 	Limit   uint64     `help:"End after so many records; 0 is no limit." placeholder:"N"`
 	Spin    bool       `help:"Look for records all the time instead of sleeping up to a ms between looks: for a core of its own."`
@@ -93,6 +94,8 @@ func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*jour
 				return nil, errors.Join(err, tap.Close())
 			}
 			return tap, nil
+		case noDirectory(t.Data):
+			return nil, usage("there is no data directory %s; --data names the one of the gateway", t.Data)
 		case errors.Is(err, journal.ErrNotRunning):
 			return nil, fmt.Errorf("%w; run tapewire serve --data %s", err, t.Data)
 		case !errors.Is(err, fs.ErrNotExist):
@@ -106,6 +109,11 @@ func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*jour
 		case <-time.After(tapPoll):
 		}
 	}
+}
+
+func noDirectory(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // tapReader is one run of `tapewire tap`.
