@@ -108,7 +108,11 @@ func readReply(line string) (lsg.AuthReply, error) {
 	}
 	reply, err := lsg.ParseAuthReply(line)
 	if err == nil && !reply.Success {
-		err = &RefusedError{Code: lsg.CodeAuth, Text: reply.Error, Retry: lsg.RetryNever}
+		refused := &RefusedError{Code: lsg.CodeAuth, Text: reply.Error, Retry: lsg.RetryNever}
+		if strings.HasPrefix(reply.Error, lsg.ConnectionLimit) {
+			refused.Code, refused.Retry = lsg.CodeLimit, lsg.RetryLater
+		}
+		err = refused
 	}
 	return reply, err
 }

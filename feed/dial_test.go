@@ -76,8 +76,9 @@ func TestRefusalCarriesTheGatewaysWords(t *testing.T) {
 	for reply, want := range map[string]RefusedError{
 		"success=0|error=no such key":                     {Code: lsg.CodeAuth, Text: "no such key", Retry: lsg.RetryNever},
 		"error=limit|retry=later|text=too many producers": {Code: lsg.CodeLimit, Text: "too many producers", Retry: lsg.RetryLater},
+		"success=0|error=" + lsg.ConnectionLimit + " (8)": {Code: lsg.CodeLimit, Text: lsg.ConnectionLimit + " (8)", Retry: lsg.RetryLater},
 	} {
-		t.Run(want.Code, func(t *testing.T) {
+		t.Run(want.Text, func(t *testing.T) {
 			addr := servePeers(t, func(p *peer) error {
 				if err := p.greet(); err != nil {
 					return err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // What a subscriber may get wrong before it is authenticated, each with its
@@ -129,6 +131,12 @@ func TestConnectionCapIsToldAndNeverRunsOutOfDescriptors(t *testing.T) {
 	over := dialRaw(t, s)
 	if got := over.rest(); !strings.Contains(got, "success=0|error=connection limit of this gateway reached (8)") {
 		t.Errorf("beyond the cap a client is told %q", got)
+	}
+	// An adapter that comes again finds a place later: it must not give up for good.
+	_, err := feed.DialProducer(t.Context(), feed.ProducerConfig{Addr: s.Addr().String(), Key: testKey, Dataset: testDataset, Name: "p", Stream: "1"})
+	var refused *feed.RefusedError
+	if !errors.As(err, &refused) || refused.Code != lsg.CodeLimit || feed.IsFinal(err) {
+		t.Errorf("beyond the cap a producer gets %v, want a limit that passes", err)
 	}
 	held[0].conn.Close()
 	eventually(t, "a place is free again", func() bool {

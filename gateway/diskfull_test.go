@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // A full disk is a state: the producer is told to wait and loses nothing,
@@ -102,6 +104,28 @@ func TestInstrumentLineOnAFullDiskGetsItsIDLater(t *testing.T) {
 	lines := strings.Join(p.await("instrument=BBB|"), " ")
 	if !strings.HasPrefix(lines, "resume=1 instrument=AAA|") {
 		t.Errorf("after the pause comes %q, want resume=1 and the ids of both", lines)
+	}
+}
+
+// A full disk passes: an adapter that connects meanwhile must not take it for the
+// last word, which success=0 is to its SDK.
+func TestProducerThatComesWhileTheDiskIsFullMayComeAgain(t *testing.T) {
+	s, disk := serveMemory(t, time.Millisecond)
+	disk.Limit(disk.Used())
+	cfg := feed.ProducerConfig{Addr: s.Addr().String(), Key: testKey, Dataset: testDataset, Name: "p", Stream: "1"}
+	_, err := feed.DialProducer(t.Context(), cfg)
+	var refused *feed.RefusedError
+	if !errors.As(err, &refused) || refused.Code != lsg.CodeLimit || feed.IsFinal(err) || !strings.Contains(refused.Text, "disk full") {
+		t.Errorf("on a full disk a producer gets %v, want a refusal that passes and says why", err)
+	}
+	disk.Limit(1 << 40)
+	var p *feed.Producer
+	eventually(t, "there is room again", func() bool {
+		p, err = feed.DialProducer(t.Context(), cfg)
+		return err == nil
+	})
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,16 +1,20 @@
 package gateway
 
 import (
+	"errors"
+
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // end finishes the session and tells the producer why.
 func (p *producer) end(err error) gnet.Action {
 	if !p.opened {
-		if e := p.explain(err); e.Code == lsg.CodeShutdown {
+		e := p.explain(err)
+		if e.Code == lsg.CodeShutdown {
 			p.dismiss(e)
 			return gnet.None
 		}
@@ -18,7 +22,12 @@ func (p *producer) end(err error) gnet.Action {
 		p.srv.metrics.rejects("producer").Inc()
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
 		p.srv.audit.add(p.entry(auditRefused).why(reason))
-		p.lastLine(lsg.AuthReply{Error: reason}.Append(nil))
+		line := lsg.AuthReply{Error: reason}.Append(nil)
+		if errors.Is(err, journal.ErrDiskFull) { // that passes, and its SDK would give up for good on success=0
+			e.Text = reason
+			line = e.Append(nil)
+		}
+		p.lastLine(line)
 		return gnet.None
 	}
 	p.dismiss(p.explain(err))

@@ -66,7 +66,7 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	conn.SetContext(c)
 	out := lsg.AppendGreeting(nil, c.challenge)
 	if n := s.sockets.Add(1); n > int64(s.limits.Connections) {
-		reason := fmt.Sprintf("connection limit of this gateway reached (%d); close sessions or raise --max-connections", s.limits.Connections)
+		reason := fmt.Sprintf(lsg.ConnectionLimit+" (%d); close sessions or raise --max-connections", s.limits.Connections)
 		s.metrics.rejects("connection_limit").Inc()
 		return lsg.AuthReply{Error: reason}.Append(out), gnet.Close
 	}

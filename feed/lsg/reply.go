@@ -2,6 +2,10 @@ package lsg
 
 import "fmt"
 
+// ConnectionLimit begins the error with which a gateway refuses a client beyond its connection limit. That is before it knows who comes, so the reply has
+// no code; unlike other refusals this one passes.
+const ConnectionLimit = "connection limit of this gateway reached"
+
 // AuthReply is the server's answer to an AuthRequest and, for a subscriber, the last text that it ever receives.
 type AuthReply struct {
 	Success     bool
