@@ -38,9 +38,9 @@ func newTLSSide(cfg Config) (tlsSide, error) {
 		if err := checkAddress(cfg.TLS.Listen); err != nil {
 			return tlsSide{}, err
 		}
-	}
-	if cfg.Keys == nil && cfg.TLS.Listen != "" && !localOnly(cfg.TLS.Listen) {
-		return tlsSide{}, fmt.Errorf("%w, by TLS too, and %s is not: make keys (tapewire key new --keys keys.toml NAME) and pass --keys keys.toml", ErrOpenMode, cfg.TLS.Listen)
+		if cfg.Keys == nil && !localOnly(cfg.TLS.Listen) {
+			return tlsSide{}, fmt.Errorf("%w, by TLS too, and %s is not: make keys (tapewire key new --keys keys.toml NAME) and pass --keys keys.toml", ErrOpenMode, cfg.TLS.Listen)
+		}
 	}
 	certs, err := loadCertificates(cfg.TLS, cfg.Logger)
 	return tlsSide{certs: certs}, err

@@ -106,7 +106,7 @@ func refusalRemedy(code string) string {
 	case lsg.CodeAuth:
 		return "\nset TAPEWIRE_KEY to a key of the gateway's key file that has the right for this dataset; make one with: tapewire key new"
 	case lsg.CodeFenced:
-		return "\nanother publisher uses the same name; give each its own with --producer NAME"
+		return "\nanother publisher took over; if it sends the same, let it finish, else give each its own --producer NAME"
 	}
 	return ""
 }

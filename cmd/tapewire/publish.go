@@ -176,7 +176,7 @@ func (p *publication) once(ctx context.Context) (err error) {
 // partingPatience is how long a gateway may take to close a session that has ended.
 const partingPatience = time.Second
 
-// finish ends a session and lets the gateway close it, or the next file's session would find this one there and push it out.
+// finish ends a session and lets the gateway close it, or under one --producer the next file's session would find this one there and push it out.
 func finish(ctx context.Context, producer *feed.Producer) error {
 	end := feed.AppendSystem(nil, uint64(time.Now().UnixNano()), feed.SystemUnset, lsg.EndSession)
 	if err := producer.Publish(end); err != nil {

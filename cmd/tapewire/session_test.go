@@ -148,6 +148,7 @@ func TestPublishersSideBySideDoNotFenceEachOther(t *testing.T) {
 	var out, errors bytes.Buffer
 	first := make(chan int, 1)
 	go func() {
+		defer in.Close() // or a publisher that gave up would leave us writing for ever
 		first <- run(t.Context(), []string{"publish", "--gateway", gateway, "-"}, console{in: in, out: &out, err: &errors})
 	}()
 	const half = 500 * 48 // bytes

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -17,7 +16,7 @@ import (
 )
 
 type tapCmd struct {
-	Data    string     `help:"The gateway's data directory (default ${default})." placeholder:"DIR" default:"./tapewire-data"`
+	dataFlag
 	Dataset string     `help:"The dataset; it need not exist yet." placeholder:"D" required:""`
 	Schema  string     `help:"The schema." placeholder:"S" required:""`
 	Symbols names      `help:"Only these; everything when not given." placeholder:"A,B"`
@@ -47,7 +46,7 @@ const tapPoll = 50 * time.Millisecond
 
 // Run follows the tape until a limit, a signal or an error.
 func (t *tapCmd) Run(ctx context.Context, c console) error {
-	if err := checkDataset(t.Dataset); err != nil {
+	if err := errors.Join(checkDataset(t.Dataset), t.check()); err != nil {
 		return err
 	}
 	schema, err := feed.ParseSchema(t.Schema)
@@ -94,8 +93,6 @@ func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*jour
 				return nil, errors.Join(err, tap.Close())
 			}
 			return tap, nil
-		case noDirectory(t.Data):
-			return nil, usage("there is no data directory %s; --data names the one of the gateway", t.Data)
 		case errors.Is(err, journal.ErrNotRunning):
 			return nil, fmt.Errorf("%w; run tapewire serve --data %s", err, t.Data)
 		case !errors.Is(err, fs.ErrNotExist):
@@ -109,11 +106,6 @@ func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*jour
 		case <-time.After(tapPoll):
 		}
 	}
-}
-
-func noDirectory(path string) bool {
-	_, err := os.Stat(path)
-	return errors.Is(err, fs.ErrNotExist)
 }
 
 // tapReader is one run of `tapewire tap`.
