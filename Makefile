@@ -75,10 +75,10 @@ interop: ## the official Python and Rust clients against this gateway; downloads
 # quiet machine give figures that mean something, a busy one does not.
 BENCH_OUT ?= docs
 
-bench: ## tapewire beside the floor of this machine and NATS, about 18 minutes; writes docs/benchmarks.md
+bench: ## tapewire beside the floor of this machine and NATS, about 20 minutes; writes docs/benchmarks.md
 	cd bench && $(GO) run . run --set default --out "$(abspath $(BENCH_OUT))"
 
-bench-all: ## the same with JetStream, Redis Streams, Kafka and 20 GB on disk, 26 minutes
+bench-all: ## the same with JetStream, Redis Streams, Kafka and 20 GB on disk, about 28 minutes
 	cd bench && $(GO) run . run --set all --out "$(abspath $(BENCH_OUT))"
 
 bench-quick: ## a look in 2 minutes, into bin/bench

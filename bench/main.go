@@ -33,7 +33,7 @@ func main() {
 }
 
 type runCmd struct {
-	Set      string   `help:"How much: quick (2 minutes), default (15), all (every row and peer)." enum:"quick,default,all" default:"default"`
+	Set      string   `help:"How much: quick (2 minutes), default (20), all (every row and peer)." enum:"quick,default,all" default:"default"`
 	Rows     []string `help:"Only these rows." placeholder:"ID"`
 	Variants []string `help:"Only these variants of them: for a look, not for a page; separated by semicolons." placeholder:"NAME" sep:";"`
 	Rounds   int      `help:"Rounds, each with every variant once; by default what the set says." placeholder:"N"`
