@@ -6,13 +6,16 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// tcpLines reaches a producer that has a goroutine of its own. Lines leave
-// beside it: what a producer sends is taken also while it reads no replies.
+// tcpLines reaches a producer that has a goroutine of its own. Lines that its
+// socket does not take at once leave beside it: what a producer sends is taken
+// also while it reads no replies.
 type tcpLines struct {
 	conn   net.Conn
+	raw    syscall.RawConn // of conn; nil: lines always leave beside
 	wakes  chan struct{}
 	linger time.Duration // how long a producer may go on sending after its last line
 	unread func()        // called when it is closed because it reads nothing
@@ -36,6 +39,9 @@ const (
 func newTCPLines(conn net.Conn, p *producer) *tcpLines {
 	t := &tcpLines{conn: conn, wakes: make(chan struct{}, 1), linger: p.srv.limits.Linger, unread: p.tooMuchUnread}
 	t.idle.L = &t.mu
+	if c, ok := conn.(syscall.Conn); ok {
+		t.raw, _ = c.SyscallConn()
+	}
 	return t
 }
 
@@ -68,10 +74,28 @@ func (t *tcpLines) put(b []byte, last bool) {
 		t.ended = true
 		t.conn.Close() // half a line may be out; the reader ends the session
 	}
-	if !t.active {
+	if t.active {
+		return
+	}
+	if t.writeNow(); len(t.pending) > 0 || t.ended {
 		t.active = true
 		go t.send()
 	}
+}
+
+// writeNow writes what the socket takes without waiting: nearly always all of it,
+// and no other goroutine has to be woken for an acknowledgement. What is wrong with
+// the socket send will find. The caller holds mu, and send does not run.
+func (t *tcpLines) writeNow() {
+	if t.raw == nil {
+		return
+	}
+	n := 0
+	_ = t.raw.Write(func(fd uintptr) bool {
+		n, _ = write(int(fd), t.pending)
+		return true // also when it is full: who waits for it is send
+	})
+	t.pending = t.pending[:copy(t.pending, t.pending[n:])]
 }
 
 // hangUp ends our side behind the last line, and lets the producer finish for a
@@ -105,6 +129,8 @@ func (t *tcpLines) send() {
 	}
 	if t.ended {
 		t.hangUp()
+	} else {
+		_ = t.conn.SetWriteDeadline(time.Time{}) // or writeNow would fail once it has passed
 	}
 	t.active = false
 	t.idle.Broadcast()
