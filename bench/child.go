@@ -144,10 +144,11 @@ func (c *produceChild) Run() error {
 type appendChild struct {
 	Dir     string
 	Records int
+	Every   time.Duration
 }
 
 func (c *appendChild) Run() error {
-	if err := load.Append(c.Dir, c.Records, waitToGo); err != nil {
+	if err := load.Append(c.Dir, c.Records, c.Every, waitToGo); err != nil {
 		return err
 	}
 	return parentDone()

@@ -13,12 +13,9 @@ import (
 	"github.com/tapewire/tapewire/journal"
 )
 
-// appendEvery is the time between two records of Append.
-const appendEvery = 20 * time.Microsecond
-
-// Append opens a journal, calls ready and appends records one at a time, each
-// with the time just before.
-func Append(dir string, records int, ready func() error) error {
+// Append opens a journal, calls ready and appends records one at a time, so long
+// after each other, each with the time just before.
+func Append(dir string, records int, every time.Duration, ready func() error) error {
 	j, err := journal.Open(dir, journal.Options{AnyFilesystem: true})
 	if err != nil {
 		return err
@@ -39,7 +36,7 @@ func Append(dir string, records int, ready func() error) error {
 	runs := make([]journal.Run, 1)
 	next := time.Now()
 	for i := range records {
-		for next = next.Add(appendEvery); time.Now().Before(next); {
+		for next = next.Add(every); time.Now().Before(next); {
 		}
 		runs[0] = journal.Run{Schema: feed.SchemaTrades, Bytes: p.appendTrade(b, i, uint64(time.Now().UnixNano()))}
 		for {

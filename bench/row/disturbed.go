@@ -14,12 +14,14 @@ import (
 func disturbed(ctx context.Context, b *Bench, row *result.Row) error {
 	const subs, rate = 16, 50_000
 	records := b.scaled(100_000, 250_000)
-	row.Setup = fmt.Sprintf("%d records a second to %d subscribers. Calm: nobody stalls, one sync a minute. Disturbed: one more subscriber that never reads, and syncs by each policy. Segments fill up and are replaced in all of them; a tape that begins fills six in five seconds.", rate, subs)
+	row.Setup = fmt.Sprintf("%d records a second to %d subscribers. Calm: nobody stalls, one sync a minute. Disturbed: one more subscriber that never reads, and syncs by each policy. Segments fill up and are replaced in all of them; a tape that begins fills six in five seconds. The relay, which keeps nothing and has no stalled subscriber, shows what the machine itself gives at this rate.", rate, subs)
 	run := fanOut{system: system.Tapewire, subs: subs, records: records, rate: rate, latency: true, skip: rate / 5}
 	calm := run
 	calm.flags = []string{"--sync=60s"}
+	relay := run
+	relay.system = system.RelayName
 	curves := map[string]*load.Percentiles{}
-	variants := []variant{b.latency("calm", calm, curves)}
+	variants := []variant{b.latency("relay", relay, curves), b.latency("calm", calm, curves)}
 	for _, policy := range []string{"1s", "64MiB", "each"} {
 		f := run
 		f.stalled = 1
@@ -28,6 +30,7 @@ func disturbed(ctx context.Context, b *Bench, row *result.Row) error {
 		variants = append(variants, b.latency(name, f, curves))
 		row.Claims = append(row.Claims, result.Claim{Metric: result.P99, Of: name, Against: "calm", Goal: 1.2})
 	}
+	row.Claims = append(row.Claims, result.Claim{Metric: result.P99, Of: "calm", Against: "relay"})
 	if err := b.measure(ctx, row, variants...); err != nil {
 		return err
 	}
