@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -31,6 +32,23 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
 			b.ReportMetric(float64(waits), "notready")
 		})
+	}
+}
+
+// BenchmarkBlock sums up blocks that lie in no cache, as a sync does.
+func BenchmarkBlock(b *testing.B) {
+	all := bytes.Repeat(record(trades, 7, 0), 256<<20/48)
+	per := int(blockRecords(48)) * 48
+	b.SetBytes(int64(per))
+	at := 0
+	for b.Loop() {
+		if at+per > len(all) {
+			at = 0
+		}
+		if k := makeBlock(0, all[at:at+per], trades, 48); k.count == 0 {
+			b.Fatal("an empty block")
+		}
+		at += per
 	}
 }
 

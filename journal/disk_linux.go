@@ -163,14 +163,11 @@ func (f *osFile) Allocate(size int64) error {
 	}
 }
 
-// Map asks for large pages in the page cache, which ext4 (Linux 6.16) and XFS have: to make one, to write it back and to send from it costs less than 512
-// small ones. Where they cannot be had the advice is not taken.
 func (f *osFile) Map(size int64) (Memory, error) {
 	b, err := unix.Mmap(f.Fd(), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, f.wrap("mmap", err)
 	}
-	_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
 	return &osMemory{b}, nil
 }
 

@@ -30,7 +30,7 @@ func localTap(ctx context.Context, b *Bench, row *result.Row) error {
 	if err := b.measure(ctx, row, variants...); err != nil {
 		return err
 	}
-	if m, err := b.tapAppend(records, countEvery, true); err != nil {
+	if m, err := b.tapAppend(records*5, countEvery, true); err != nil {
 		row.Notes = append(row.Notes, fmt.Sprintf("System calls of the tap were not counted: %v.", err))
 	} else {
 		v, err := row.Variant("append to tap")
