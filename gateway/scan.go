@@ -38,6 +38,9 @@ const (
 	// scanReach is how far, in bytes, those in step may be apart: one scan serves
 	// all from the last of them on.
 	scanReach = 256 << 10
+	// scanTurn is the most bytes one step looks at. Each step costs a write for nearly
+	// every member, which is more than the looking: who lags catches up in large ones.
+	scanTurn = 1 << 20
 	// scanHits bounds what one step of a scan collects, in hits; they are 8 bytes.
 	scanHits = 32 << 10
 )
@@ -90,7 +93,7 @@ func (l *loop) runScan(sc *scan) (more bool) {
 		return false
 	}
 	defer seg.Release()
-	b, err := lead.window(l.turnBytes())
+	b, err := lead.window(scanTurn)
 	if err != nil || len(b) == 0 {
 		l.enqueueInStep(sc)
 		return false
