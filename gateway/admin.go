@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,18 +39,34 @@ type CursorView struct {
 
 // Sessions lists the subscribers by id.
 func (s *Server) Sessions() []SessionView {
-	all := []SessionView{} // an empty list in JSON, not null
-	for _, l := range s.loops {
-		l.call(func() {
-			for _, sess := range l.sessions {
-				if sess != nil {
-					all = append(all, sess.view())
+	var all []SessionView
+	s.settled(func() {
+		all = []SessionView{} // an empty list in JSON, not null
+		for _, l := range s.loops {
+			l.call(func() {
+				for _, sess := range l.sessions {
+					if sess != nil {
+						all = append(all, sess.view())
+					}
 				}
-			}
-		})
+			})
+		}
+	})
+	slices.SortFunc(all, func(a, b SessionView) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(all, func(a, b SessionView) bool { return a.ID == b.ID })
+}
+
+// settled runs a pass, which asks one loop after the other, again when a session
+// went from loop to loop meanwhile: it may have been missed, or met twice.
+func (s *Server) settled(pass func()) {
+	const most = 16 // passes
+	for range most {
+		begun := s.moving.begun.Load()
+		still := s.moving.done.Load() == begun
+		if pass(); still && s.moving.begun.Load() == begun {
+			return
+		}
 	}
-	slices.SortFunc(all, func(a, b SessionView) int { return int(a.ID) - int(b.ID) })
-	return all
 }
 
 func (s *session) view() SessionView {
@@ -69,22 +86,20 @@ func (s *session) view() SessionView {
 
 // CloseSession ends one subscriber with an error record that makes official
 // clients reconnect. It reports false when there is no such session.
-func (s *Server) CloseSession(id uint64) bool {
-	for _, l := range s.loops {
-		found := false
-		l.call(func() {
-			for _, sess := range l.sessions {
-				if sess != nil && sess.id == id {
-					sess.stop("Session closed by the operator; reconnect to go on")
-					found = true
+func (s *Server) CloseSession(id uint64) (found bool) {
+	s.settled(func() {
+		for _, l := range s.loops {
+			l.call(func() {
+				for _, sess := range l.sessions {
+					if sess != nil && sess.id == id && !found {
+						sess.stop("Session closed by the operator; reconnect to go on")
+						found = true
+					}
 				}
-			}
-		})
-		if found {
-			return true
+			})
 		}
-	}
-	return false
+	})
+	return found
 }
 
 // Admin serves health, metrics and the session list. With a key file all but health

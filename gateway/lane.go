@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,8 +58,15 @@ func (s *session) lane() *loop {
 	return s.loop
 }
 
+// moves counts sessions that go from one loop to another. Between begun and done
+// such a session is in no loop's list; after done it is before whatever the new loop
+// is asked.
+type moves struct{ begun, done atomic.Uint64 }
+
 // handOver gives a session to another loop, with whatever it still has to send.
 func (l *loop) handOver(s *session, to *loop) {
+	l.srv.moving.begun.Add(1)
+	defer l.srv.moving.done.Add(1)
 	l.poll.remove(s.fd)
 	l.forget(s)
 	l.srv.metrics.laneChanges.Inc()

@@ -62,6 +62,28 @@ func TestASessionThatFellBehindCatchesUpOnTheColdLane(t *testing.T) {
 	}
 }
 
+// The operator's list shows a session also while it goes from one loop to the other,
+// and once.
+func TestASessionThatChangesLanesIsListedOnce(t *testing.T) {
+	s := serveTest(t)
+	startedRaw(t, s)
+	eventually(t, "the session has begun", func() bool { return len(s.Sessions()) == 1 && allStarted(s) })
+	hot := s.loops[0]
+	for n := range 300 {
+		hot.post(func() {
+			for _, sess := range hot.sessions {
+				if sess != nil {
+					hot.handOver(sess, s.cold) // which gives it back: it is at the tail
+				}
+			}
+		})
+		if list := s.Sessions(); len(list) != 1 {
+			t.Fatalf("while it changes lanes for time %d the list shows the session %d times", n+1, len(list))
+		}
+		eventually(t, "the session is back on the hot lane", func() bool { return laneOf(s) == "hot" })
+	}
+}
+
 // A commit serves a few sessions at the tail itself. Nobody runs the loop here.
 func TestACommitServesHotSessionsInline(t *testing.T) {
 	s := serveTest(t)

@@ -71,6 +71,7 @@ type Server struct {
 
 	loops       []*loop // Config.Loops of the hot lane, then the cold one
 	cold        *loop
+	moving      moves
 	nextSession atomic.Uint64
 	sockets     atomic.Int64 // gnet's and detached ones
 	open        atomic.Int64 // sessions, on a loop or on their way to one
