@@ -30,7 +30,6 @@ type loop struct {
 	groups   map[string]*group
 	ready    []*session // have more to do without waiting for an event
 	nextTick time.Time
-	tickFrom int // slot of the session to look at next
 	stopped  bool
 	done     chan struct{}
 
@@ -45,8 +44,7 @@ type loop struct {
 
 const (
 	loopEvents = 256
-	loopTick   = 250 * time.Millisecond // in which each session is looked at: heartbeats, slow readers, lingering closes
-	tickMost   = 256                    // sessions looked at in one go; thousands would keep those at work waiting for milliseconds
+	loopTick   = 250 * time.Millisecond // heartbeats, slow readers, lingering closes
 	loopReads  = 64 << 10
 )
 
@@ -134,7 +132,7 @@ func (l *loop) run() error {
 		l.turns()
 		if !l.now.Before(l.nextTick) {
 			l.contain(func() { l.tick(l.now) })
-			l.nextTick = l.now.Add(l.tickEvery())
+			l.nextTick = l.now.Add(loopTick)
 			if err := l.poll.setDeadline(l.nextTick); err != nil {
 				return fmt.Errorf("gateway: egress deadline: %w", err)
 			}
@@ -281,23 +279,12 @@ func (l *loop) turn(s *session) (more bool) {
 	return more || l.cold && s.begun && s.writable && !s.ending
 }
 
-// tick looks at the next sessions.
 func (l *loop) tick(now time.Time) {
-	from, end := l.tickFrom, min(l.tickFrom+tickMost, len(l.sessions))
-	if l.tickFrom = end; end == len(l.sessions) {
-		l.tickFrom = 0
-	}
-	for _, s := range l.sessions[from:end] {
+	for _, s := range l.sessions {
 		if s != nil && s.tick(now) {
 			l.enqueue(s)
 		}
 	}
-}
-
-// tickEvery is the time between two of them, so that each session has its turn in a
-// loopTick.
-func (l *loop) tickEvery() time.Duration {
-	return loopTick / time.Duration(max(1, (len(l.sessions)+tickMost-1)/tickMost))
 }
 
 // adopt takes over a session: a detached socket, or one of another lane.

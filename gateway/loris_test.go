@@ -130,20 +130,3 @@ func TestLinesThatComeSlowlyAreTaken(t *testing.T) {
 		}
 	}
 }
-
-// A loop looks at some of its sessions at a time, so that a crowd does not keep the
-// others waiting. Nobody may be left out of that.
-func TestEachOfACrowdIsLookedAt(t *testing.T) {
-	s := serveTest(t, func(c *Config) { c.Loops, c.Limits.LineTimeout = 1, 300*time.Millisecond })
-	crowd := make([]*rawClient, 2*tickMost+20)
-	for i := range crowd {
-		crowd[i] = dialRaw(t, s)
-		crowd[i].auth(testKey, "dataset="+testDataset)
-		crowd[i].send("schema=trades|symb")
-	}
-	for i, c := range crowd {
-		if got := c.rest(); !strings.Contains(got, "A line was begun and not ended") {
-			t.Fatalf("session %d of %d is told %q", i+1, len(crowd), got)
-		}
-	}
-}
