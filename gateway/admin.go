@@ -42,22 +42,28 @@ func (s *Server) Sessions() []SessionView {
 	var all []SessionView
 	s.settled(func() {
 		all = []SessionView{} // an empty list in JSON, not null
-		for _, l := range s.loops {
-			l.call(func() {
-				for _, sess := range l.sessions {
-					if sess != nil {
-						all = append(all, sess.view())
-					}
-				}
-			})
-		}
+		s.eachSession(func(sess *session) { all = append(all, sess.view()) })
 	})
 	slices.SortFunc(all, func(a, b SessionView) int { return cmp.Compare(a.ID, b.ID) })
 	return slices.CompactFunc(all, func(a, b SessionView) bool { return a.ID == b.ID })
 }
 
-// settled runs a pass, which asks one loop after the other, again when a session
-// went from loop to loop meanwhile: it may have been missed, or met twice.
+// eachSession calls f for the sessions of one loop after the other, on their loop.
+// One that goes from loop to loop meanwhile is missed, or met twice.
+func (s *Server) eachSession(f func(*session)) {
+	for _, l := range s.loops {
+		l.call(func() {
+			for _, sess := range l.sessions {
+				if sess != nil {
+					f(sess)
+				}
+			}
+		})
+	}
+}
+
+// settled runs a pass of eachSession again when a session went from loop to loop
+// meanwhile.
 func (s *Server) settled(pass func()) {
 	const most = 16 // passes
 	for range most {
@@ -88,16 +94,12 @@ func (s *session) view() SessionView {
 // clients reconnect. It reports false when there is no such session.
 func (s *Server) CloseSession(id uint64) (found bool) {
 	s.settled(func() {
-		for _, l := range s.loops {
-			l.call(func() {
-				for _, sess := range l.sessions {
-					if sess != nil && sess.id == id && !found {
-						sess.stop("Session closed by the operator; reconnect to go on")
-						found = true
-					}
-				}
-			})
-		}
+		s.eachSession(func(sess *session) {
+			if sess.id == id && !found {
+				sess.stop("Session closed by the operator; reconnect to go on")
+				found = true
+			}
+		})
 	})
 	return found
 }

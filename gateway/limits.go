@@ -59,8 +59,8 @@ type Limits struct {
 	// Staging is the most bytes gathered for one session before they are sent:
 	// filtered, merged and ts_out streams, and control records.
 	Staging int
-	// Turn is the most bytes one session sends, and the most it scans, before
-	// the loop serves the next session.
+	// Turn is the most bytes one session sends, and the most it scans by itself,
+	// before the loop serves the next session.
 	Turn int
 	// Linger is how long a closed session's last bytes may take to leave.
 	Linger time.Duration

@@ -40,15 +40,11 @@ func (s *Server) SetKeys(keys *Keyring) (ended int) {
 	s.audit.add(auditEntry{Event: auditReload, Keys: len(keys.keys)})
 	// Who is on its way meanwhile looks for itself: a session when a loop adopts it,
 	// a producer when it has its place.
-	for _, l := range s.loops {
-		l.call(func() {
-			for _, sess := range l.sessions {
-				if sess != nil && sess.recheck() {
-					ended++
-				}
-			}
-		})
-	}
+	s.eachSession(func(sess *session) {
+		if sess.recheck() {
+			ended++
+		}
+	})
 	var wg sync.WaitGroup
 	for _, p := range s.producers.list() {
 		if err := keys.entitled(p.key, RightPublish, p.req.Dataset); err != nil {

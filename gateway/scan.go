@@ -71,7 +71,7 @@ func (g *group) wake() {
 	whole = true
 }
 
-// runScan takes one step of a scan, of about a turn's bytes or up to the next
+// runScan takes one step of a scan, of at most scanTurn bytes or up to the next
 // thing that must be told. It reports whether the tape has more.
 func (l *loop) runScan(sc *scan) (more bool) {
 	lead, end := l.lineUp(sc)
