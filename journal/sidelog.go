@@ -37,6 +37,14 @@ var sideLogs = []struct{ name, magic string }{
 	{symbolsName, symbolsMagic}, {streamsName, streamsMagic}, {ledgerName, ledgerMagic}, {epochsName, epochsMagic},
 }
 
+// emptyLogs is how long the side logs of a new dataset are.
+func emptyLogs() (ends [slotLogCount]int64) {
+	for i := range sideLogs {
+		ends[i] = sideHeader
+	}
+	return ends
+}
+
 // createSideLog makes an empty log and forces it to disk.
 func createSideLog(disk Disk, path, magic string) error {
 	f, err := disk.Create(path)

@@ -85,7 +85,7 @@ func TestGoldenFilesOfVersion1StayReadable(t *testing.T) {
 func (want *goldenWant) use(t *testing.T, disk Disk, dir string) {
 	t.Helper()
 	wholeIn(t, disk, dir)
-	o := Options{Disk: disk, AnyFilesystem: true, MinSegment: smallestSegment, MaxSegment: smallestSegment, Sync: SyncPolicy{Bytes: maxSyncBytes}}
+	o := Options{Disk: disk, AnyFilesystem: true, MinSegment: smallestSegment, MaxSegment: smallestSegment, Sync: SyncPolicy{Bytes: maxSyncBytes}, nextEpoch: followingEpoch}
 	j := open(t, dir, o)
 	d := j.Lookup(testDataset)
 	if d == nil {

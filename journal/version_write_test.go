@@ -27,14 +27,15 @@ func TestWhatIsWrittenIsStillVersion1(t *testing.T) {
 	page := &statePage{b: fileBytes(t, disk, path.Join(dir, stateName))}
 	var s slot
 	id, epoch, err := checkState(page.b)
-	if err = errors.Join(err, page.read(&s)); err != nil || s.n == 0 {
+	sum, readErr := page.read(&s)
+	if err = errors.Join(err, readErr); err != nil || s.n == 0 {
 		t.Fatalf("%d tapes in the newest commit, %v", s.n, err)
 	}
 	again := &statePage{b: slices.Clone(page.b)}
 	clear(again.b[:stateConst])
 	clear(again.b[stateSlots+int(page.load(stateCommit)&1)*slotBytes:][:slotHeader+s.n*slotEntry])
 	again.constant(id, epoch)
-	again.fill(page.load(stateCommit), &s)
+	again.fill(page.load(stateCommit), sum, &s)
 	again.apply(&s)
 	same(stateName, again.b)
 	writeLogsAgain(t, disk, dir, same)
