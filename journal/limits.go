@@ -1,17 +1,21 @@
 package journal
 
-import "time"
+import (
+	"time"
+
+	"github.com/tapewire/tapewire/feed/lsg"
+)
 
 // Every bound of the journal, in one place.
 const (
-	MaxDatasetName = 15      // bytes; DBN has 16 with the closing zero
-	MaxName        = 128     // bytes of a producer's or stream's name; a digest in hex fits
-	MaxSymbol      = 70      // bytes; DBN v3 has 71 with the closing zero
-	MaxCause       = 64      // bytes of a gap's cause
-	MaxStreams     = 1 << 16 // streams a dataset ever had
-	MaxMappings    = 1 << 20 // entries of a symbol table
-	MaxGaps        = 1 << 16 // entries of a ledger
-	MaxTapes       = 32      // slots in the state page; DBN has 20 schemas today
+	MaxDatasetName = lsg.MaxDataset // bytes; DBN has 16 with the closing zero
+	MaxName        = lsg.MaxName    // bytes of a producer's or stream's name; a digest in hex fits
+	MaxSymbol      = lsg.MaxSymbol  // bytes; DBN v3 has 71 with the closing zero
+	MaxCause       = 64             // bytes of a gap's cause
+	MaxStreams     = 1 << 16        // streams a dataset ever had
+	MaxMappings    = 1 << 20        // entries of a symbol table
+	MaxGaps        = 1 << 16        // entries of a ledger
+	MaxTapes       = 32             // slots in the state page; DBN has 20 schemas today
 
 	DefaultMinSegment = 1 << 20     // bytes
 	DefaultMaxSegment = 256 << 20   // bytes
