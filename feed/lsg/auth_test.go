@@ -99,7 +99,7 @@ func TestBadAuthLinesAreRefusedByField(t *testing.T) {
 		"auth=r|dataset=A|role=producer|producer=p q|stream=s":                   {ErrValue, "producer"},
 		"auth=r|dataset=A|role=producer|producer=p|stream=s|ack=often":           {ErrValue, "ack"},
 		"auth=r|dataset=A|role=producer|producer=p|stream=s|resume=-1":           {ErrValue, "resume"},
-		"auth=r|role=producer|producer=" + strings.Repeat("p", 65) + "|stream=s": {ErrTooLong, "producer"},
+		"auth=r|role=producer|producer=" + strings.Repeat("p", MaxName+1) + "|stream=s": {ErrTooLong, "producer"},
 	} {
 		_, err := ParseAuthRequest(line)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.name) {
