@@ -37,11 +37,3 @@ func FormatTime(ts uint64) string {
 	const nsPerSecond = uint64(time.Second)
 	return time.Unix(int64(ts/nsPerSecond), int64(ts%nsPerSecond)).UTC().Format("2006-01-02T15:04:05.000000000Z")
 }
-
-// replayTime is the time by which a start selects a record.
-func (s Schema) replayTime(r Record) uint64 {
-	if s.ReplayClock() == ClockRecv {
-		return r.TsRecv()
-	}
-	return r.TsEvent()
-}

@@ -54,7 +54,7 @@ func (c *course) begin() Subscription {
 
 // data takes a record and reports whether it is a new one. ErrChanged: what comes at this position is not what came there before.
 func (c *course) data(rec Record) (pass bool, err error) {
-	if !c.Replayed && c.sub.Start != nil && c.schema.replayTime(rec) < *c.sub.Start {
+	if !c.Replayed && c.sub.Start != nil && c.schema.ReplayTime(rec) < *c.sub.Start {
 		return false, nil // a replay by time leaves these out; one that goes on by position does not know of it
 	}
 	if c.drop == 0 {
