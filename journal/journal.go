@@ -26,8 +26,9 @@ type Journal struct {
 	opened    time.Time // with the monotonic clock
 	lock      io.Closer
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
-	keeping   *keeping     // nil when everything is kept
-	retaining sync.Mutex   // one round at a time
+	indexes   indexCache
+	keeping   *keeping   // nil when everything is kept
+	retaining sync.Mutex // one round at a time
 	watchers  watchers
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets

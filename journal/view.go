@@ -148,7 +148,7 @@ func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
 		if err != nil {
 			return err
 		}
-		have[i] = c.whole
+		have[i] = c.size()
 	}
 	if err := v.loadGaps(); err != nil {
 		return err
