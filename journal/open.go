@@ -35,6 +35,7 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 		preparer: newWorker(), sealer: newWorker(),
 	}
 	d.syncer = newSyncer(d, j.o.Sync)
+	d.holdFiles(filesPerDataset)
 	o := &opening{d: d, created: created, q: &quarantine{d.disk, d.dir, log}}
 	if err := o.run(); err != nil {
 		d.closed.Store(true)
