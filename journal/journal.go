@@ -27,8 +27,8 @@ type Journal struct {
 	lock      io.Closer
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	indexes   indexCache
-	keeping   *keeping     // nil when everything is kept
-	retaining sync.Mutex   // one round at a time
+	keeping   *keeping   // nil when everything is kept
+	retaining sync.Mutex // one round at a time
 	watchers  watchers
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// A sideLog is an append-only file of frames: symbols.log, streams.log, ledger.log, epochs.log.
+// A sideLog is an append-only file of frames: symbols.log, streams.log, ledger.log, epochs.log, outliers.log.
 // Header: 8 bytes of magic, u32 format version, u32 zero. It grows by ordinary writes, so an append survives kill -9, and a power cut once a sync covered it.
 type sideLog struct {
 	mu     sync.Mutex
@@ -26,15 +26,17 @@ const (
 	sideHeader  = 16
 	sideVersion = 1
 
-	symbolsMagic = "TWSYMBOL"
-	streamsMagic = "TWSTREAM"
-	ledgerMagic  = "TWLEDGER"
-	epochsMagic  = "TWEPOCHS"
+	symbolsMagic  = "TWSYMBOL"
+	streamsMagic  = "TWSTREAM"
+	ledgerMagic   = "TWLEDGER"
+	epochsMagic   = "TWEPOCHS"
+	outliersMagic = "TWOUTLIE"
 )
 
 // sideLogs is all of them, in the order in which an entry of the sync log has their lengths.
 var sideLogs = []struct{ name, magic string }{
 	{symbolsName, symbolsMagic}, {streamsName, streamsMagic}, {ledgerName, ledgerMagic}, {epochsName, epochsMagic},
+	{outliersName, outliersMagic},
 }
 
 // createSideLog makes an empty log and forces it to disk.
@@ -59,6 +61,8 @@ const (
 	logStreams
 	logLedger
 	logEpochs
+	logOutliers
+	numSideLogs
 )
 
 // sideContents is what a side log holds.

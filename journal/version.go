@@ -33,7 +33,7 @@ func checkLogHeader(b []byte, path, magic string, known uint32) error {
 	switch {
 	case binary.LittleEndian.Uint32(b[12:]) != sum:
 		return fmt.Errorf("%w: header of %s fails its CRC", ErrCorrupt, path)
-	case version != known:
+	case version == 0 || version > known:
 		return otherVersion(path, version, known)
 	}
 	return nil

@@ -136,7 +136,7 @@ func writeSegmentAgain(t *testing.T, disk *MemDisk, dir, name string, same func(
 	if !info.sealed {
 		return
 	}
-	blocks, err := makeBlocks(memFileOf(b), info, info.base, info.base+info.records)
+	blocks, err := makeBlocks(memFileOf(b), info, info.base, info.base+info.records, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
