@@ -128,6 +128,7 @@ type judge struct {
 type outliers struct {
 	mu   sync.Mutex // orders decisions; taken before Dataset.mu
 	log  *sideLog
+	off  bool // there was no room for the log when the journal was opened
 	told [feed.NumSchemas]struct {
 		at   time.Time
 		more uint64 // since then
@@ -200,7 +201,7 @@ func (d *Dataset) decideTape(w *Writer, s feed.Schema, runs []Run) error {
 	d.mu.Unlock()
 
 	allowed := max(d.ceilingOf(now), old.top)
-	if w.future || d.outliers.log.file == nil {
+	if w.future || d.outliers.off {
 		allowed = undefTime
 	}
 	limit := old.limit
@@ -344,7 +345,7 @@ func (o *opening) openOutliers() error {
 		}
 		if isFull(err) {
 			d.log.Warn("no room for the log of records beyond the clock: none is judged until a restart", zap.Error(err))
-			log, err = &sideLog{path: path}, nil
+			log, d.outliers.off, err = &sideLog{path: path}, true, nil
 		}
 	}
 	if err != nil {
