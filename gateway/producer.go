@@ -95,6 +95,9 @@ func (p *producer) open(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.Present(); err != nil { // the reply acknowledges what was accepted before
+		return err
+	}
 	if err := p.srv.producers.open(p, d); err != nil {
 		return err
 	}

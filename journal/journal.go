@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -24,7 +23,7 @@ type Journal struct {
 	dir       string
 	o         Options
 	opened    time.Time // with the monotonic clock
-	lock      io.Closer
+	lock      Lock
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	keeping   *keeping     // nil when everything is kept
 	retaining sync.Mutex   // one round at a time
