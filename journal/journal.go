@@ -191,6 +191,9 @@ func (j *Journal) Datasets() []*Dataset {
 	return list
 }
 
+// Retention is how long records are kept.
+func (j *Journal) Retention() Retention { return j.o.Retain }
+
 // Watch calls f after a dataset came to exist.
 func (j *Journal) Watch(f func()) (cancel func()) { return j.watchers.add(f, nil) }
 
