@@ -46,11 +46,12 @@ type Subscription struct {
 	SType    SType     // how Symbols are written; the zero value means instrument IDs
 	Symbols  []string  // none means all of the dataset, and SType does not count then
 	Start    *uint64   // replay from this time on, ns; 0 is everything that is kept; nil is live only. StartAt makes one
+	End      *uint64   // the first time that is not wanted any more, ns; nil is no end. That all has come is told by a SystemMsg; see ParseEnd of package lsg
 	Snapshot bool      // mbo only: begin with the state of the book
 	Resume   *Position // go on exactly there, as a position text said
 }
 
-// StartAt is t as the Start of a subscription.
+// StartAt is t as the Start or the End of a subscription.
 func StartAt(t time.Time) *uint64 { return new(uint64(t.UnixNano())) }
 
 // Subscriber receives records over one connection. Its methods are for one goroutine, but for Subscribe and Close.
@@ -100,6 +101,9 @@ func (s *Subscriber) Subscribe(sub Subscription) error {
 	}
 	if sub.Start != nil {
 		line.Start, line.HasStart = *sub.Start, true
+	}
+	if sub.End != nil {
+		line.End, line.HasEnd = *sub.End, true
 	}
 	if sub.Resume != nil {
 		line.Resume, line.HasResume = *sub.Resume, true

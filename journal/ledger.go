@@ -8,18 +8,19 @@ import (
 	"sync/atomic"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 const ledgerName = "ledger.log"
 
-// The causes of gaps.
+// The causes of gaps, by the names of package lsg, which says what each means.
 const (
-	CauseUpstream    = "upstream"    // never reached us
-	CauseSkipped     = "skipped"     // a reader was too slow and chose to skip
-	CauseCut         = "cut"         // committed, then lost with the page cache in a power cut
-	CauseExpired     = "expired"     // older than what is kept
-	CauseQuarantined = "quarantined" // on disk before the first record that can be served, but damaged
-	CauseDamaged     = "damaged"     // on disk between records that can be served, but damaged or gone
+	CauseUpstream    = lsg.CauseUpstream
+	CauseSkipped     = lsg.CauseSkipped
+	CauseCut         = lsg.CauseCut
+	CauseExpired     = lsg.CauseExpired
+	CauseQuarantined = lsg.CauseQuarantined
+	CauseDamaged     = lsg.CauseDamaged
 )
 
 // Gap is an entry of the ledger: records that are known to be missing.

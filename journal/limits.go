@@ -1,17 +1,21 @@
 package journal
 
-import "time"
+import (
+	"time"
+
+	"github.com/tapewire/tapewire/feed/lsg"
+)
 
 // Every bound of the journal, in one place.
 const (
-	MaxDatasetName = 15      // bytes; DBN has 16 with the closing zero
-	MaxName        = 128     // bytes of a producer's or stream's name; a digest in hex fits
-	MaxSymbol      = 70      // bytes; DBN v3 has 71 with the closing zero
-	MaxCause       = 64      // bytes of a gap's cause
-	MaxStreams     = 1 << 16 // streams a dataset ever had
-	MaxMappings    = 1 << 20 // entries of a symbol table
-	MaxGaps        = 1 << 16 // entries of a ledger
-	MaxTapes       = 32      // slots in the state page; DBN has 20 schemas today
+	MaxDatasetName = lsg.MaxDataset // bytes; DBN has 16 with the closing zero
+	MaxName        = lsg.MaxName    // bytes of a producer's or stream's name; a digest in hex fits
+	MaxSymbol      = lsg.MaxSymbol  // bytes; DBN v3 has 71 with the closing zero
+	MaxCause       = 64             // bytes of a gap's cause
+	MaxStreams     = 1 << 16        // streams a dataset ever had
+	MaxMappings    = 1 << 20        // entries of a symbol table
+	MaxGaps        = 1 << 16        // entries of a ledger
+	MaxTapes       = 32             // slots in the state page; DBN has 20 schemas today
 
 	DefaultMinSegment = 1 << 20     // bytes
 	DefaultMaxSegment = 256 << 20   // bytes
@@ -23,6 +27,7 @@ const (
 	maxHeader         = 4 << 20 // bytes of a segment's header region; symbol mappings that need more are left out
 	headerShare       = 4       // a header region is at most this part of its file
 	blockBytes        = 64 << 10
+	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 
 	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
 

@@ -187,11 +187,11 @@ func TestVersionThatFailsItsCRCIsDamage(t *testing.T) {
 func TestIndexOfAnotherVersionIsMadeAgainAndKept(t *testing.T) {
 	v := writeWholeJournal(t)
 	name := segmentPath(path.Join("j", testDataset, trades.String()), 1, indexSuffix)
-	setVersion(v.disk.node(name).data, name, 2, true)
+	setVersion(v.disk.node(name).data, name, indexVersion+1, true)
 	other := string(contents(v.disk, name))
 	kept := path.Join("j", testDataset, quarantineDir, "trades.00000001.idx")
 	r, err := verify(v.disk, "j", nil)
-	if err != nil || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Text, "trades/00000001.idx has version 2, known is 1") {
+	if err != nil || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].Text, fmt.Sprintf("trades/00000001.idx has version %d, known is %d", indexVersion+1, indexVersion)) {
 		t.Errorf("verify: %v, %v", r.Problems, err)
 	}
 	for _, full := range []bool{true, false} {
@@ -243,7 +243,11 @@ func TestTapIsRefusedTheVersionsItWouldRead(t *testing.T) {
 		name := filepath.Join(dir, testDataset, name)
 		before := fileBytes(t, OSDisk{}, name)
 		other := append([]byte(nil), before...)
-		setVersion(other, name, 2, true)
+		version := uint32(2)
+		if path.Ext(name) == indexSuffix {
+			version = indexVersion + 1
+		}
+		setVersion(other, name, version, true)
 		if err := os.WriteFile(name, other, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -105,6 +105,19 @@ func (f Fields) number(key string) (uint64, bool, error) {
 	return n, true, nil
 }
 
+// time reads a field in any form of ParseTime and says whether it is there.
+func (f Fields) time(key string) (uint64, bool, error) {
+	value, ok := f.Lookup(key)
+	if !ok {
+		return 0, false, nil
+	}
+	ns, err := ParseTime(value)
+	if err != nil {
+		return 0, false, fmt.Errorf("%s: %w", key, err)
+	}
+	return ns, true, nil
+}
+
 // oneOf reads a field with a closed list of values; "" when it is absent.
 func (f Fields) oneOf(key string, allowed ...string) (string, error) {
 	value, ok := f.Lookup(key)

@@ -5,13 +5,14 @@ import (
 	"strings"
 )
 
-// Causes of a gap.
+// Causes of a gap: the one list of them.
 const (
 	CauseUpstream    = "upstream"    // the venue or the adapter lost records before they came here
 	CauseSkipped     = "skipped"     // a slow reader was moved forward
 	CauseCut         = "cut"         // a recovery cut records that were not on disk
 	CauseExpired     = "expired"     // retention removed them
-	CauseQuarantined = "quarantined" // they were damaged and set aside
+	CauseQuarantined = "quarantined" // they were damaged before the first one that can be served, and set aside
+	CauseDamaged     = "damaged"     // they are damaged or gone between others that can be served
 )
 
 // Gap says that records are missing: from a producer to the journal, or from the server to a subscriber. It travels only in band.
@@ -47,10 +48,10 @@ func (g Gap) Text() (string, error) {
 	w.word("gap")
 	w.optional("schema", g.Schema)
 	if g.FromTs != 0 {
-		w.number("from_ts", g.FromTs)
+		w.time("from_ts", g.FromTs)
 	}
 	if g.ToTs != 0 {
-		w.number("to_ts", g.ToTs)
+		w.time("to_ts", g.ToTs)
 	}
 	w.text("cause", g.Cause)
 	if g.Records != 0 {
@@ -76,12 +77,11 @@ func ParseGap(text string) (Gap, error) {
 	if g.Cause, err = f.need("cause"); err != nil {
 		return Gap{}, err
 	}
-	for key, to := range map[string]*uint64{"from_ts": &g.FromTs, "to_ts": &g.ToTs} {
-		if value, ok := f.Lookup(key); ok {
-			if *to, err = ParseTime(value); err != nil {
-				return Gap{}, fmt.Errorf("%s: %w", key, err)
-			}
-		}
+	if g.FromTs, _, err = f.time("from_ts"); err != nil {
+		return Gap{}, err
+	}
+	if g.ToTs, _, err = f.time("to_ts"); err != nil {
+		return Gap{}, err
 	}
 	if g.FromTs != 0 && g.ToTs != 0 && g.ToTs < g.FromTs {
 		return Gap{}, fmt.Errorf("%w: to_ts=%d lies before from_ts=%d", ErrValue, g.ToTs, g.FromTs)

@@ -30,7 +30,7 @@ const (
 	MaxSymbolsPerLine = 1 << 16 // symbols of one subscription line
 	MaxSymbol         = 70      // bytes; DBN's symbol strings are 71 with their NUL
 	MaxDataset        = 15      // bytes; DBN's dataset string is 16 with its NUL
-	MaxName           = 64      // bytes of a producer's name or stream ID
+	MaxName           = 128     // bytes of a producer's name or stream ID; a digest in hex fits, also behind a prefix
 	MaxProse          = 512     // bytes of an error's text; the rest is cut
 	MaxInBand         = 302     // bytes of a line inside a SystemMsg: 303 with its NUL
 )

@@ -22,6 +22,8 @@ type Subscription struct {
 	Symbols  []string // nil means ALL_SYMBOLS; never empty otherwise
 	Start    uint64   // ns since 1970, with HasStart; 0 asks for everything that is kept
 	HasStart bool
+	End      uint64 // ns since 1970, with HasEnd: the first moment that is not wanted any more, by the clock of Start
+	HasEnd   bool
 	Snapshot bool
 	IsLast   bool   // true when the line does not say, as dbn-go never does
 	ID       uint64 // 0 when the line does not say; repeated IDs are normal
@@ -40,7 +42,7 @@ func IsSubscription(line string) bool {
 		return false
 	}
 	switch key {
-	case "schema", "stype_in", "symbols", "start", "snapshot", "is_last", "id":
+	case "schema", "stype_in", "symbols", "start", "end", "resume", "snapshot", "is_last", "id":
 		return true
 	}
 	return false
@@ -86,18 +88,19 @@ func ParseSubscription(line string) (Subscription, error) {
 	if s.ID, _, err = f.number("id"); err != nil {
 		return Subscription{}, err
 	}
-	if err := s.parseStart(f); err != nil {
+	if err := s.parseSpan(f); err != nil {
 		return Subscription{}, err
 	}
 	return s, s.check()
 }
 
-func (s *Subscription) parseStart(f Fields) (err error) {
-	if start, ok := f.Lookup("start"); ok {
-		s.HasStart = true
-		if s.Start, err = ParseTime(start); err != nil {
-			return fmt.Errorf("start: %w", err)
-		}
+// parseSpan reads where the subscription begins and where it ends.
+func (s *Subscription) parseSpan(f Fields) (err error) {
+	if s.Start, s.HasStart, err = f.time("start"); err != nil {
+		return err
+	}
+	if s.End, s.HasEnd, err = f.time("end"); err != nil {
+		return err
 	}
 	resume, ok := f.Lookup("resume")
 	if !ok {
@@ -124,6 +127,9 @@ func (s Subscription) check() error {
 	}
 	if given > 1 {
 		return fmt.Errorf("%w: start, snapshot and resume exclude each other; send one of them", ErrValue)
+	}
+	if s.HasEnd && s.End <= s.Start { // without a start it is 0
+		return fmt.Errorf("%w: end=%d does not lie after start=%d; the end is the first moment that is not wanted any more", ErrValue, s.End, s.Start)
 	}
 	return nil
 }
@@ -191,7 +197,10 @@ func (s Subscription) Append(dst []byte) ([]byte, error) {
 	w.flag("snapshot", s.Snapshot)
 	w.flag("is_last", s.IsLast)
 	if s.HasStart {
-		w.number("start", s.Start)
+		w.time("start", s.Start)
+	}
+	if s.HasEnd {
+		w.time("end", s.End)
 	}
 	w.number("id", s.ID)
 	if s.HasResume {

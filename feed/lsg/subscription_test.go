@@ -36,6 +36,12 @@ func TestEachClientsSubscriptionIsUnderstood(t *testing.T) {
 		"symbols=X|schema=trades\r": {Schema: "trades", StypeIn: "raw_symbol", Symbols: []string{"X"}, IsLast: true},
 		"schema=trades|symbols=X|resume=7:123": {
 			Schema: "trades", StypeIn: "raw_symbol", Symbols: []string{"X"}, IsLast: true, Resume: Position{Epoch: 7, Seq: 123}, HasResume: true},
+		"end=2026-01-02T03:04:05Z|schema=trades|symbols=X|start=20260102": {
+			Schema: "trades", StypeIn: "raw_symbol", Symbols: []string{"X"}, IsLast: true,
+			Start: 1767312000000000000, HasStart: true, End: ns, HasEnd: true},
+		"resume=7:123|schema=trades|symbols=X|end=020260102": { // ns that look like a date are written so that they are none
+			Schema: "trades", StypeIn: "raw_symbol", Symbols: []string{"X"}, IsLast: true, Resume: Position{Epoch: 7, Seq: 123}, HasResume: true,
+			End: 20260102, HasEnd: true},
 	} {
 		got, err := ParseSubscription(line)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -81,6 +87,9 @@ func TestBadSubscriptionsAreRefusedByField(t *testing.T) {
 		"schema=trades|symbols=X|start=tomorrow":                     {ErrTime, "start"},
 		"schema=trades|symbols=X|start=1|snapshot=1":                 {ErrValue, "exclude"},
 		"schema=trades|symbols=X|start=1|resume=1:2":                 {ErrValue, "exclude"},
+		"schema=trades|symbols=X|start=20260102|end=20260102":        {ErrValue, "does not lie after"},
+		"schema=trades|symbols=X|end=0":                              {ErrValue, "does not lie after"},
+		"schema=trades|symbols=X|end=tomorrow":                       {ErrTime, "end"},
 		"schema=trades|symbols=X|snapshot=2":                         {ErrValue, "snapshot"},
 		"schema=trades|symbols=X|is_last=":                           {ErrValue, "is_last"},
 		"schema=trades|symbols=X|id=one":                             {ErrValue, "id"},

@@ -23,14 +23,24 @@ var timeLayouts = []string{
 // maxTimeText is the longest text with a meaning: a date, a time with nine digits of fraction, and an offset. 35 bytes today.
 const maxTimeText = 40
 
-// ParseTime reads a time as ns since 1970: an unsigned integer of ns, or ISO 8601 / RFC 3339 with up to nine digits of fraction. A date alone is
-// its midnight; a time without an offset is UTC; a space may stand for the T. It fails with ErrTime for anything else, for times before 1970
+// dateDigits is the date that eight digits are: nobody means the 20 ms after 1970 that they would be as ns. Years outside of this range are no dates.
+const (
+	dateDigits    = "20060102"
+	firstYear     = 1970
+	yearAfterLast = 2101
+)
+
+// ParseTime reads a time as ns since 1970: an unsigned integer of ns, or ISO 8601 / RFC 3339 with up to nine digits of fraction. A date alone, with
+// dashes or as the eight digits 20260105, is its midnight; a time without an offset is UTC; a space may stand for the T. It fails with ErrTime for anything else, for times before 1970
 // or beyond what 64 bits hold, and for the value that DBN reserves for "undefined"; it never rounds.
 func ParseTime(s string) (uint64, error) {
 	if s == "" || len(s) > maxTimeText {
 		return 0, badTime(s, "it is empty or too long")
 	}
 	if strings.Trim(s, "0123456789") == "" {
+		if t, ok := dateOf(s); ok {
+			return nanoseconds(s, t)
+		}
 		ns, err := strconv.ParseUint(s, 10, 64)
 		if err != nil || ns == math.MaxUint64 {
 			return 0, badTime(s, "it does not fit 64 bits")
@@ -55,6 +65,15 @@ func ParseTime(s string) (uint64, error) {
 		return nanoseconds(s, t)
 	}
 	return 0, badTime(s, "it has no known form")
+}
+
+// dateOf reads eight digits as the date that they are, if they are one.
+func dateOf(s string) (time.Time, bool) {
+	if len(s) != len(dateDigits) {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(dateDigits, s)
+	return t, err == nil && t.Year() >= firstYear && t.Year() < yearAfterLast
 }
 
 // nanoseconds goes by way of seconds, because Time.UnixNano ends in 2262 and the protocol's 64 bits in 2554.

@@ -3,7 +3,6 @@ package lsg
 import (
 	"errors"
 	"math"
-	"strconv"
 	"testing"
 )
 
@@ -14,6 +13,11 @@ func TestParseTimeReadsEveryFormThatClientsSend(t *testing.T) {
 		"1767323045000000001":                 second + 1,
 		"18446744073709551614":                math.MaxUint64 - 1,
 		"1970-01-01":                          0,
+		"20260102":                            1767312000000000000,
+		"19700101":                            0,
+		"020260102":                           20260102,   // nine digits are ns
+		"20261302":                            20261302,   // and so are eight that are no date
+		"2026010203":                          2026010203, // or more
 		"2026-01-02":                          1767312000000000000,
 		"2026-01-02T03:04":                    second - 5e9,
 		"2026-01-02T03:04Z":                   second - 5e9,
@@ -52,7 +56,7 @@ func TestParseTimeRefusesWhatItWouldHaveToGuess(t *testing.T) {
 }
 
 func FuzzParseTime(f *testing.F) {
-	for _, seed := range []string{"0", "1767323045000000000", "2026-01-02", "2026-01-02T03:04:05.123456789+05:30", "2026-01-02 03:04:05", "9999-12-31T23:59:59Z"} {
+	for _, seed := range []string{"0", "1767323045000000000", "2026-01-02", "20260102", "020260102", "2026-01-02T03:04:05.123456789+05:30", "2026-01-02 03:04:05", "9999-12-31T23:59:59Z"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -66,8 +70,10 @@ func FuzzParseTime(f *testing.F) {
 		if ns == math.MaxUint64 {
 			t.Fatalf("ParseTime(%q) is DBN's undefined", text)
 		}
-		if again, err := ParseTime(strconv.FormatUint(ns, 10)); err != nil || again != ns {
-			t.Fatalf("ParseTime(%q) = %d reads back as %d, %v", text, ns, again, err)
+		w := lineWriter{}
+		w.time("", ns)
+		if again, err := ParseTime(string(w.buf[1:])); err != nil || again != ns {
+			t.Fatalf("ParseTime(%q) = %d, written as %s, reads back as %d, %v", text, ns, w.buf, again, err)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package lsg
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -42,6 +43,17 @@ func (w *lineWriter) optional(key, value string) {
 func (w *lineWriter) number(key string, n uint64) {
 	w.key(key)
 	w.buf = strconv.AppendUint(append(w.buf, '='), n, 10)
+}
+
+// time writes ns so that ParseTime reads them back: a leading zero keeps those that look like a date from being one.
+func (w *lineWriter) time(key string, ns uint64) {
+	w.key(key)
+	w.buf = append(w.buf, '=')
+	at := len(w.buf)
+	w.buf = strconv.AppendUint(w.buf, ns, 10)
+	if _, date := dateOf(string(w.buf[at:])); date {
+		w.buf = slices.Insert(w.buf, at, '0')
+	}
 }
 
 func (w *lineWriter) flag(key string, on bool) {
