@@ -156,6 +156,7 @@ func (s *Segment) seal() error {
 	s.total.Store(&total)
 	s.blocks.Store(nil)
 	d.log.Info("sealed", zap.String("tape", t.name()), zap.Uint64("segment", s.ordinal), zap.Uint64("records", info.records))
+	s.countHeld()
 	s.Release() // the tape's reference: the mapping goes when the last reader goes
 	return d.disk.SyncDir(t.dir)
 }

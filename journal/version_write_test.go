@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"path"
 	"slices"
@@ -72,10 +73,7 @@ func writeLogsAgain(t *testing.T, disk *MemDisk, dir string, same func(string, [
 		if err != nil || len(payloads) == 0 {
 			t.Fatalf("%s: %d entries, %v", log.name, len(payloads), err)
 		}
-		if err := createSideLog(disk, path.Join("j", log.name), log.magic); err != nil {
-			t.Fatal(err)
-		}
-		b := fileBytes(t, disk, path.Join("j", log.name))
+		b := binary.LittleEndian.AppendUint64([]byte(log.magic), 1) // the header of version 1; entries are as they were
 		for _, p := range payloads {
 			b = appendFrame(b, entryAgain(t, log.name, p))
 		}
