@@ -40,12 +40,12 @@ type producer struct {
 	onLoop *loopLines // until it is moved to a goroutine
 	mu     sync.Mutex // guards out, which the move replaces
 	out    lineWriter
-	heard  moment       // the last input
-	paused atomic.Bool  // it was told to wait, so its silence is what we asked for
-	idle   *time.Timer  // set when the producer promised heartbeats
-	text   *time.Timer  // set once a line or the metadata came in pieces
-	look   atomic.Bool  // it is to be looked whether the producer is still there
-	said   string       // under mu: why the server ended it
+	heard  moment      // the last input
+	paused atomic.Bool // it was told to wait, so its silence is what we asked for
+	idle   *time.Timer // set when the producer promised heartbeats
+	text   *time.Timer // set once a line or the metadata came in pieces
+	look   atomic.Bool // it is to be looked whether the producer is still there
+	said   string      // under mu: why the server ended it
 
 	acceptedBefore uint64      // records of the stream when this session began
 	metered        uint64      // records accepted when its rate was last looked at

@@ -16,7 +16,7 @@ type AuthReply struct {
 	Accepted    uint64 // with HasAccepted: records of the producer's stream that are in the tapes; the producer goes on from there
 	HasAccepted bool
 	Retain      time.Duration // with HasAccepted: how long the gateway keeps records after they were written; 0: for ever, or it does not say
-	Error       string // why not, when Success is false
+	Error       string        // why not, when Success is false
 }
 
 // Append writes the line with its newline: exactly two keys for a subscriber and no trailing '|', since the Python client refuses more and the
