@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -32,6 +31,7 @@ type memNode struct {
 	links  int  // names
 	linked bool // it had two names at once
 	locked bool
+	gone   bool // it has no name any more
 
 	children map[string]*memNode // of a directory; nil for a file
 	kept     map[string]*memNode // what of it is on disk
@@ -131,6 +131,7 @@ func (d *MemDisk) link(dir *memNode, base string, n *memNode) {
 func (d *MemDisk) unlink(dir *memNode, base string) {
 	if old := dir.children[base]; old != nil {
 		if old.links--; old.links == 0 {
+			old.gone = true
 			d.used -= int64(len(old.data))
 		}
 		delete(dir.children, base)
@@ -256,7 +257,13 @@ func (d *MemDisk) SyncDir(name string) error {
 	return err
 }
 
-func (d *MemDisk) Lock(name string) (io.Closer, error) {
+func (d *MemDisk) Names(name string, f File) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.node(name) == f.(*memFile).node, nil
+}
+
+func (d *MemDisk) Lock(name string) (Lock, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dir, base, err := d.parent("lock", name)
@@ -280,6 +287,8 @@ type memLock struct {
 	n *memNode
 }
 
+func (memLock) Held() error { return nil }
+
 func (l memLock) Close() error {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
@@ -287,7 +296,7 @@ func (l memLock) Close() error {
 	return nil
 }
 
-func (d *MemDisk) Held(name string) (bool, error) {
+func (d *MemDisk) Locked(name string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := d.node(name)

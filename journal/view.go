@@ -24,6 +24,7 @@ type view struct {
 	entries []*syncEntry
 	symbols [][]byte
 	gaps    [][]byte
+	steps   map[feed.Schema]outlierSteps
 	expired map[int]uint64 // first record of a tape that was not removed for its age
 	damage  []error        // of the side logs
 }
@@ -60,7 +61,20 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if v.symbols, err = v.payloads(symbolsName, symbolsMagic, logSymbols); err != nil {
 		return nil, err
 	}
+	if err := v.loadSteps(); err != nil {
+		return nil, err
+	}
 	return v, v.loadGaps()
+}
+
+// loadSteps reads the log of outliers, which a journal of an earlier release does not have.
+func (v *view) loadSteps() error {
+	payloads, err := v.payloads(outliersName, outliersMagic, logOutliers)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	v.steps, err = parseOutlierSteps(payloads)
+	return err
 }
 
 func (v *view) loadGaps() (err error) {
@@ -88,7 +102,7 @@ func (v *view) loadState() error {
 		return err
 	}
 	defer f.Close()
-	held, err := v.disk.Held(filepath.Join(filepath.Dir(v.dir), lockName)) // before the page: a server that ends now has stored all of it
+	held, err := v.disk.Locked(filepath.Join(filepath.Dir(v.dir), lockName)) // before the page: a server that ends now has stored all of it
 	if err != nil {
 		return err
 	}
@@ -140,6 +154,9 @@ func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
 	for i, log := range sideLogs {
 		path := filepath.Join(v.dir, log.name)
 		f, err := v.disk.Open(path, true)
+		if errors.Is(err, fs.ErrNotExist) && i == logOutliers {
+			continue // a journal of an earlier release has none
+		}
 		if err != nil {
 			return err
 		}
