@@ -49,7 +49,8 @@ type pending struct {
 	segs    [slotEntries]*Segment
 	records int // in this commit
 	bytes   int64
-	done    int // records of the call that were committed
+	done    int  // records of the call that were committed
+	noted   bool // they belong to no stream's count
 }
 
 // Append commits runs as the next records of the writer's stream: all of them, over all their tapes, in one step that a crash cannot split. Where room
@@ -69,6 +70,31 @@ func (w *Writer) Append(runs []Run) (records int, err error) {
 		d.watchers.committed()
 	}
 	return records, err
+}
+
+// Note commits one record that the writer's stream does not count: one that no producer sent. Its errors are Append's, and with one nothing was committed.
+func (w *Writer) Note(schema feed.Schema, record []byte) error {
+	run := Run{Schema: schema, Bytes: record}
+	if err := run.check(); err != nil {
+		return err
+	}
+	if len(record) != schema.RecordSize() {
+		return fmt.Errorf("%w: %d bytes to note, want one record of %s", ErrRecord, len(record), schema)
+	}
+	d := w.d
+	n, err := d.noteLocked(w, []Run{run})
+	if n > 0 {
+		d.watchers.committed()
+	}
+	return err
+}
+
+func (d *Dataset) noteLocked(w *Writer, runs []Run) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pend.noted = true
+	defer func() { d.pend.noted = false }()
+	return d.appendRuns(w, runs)
 }
 
 func (d *Dataset) appendLocked(w *Writer, runs []Run) (int, error) {
@@ -195,7 +221,10 @@ func (d *Dataset) commit(w *Writer) {
 	p := &d.pend
 	if p.records > 0 {
 		p.slot.stream = w.stream.number
-		p.slot.count = w.stream.count.Load() + uint64(p.records)
+		p.slot.count = w.stream.count.Load()
+		if !p.noted {
+			p.slot.count += uint64(p.records)
+		}
 		d.keepCommitted(&p.slot)
 		d.state.commit(&p.slot)
 		for i := range p.slot.n {
