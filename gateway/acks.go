@@ -56,6 +56,7 @@ func (a *acks) due(now time.Time) {
 		n = a.p.writer.Synced()
 	}
 	switch {
+	case a.p.ingest.asked.Load(): // the answer comes first, and brings us back here
 	case a.p.ingest.ended.Load() && n >= accepted:
 		a.p.lastLine(lsg.Ack{N: n, Level: a.p.req.Ack}.Append(nil))
 	case a.p.ingest.ended.Load() && !a.hurried:
@@ -69,6 +70,9 @@ func (a *acks) due(now time.Time) {
 		a.sent, a.at = n, now
 	}
 }
+
+// owing reports whether something was published of which no ack has told yet.
+func (a *acks) owing() bool { return a.p.opened && a.p.writer.Accepted() != a.sent }
 
 // hurry has what an ended session sent synced now: under a policy of bytes its
 // last ack could otherwise be a minute away.
