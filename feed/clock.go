@@ -13,14 +13,18 @@ type Clock uint8
 
 // The clocks of a record.
 const (
-	ClockEvent Clock = iota // ts_event: the venue's time of the event
-	ClockRecv               // ts_recv: the capture server's time of receipt
+	ClockEvent  Clock = iota // ts_event: the venue's time of the event
+	ClockRecv                // ts_recv: the capture server's time of receipt
+	ClockReplay              // the one of the two that start= and end= go by, see Schema.ReplayTime
 )
 
 // String is the field's name.
 func (c Clock) String() string {
-	if c == ClockRecv {
+	switch c {
+	case ClockRecv:
 		return "ts_recv"
+	case ClockReplay:
+		return "replay"
 	}
 	return "ts_event"
 }

@@ -2,9 +2,11 @@ package feed_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -73,6 +75,42 @@ func ExampleSubscriber() {
 		}
 		if trade, ok := feed.View[feed.TradeMsg](rec); ok {
 			fmt.Println(trade.InstrumentID, trade.Price, trade.Size)
+		}
+	}
+}
+
+// A recorder: it outlives the connection, the gateway and itself. What it keeps of its progress is written after the records that it speaks of.
+func ExampleResumingSubscriber() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	cfg := feed.ResumingSubscriberConfig{
+		SubscriberConfig: feed.SubscriberConfig{Addr: "127.0.0.1:13000", Dataset: "BINA.SPOT"},
+		Subscriptions:    []feed.Subscription{{Schema: feed.SchemaTrades, Start: new(uint64)}}, // from the beginning, once
+		Lost:             func(err error, pause time.Duration) { log.Printf("%v; trying again in %v", err, pause) },
+	}
+	if kept, err := os.ReadFile("progress.json"); err == nil {
+		if err := json.Unmarshal(kept, &cfg.Progress); err != nil {
+			log.Fatal(err)
+		}
+	}
+	subscriber, err := feed.DialResumingSubscriber(ctx, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer subscriber.Close()
+	for rec, err := range subscriber.Records(ctx) {
+		if err != nil {
+			log.Print(err)
+			break
+		}
+		if trade, ok := feed.View[feed.TradeMsg](rec); ok {
+			name, _ := subscriber.Name(trade.InstrumentID)
+			fmt.Println(name, trade.Price, trade.Size) // each trade once
+		}
+	}
+	if kept, err := json.Marshal(subscriber.Progress()); err == nil {
+		if err := os.WriteFile("progress.json", kept, 0o666); err != nil {
+			log.Print(err)
 		}
 	}
 }

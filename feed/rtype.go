@@ -38,6 +38,7 @@ type rtypeInfo struct {
 	name   string
 	size   uint16 // bytes of the v3 record without ts_out; 0: unknown type
 	tsRecv uint8  // offset of ts_recv; 0: none
+	flags  uint8  // offset of the flags; 0: none
 	schema Schema // SchemaNone: not a data record that can be stored
 }
 
@@ -46,29 +47,29 @@ var rtypes = func() (t [256]rtypeInfo) {
 	for i := range t {
 		t[i].schema = SchemaNone
 	}
-	t[RTypeMbp0] = rtypeInfo{"mbp-0", 48, 32, SchemaTrades}
-	t[RTypeMbp1] = rtypeInfo{"mbp-1", 80, 32, SchemaMbp1}
-	t[RTypeMbp10] = rtypeInfo{"mbp-10", 368, 32, SchemaMbp10}
-	t[RTypeOhlcvDeprecated] = rtypeInfo{"ohlcv-deprecated", 56, 0, SchemaNone}
-	t[RTypeStatus] = rtypeInfo{"status", 40, 16, SchemaStatus}
-	t[RTypeInstrumentDef] = rtypeInfo{"instrument-def", 520, 16, SchemaDefinition}
-	t[RTypeImbalance] = rtypeInfo{"imbalance", 112, 16, SchemaImbalance}
-	t[RTypeError] = rtypeInfo{"error", 320, 0, SchemaNone}
-	t[RTypeSymbolMapping] = rtypeInfo{"symbol-mapping", 176, 0, SchemaNone}
-	t[RTypeSystem] = rtypeInfo{"system", 320, 0, SchemaNone}
-	t[RTypeStatistics] = rtypeInfo{"statistics", 80, 16, SchemaStatistics}
-	t[RTypeOhlcv1s] = rtypeInfo{"ohlcv-1s", 56, 0, SchemaOhlcv1s}
-	t[RTypeOhlcv1m] = rtypeInfo{"ohlcv-1m", 56, 0, SchemaOhlcv1m}
-	t[RTypeOhlcv1h] = rtypeInfo{"ohlcv-1h", 56, 0, SchemaOhlcv1h}
-	t[RTypeOhlcv1d] = rtypeInfo{"ohlcv-1d", 56, 0, SchemaOhlcv1d}
-	t[RTypeOhlcvEod] = rtypeInfo{"ohlcv-eod", 56, 0, SchemaOhlcvEod}
-	t[RTypeMbo] = rtypeInfo{"mbo", 56, 40, SchemaMbo}
-	t[RTypeCmbp1] = rtypeInfo{"cmbp-1", 80, 32, SchemaCmbp1}
-	t[RTypeCbbo1s] = rtypeInfo{"cbbo-1s", 80, 32, SchemaCbbo1s}
-	t[RTypeCbbo1m] = rtypeInfo{"cbbo-1m", 80, 32, SchemaCbbo1m}
-	t[RTypeTcbbo] = rtypeInfo{"tcbbo", 80, 32, SchemaTcbbo}
-	t[RTypeBbo1s] = rtypeInfo{"bbo-1s", 80, 32, SchemaBbo1s}
-	t[RTypeBbo1m] = rtypeInfo{"bbo-1m", 80, 32, SchemaBbo1m}
+	t[RTypeMbp0] = rtypeInfo{"mbp-0", 48, 32, 30, SchemaTrades}
+	t[RTypeMbp1] = rtypeInfo{"mbp-1", 80, 32, 30, SchemaMbp1}
+	t[RTypeMbp10] = rtypeInfo{"mbp-10", 368, 32, 30, SchemaMbp10}
+	t[RTypeOhlcvDeprecated] = rtypeInfo{"ohlcv-deprecated", 56, 0, 0, SchemaNone}
+	t[RTypeStatus] = rtypeInfo{"status", 40, 16, 0, SchemaStatus}
+	t[RTypeInstrumentDef] = rtypeInfo{"instrument-def", 520, 16, 0, SchemaDefinition}
+	t[RTypeImbalance] = rtypeInfo{"imbalance", 112, 16, 0, SchemaImbalance}
+	t[RTypeError] = rtypeInfo{"error", 320, 0, 0, SchemaNone}
+	t[RTypeSymbolMapping] = rtypeInfo{"symbol-mapping", 176, 0, 0, SchemaNone}
+	t[RTypeSystem] = rtypeInfo{"system", 320, 0, 0, SchemaNone}
+	t[RTypeStatistics] = rtypeInfo{"statistics", 80, 16, 0, SchemaStatistics}
+	t[RTypeOhlcv1s] = rtypeInfo{"ohlcv-1s", 56, 0, 0, SchemaOhlcv1s}
+	t[RTypeOhlcv1m] = rtypeInfo{"ohlcv-1m", 56, 0, 0, SchemaOhlcv1m}
+	t[RTypeOhlcv1h] = rtypeInfo{"ohlcv-1h", 56, 0, 0, SchemaOhlcv1h}
+	t[RTypeOhlcv1d] = rtypeInfo{"ohlcv-1d", 56, 0, 0, SchemaOhlcv1d}
+	t[RTypeOhlcvEod] = rtypeInfo{"ohlcv-eod", 56, 0, 0, SchemaOhlcvEod}
+	t[RTypeMbo] = rtypeInfo{"mbo", 56, 40, 36, SchemaMbo}
+	t[RTypeCmbp1] = rtypeInfo{"cmbp-1", 80, 32, 30, SchemaCmbp1}
+	t[RTypeCbbo1s] = rtypeInfo{"cbbo-1s", 80, 32, 30, SchemaCbbo1s}
+	t[RTypeCbbo1m] = rtypeInfo{"cbbo-1m", 80, 32, 30, SchemaCbbo1m}
+	t[RTypeTcbbo] = rtypeInfo{"tcbbo", 80, 32, 30, SchemaTcbbo}
+	t[RTypeBbo1s] = rtypeInfo{"bbo-1s", 80, 32, 30, SchemaBbo1s}
+	t[RTypeBbo1m] = rtypeInfo{"bbo-1m", 80, 32, 30, SchemaBbo1m}
 	return t
 }()
 

@@ -1,6 +1,9 @@
 package feed
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Schema is a kind of market data; all records of one schema have one layout and one size.
 type Schema uint16
@@ -53,7 +56,7 @@ var schemas = [NumSchemas]schemaInfo{
 	SchemaOhlcv1m:    {"ohlcv-1m", RTypeOhlcv1m, false, ClockEvent},
 	SchemaOhlcv1h:    {"ohlcv-1h", RTypeOhlcv1h, false, ClockEvent},
 	SchemaOhlcv1d:    {"ohlcv-1d", RTypeOhlcv1d, false, ClockEvent},
-	SchemaDefinition: {"definition", RTypeInstrumentDef, false, ClockEvent},
+	SchemaDefinition: {"definition", RTypeInstrumentDef, false, ClockRecv},
 	SchemaStatistics: {"statistics", RTypeStatistics, false, ClockEvent},
 	SchemaStatus:     {"status", RTypeStatus, false, ClockEvent},
 	SchemaImbalance:  {"imbalance", RTypeImbalance, false, ClockEvent},
@@ -100,9 +103,34 @@ func (s Schema) RecordSize() int { return s.RType().RecordSize() }
 // TsRecvOffset is where ts_recv lies in a record of the schema, in bytes from the record's start; -1 where it has none.
 func (s Schema) TsRecvOffset() int { return s.RType().TsRecvOffset() }
 
-// ReplayClock is the clock by which a start time selects records: ts_recv for the sampled BBO and CBBO schemas, whose
-// ts_event is the last trade's, and ts_event for all others.
+// ReplayClock is the clock by which start= and end= select records that do not say otherwise, see ReplayTime: ts_recv for definitions and for the sampled BBO
+// and CBBO schemas, whose ts_event is the last trade's, and ts_event for all others.
 func (s Schema) ReplayClock() Clock { return schemas[s].clock }
+
+// FlagsOffset is where the flags lie in a record of the schema, in bytes from the record's start; -1 where it has none.
+func (s Schema) FlagsOffset() int {
+	if off := int(rtypes[s.RType()].flags); off != 0 {
+		return off
+	}
+	return -1
+}
+
+// ReplayTime is the time in ns by which start= and end= select a record of the schema: ts_recv for definitions, BBO, CBBO and records with the SNAPSHOT flag
+// (those of a midnight carry the times at which their orders came), else ts_event. Where that one is undefined it is the other one; UndefTimestamp when both are.
+func (s Schema) ReplayTime(r Record) uint64 {
+	event, recv := r.TsEvent(), UndefTimestamp
+	if off := s.TsRecvOffset(); off >= 0 {
+		recv = binary.LittleEndian.Uint64(r[off:])
+	}
+	byRecv := schemas[s].clock == ClockRecv || event == UndefTimestamp
+	if off := s.FlagsOffset(); off >= 0 {
+		byRecv = byRecv || Flags(r[off])&FlagSnapshot != 0
+	}
+	if byRecv && recv != UndefTimestamp {
+		return recv
+	}
+	return event
+}
 
 // SkipsWhenSlow is what a slow reader gets who asked for nothing else: true where the newest record replaces the older
 // ones (book state), false where losing one record would lose information.

@@ -99,5 +99,20 @@ func IsFinal(err error) bool {
 	if errors.As(err, &ended) {
 		return ended.Code == lsg.CodeFenced || ended.Retry != lsg.RetryNow && ended.Retry != lsg.RetryLater && ended.Code != lsg.CodeShutdown
 	}
+	var session *SessionError
+	if errors.As(err, &session) {
+		return session.final()
+	}
 	return !errors.Is(err, ErrConnect) && !errors.Is(err, ErrLost)
+}
+
+// final tells whether another session would end the same way: after the gateway's own end, its connection limit and a lost connection it need not.
+func (e *SessionError) final() bool {
+	switch e.Code {
+	case ErrorInternal, ErrorConnectionLimit:
+		return false
+	case ErrorUnset:
+		return e.Text != "" || errors.Is(e.Err, ErrVersion) || errors.Is(e.Err, ErrMetadata) || errors.Is(e.Err, ErrTooLarge)
+	}
+	return true
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -23,7 +24,7 @@ func seekAll(d *journal.Dataset, requests []request) ([]uint64, error) {
 			continue
 		}
 		var err error
-		if found[i], err = tape.Seek(r.schema.ReplayClock(), r.start); err != nil {
+		if found[i], err = tape.Seek(feed.ClockReplay, r.start); err != nil {
 			return nil, err
 		}
 	}

@@ -19,7 +19,7 @@ func (d *Dataset) expire(t *Tape, segs []*Segment) error {
 	if err != nil || len(segs) == 0 {
 		return err
 	}
-	first, times := segs[len(segs)-1].limit, emptySpan
+	first, times := segs[len(segs)-1].limit, noTimes
 	for _, s := range segs {
 		times.add(s.times())
 	}
@@ -101,7 +101,7 @@ func (t *Tape) leaveBehind(first uint64) {
 
 // enterExpired tells the ledger that a tape has lost all before record first to its age. There is one such entry for each tape, the newest, or the ledger
 // would fill up with them.
-func (d *Dataset) enterExpired(t *Tape, first uint64, times span) error {
+func (d *Dataset) enterExpired(t *Tape, first uint64, times Times) error {
 	d.syncer.mu.Lock() // one sync at a time: two would share an error that the kernel reports once
 	defer d.syncer.mu.Unlock()
 	d.mu.Lock()
@@ -123,7 +123,7 @@ func (d *Dataset) enterExpired(t *Tape, first uint64, times span) error {
 }
 
 // appendExpired adds the entry and returns the length of the log with it.
-func (d *Dataset) appendExpired(t *Tape, first uint64, times span) (int64, error) {
+func (d *Dataset) appendExpired(t *Tape, first uint64, times Times) (int64, error) {
 	g := Gap{Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first, Cause: CauseExpired, Time: d.now(), At: []Position{{t.schema, first}}}
 	if from, to := times.index(); from <= to {
 		g.FromTs, g.ToTs = from, to
@@ -156,7 +156,7 @@ func (t *Tape) Expired() (Gap, bool) {
 }
 
 // times is the span of all records of a sealed segment: of the records themselves when there is no index; empty when they cannot be read.
-func (s *Segment) times() span {
+func (s *Segment) times() Times {
 	if total := s.total.Load(); total != nil {
 		return *total
 	}
@@ -165,14 +165,14 @@ func (s *Segment) times() span {
 		return total
 	}
 	if s.acquire() != nil {
-		return emptySpan
+		return noTimes
 	}
 	defer s.Release()
 	blocks, err := makeBlocks(s, s.info(), s.base, s.limit)
 	if err != nil {
-		return emptySpan
+		return noTimes
 	}
-	return totalSpan(blocks)
+	return totalTimes(blocks)
 }
 
 // isExpired says whether the journal itself entered the gap for records that it removed.

@@ -8,46 +8,32 @@ import (
 	"github.com/tapewire/tapewire/feed"
 )
 
-// span is the least and greatest defined time of each clock in a stretch of records. A clock without any has min > max.
-type span struct{ minEvent, maxEvent, minRecv, maxRecv uint64 }
-
-var emptySpan = span{minEvent: undefTime, minRecv: undefTime}
-
 // block is one entry of the block index: about blockBytes of records.
 type block struct {
 	first uint64
 	count uint32
 	crc   uint32
-	span  span
+	span  Times
+	top   uint64 // the greatest time of all; 0: there is none, or not known
+}
+
+// same says whether a block that was read is the one that its records make; version 1 does not have everything.
+func (k *block) same(fresh *block) bool {
+	if k.top == 0 {
+		f := *fresh
+		f.top, f.span.MinReplay, f.span.MaxReplay = 0, k.span.MinReplay, k.span.MaxReplay
+		return *k == f
+	}
+	return *k == *fresh
 }
 
 const (
 	indexMagic   = "TWBLOCKS"
-	indexVersion = 1
+	indexVersion = 2
 	indexHeader  = 96
-	indexEntry   = 48
+	indexEntry   = 72
+	indexEntry1  = 48 // of version 1
 )
-
-// has says whether any record of the stretch has a time of the clock that is not before ts.
-func (s *span) has(c feed.Clock, ts uint64) bool {
-	if c == feed.ClockRecv {
-		return s.minRecv <= s.maxRecv && s.maxRecv >= ts
-	}
-	return s.minEvent <= s.maxEvent && s.maxEvent >= ts
-}
-
-func (s *span) add(o span) {
-	s.minEvent, s.maxEvent = min(s.minEvent, o.minEvent), max(s.maxEvent, o.maxEvent)
-	s.minRecv, s.maxRecv = min(s.minRecv, o.minRecv), max(s.maxRecv, o.maxRecv)
-}
-
-// index is the span by which DBN orders records: ts_recv where there is one.
-func (s *span) index() (from, to uint64) {
-	if s.minRecv <= s.maxRecv {
-		return s.minRecv, s.maxRecv
-	}
-	return s.minEvent, s.maxEvent
-}
 
 // blockRecords is how many records a block has; at least one.
 func blockRecords(size int) uint64 { return uint64(max(blockBytes/size, 1)) }
@@ -58,32 +44,16 @@ const sumPiece = 8 << 10
 
 // makeBlock sums up b, whole records of s beginning with record first.
 func makeBlock(first uint64, b []byte, s feed.Schema, size int) block {
-	recv := s.TsRecvOffset()
-	k := block{first: first, count: uint32(len(b) / size), span: emptySpan}
+	l := layoutOf(s)
+	k := block{first: first, count: uint32(len(b) / size), span: noTimes}
 	for piece := max(sumPiece/size, 1) * size; len(b) > 0; {
 		part := b[:min(piece, len(b))]
-		k.span.cover(part, recv, size)
+		k.span.add(l.times(part))
 		k.crc = updateCRC(k.crc, part)
 		b = b[len(part):]
 	}
+	k.top = k.span.top()
 	return k
-}
-
-// cover adds the times of whole records; recv is where their ts_recv lies, negative when they have none.
-func (s *span) cover(b []byte, recv, size int) {
-	le, k := binary.LittleEndian, *s
-	for ; len(b) >= size; b = b[size:] {
-		if ts := le.Uint64(b[eventOffset:]); ts != undefTime {
-			k.minEvent, k.maxEvent = min(k.minEvent, ts), max(k.maxEvent, ts)
-		}
-		if recv < 0 {
-			continue
-		}
-		if ts := le.Uint64(b[recv:]); ts != undefTime {
-			k.minRecv, k.maxRecv = min(k.minRecv, ts), max(k.maxRecv, ts)
-		}
-	}
-	*s = k
 }
 
 // eventOffset is where ts_event lies in every record.
@@ -104,16 +74,16 @@ func makeBlocks(f io.ReaderAt, info segmentInfo, from, to uint64) ([]block, erro
 	return list, nil
 }
 
-func totalSpan(blocks []block) span {
-	total := emptySpan
+func totalTimes(blocks []block) Times {
+	total := noTimes
 	for i := range blocks {
 		total.add(blocks[i].span)
 	}
 	return total
 }
 
-func appendSpan(dst []byte, s span) []byte {
-	for _, v := range []uint64{s.minEvent, s.maxEvent, s.minRecv, s.maxRecv} {
+func appendTimes(dst []byte, s Times) []byte {
+	for _, v := range []uint64{s.MinEvent, s.MaxEvent, s.MinRecv, s.MaxRecv, s.MinReplay, s.MaxReplay} {
 		dst = binary.LittleEndian.AppendUint64(dst, v)
 	}
 	return dst
@@ -125,7 +95,8 @@ func appendIndex(dst []byte, info segmentInfo, blocks []block) []byte {
 	var entries []byte
 	for _, k := range blocks {
 		entries = le.AppendUint64(entries, k.first)
-		entries = appendSpan(entries, k.span)
+		entries = appendTimes(entries, k.span)
+		entries = le.AppendUint64(entries, k.top)
 		entries = le.AppendUint32(entries, k.count)
 		entries = le.AppendUint32(entries, k.crc)
 	}
@@ -138,7 +109,7 @@ func appendIndex(dst []byte, info segmentInfo, blocks []block) []byte {
 	dst = le.AppendUint32(dst, uint32(len(blocks)))
 	dst = le.AppendUint64(dst, info.base)
 	dst = le.AppendUint64(dst, info.records)
-	dst = appendSpan(dst, totalSpan(blocks))
+	dst = appendTimes(dst, totalTimes(blocks))
 	dst = append(dst, make([]byte, indexHeader-(len(dst)-at)-8)...)
 	dst = le.AppendUint32(dst, crc32c(entries))
 	dst = le.AppendUint32(dst, crc32c(dst[at:]))
@@ -146,48 +117,71 @@ func appendIndex(dst []byte, info segmentInfo, blocks []block) []byte {
 }
 
 // parseIndex reads an index file that must be the one of the given segment; entries is false when only the header is there and wanted.
-func parseIndex(b []byte, info segmentInfo, entries bool) (span, []block, error) {
+func parseIndex(b []byte, info segmentInfo, entries bool) (Times, []block, error) {
 	bad := fmt.Errorf("%w: block index of segment %d of %s", ErrCorrupt, info.ordinal, info.schema)
 	le := binary.LittleEndian
 	if len(b) < indexHeader || string(b[:8]) != indexMagic || le.Uint32(b[indexHeader-4:]) != crc32c(b[:indexHeader-4]) {
-		return span{}, nil, bad
+		return Times{}, nil, bad
 	}
-	if v := le.Uint32(b[8:]); v != indexVersion {
-		return span{}, nil, otherVersion(segmentPath(info.schema.String(), info.ordinal, indexSuffix), v, indexVersion)
+	v := le.Uint32(b[8:])
+	if v != indexVersion && v != 1 {
+		return Times{}, nil, otherVersion(segmentPath(info.schema.String(), info.ordinal, indexSuffix), v, indexVersion)
 	}
 	n := int(le.Uint32(b[20:]))
 	if feed.Schema(le.Uint16(b[12:])) != info.schema || le.Uint64(b[24:]) != info.base || le.Uint64(b[32:]) != info.records {
-		return span{}, nil, bad
+		return Times{}, nil, bad
 	}
-	total := parseSpan(b[40:])
+	total, size := parseTimes(b[40:], v, info.schema), entryBytes(v)
 	if !entries {
 		return total, nil, nil
 	}
-	if len(b) != indexHeader+n*indexEntry || le.Uint32(b[indexHeader-8:]) != crc32c(b[indexHeader:]) {
-		return span{}, nil, bad
+	if len(b) != indexHeader+n*size || le.Uint32(b[indexHeader-8:]) != crc32c(b[indexHeader:]) {
+		return Times{}, nil, bad
 	}
 	list := make([]block, 0, n)
-	for b = b[indexHeader:]; len(b) > 0; b = b[indexEntry:] {
-		list = append(list, block{first: le.Uint64(b), span: parseSpan(b[8:]), count: le.Uint32(b[40:]), crc: le.Uint32(b[44:])})
+	for b = b[indexHeader:]; len(b) > 0; b = b[size:] {
+		k := block{first: le.Uint64(b), span: parseTimes(b[8:], v, info.schema), count: le.Uint32(b[size-8:]), crc: le.Uint32(b[size-4:])}
+		if v > 1 {
+			k.top = le.Uint64(b[size-16:])
+		}
+		list = append(list, k)
 	}
 	return total, list, nil
 }
 
-func parseSpan(b []byte) span {
+// entryBytes is the size of an entry in a version of the index.
+func entryBytes(version uint32) int {
+	if version == 1 {
+		return indexEntry1
+	}
+	return indexEntry
+}
+
+// parseTimes reads times; version 1 has none of the replay clock: the two others hold it, and where records are looked at for it there may be none.
+func parseTimes(b []byte, version uint32, s feed.Schema) Times {
 	le := binary.LittleEndian
-	return span{le.Uint64(b), le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:])}
+	t := Times{MinEvent: le.Uint64(b), MaxEvent: le.Uint64(b[8:]), MinRecv: le.Uint64(b[16:]), MaxRecv: le.Uint64(b[24:])}
+	switch {
+	case version > 1:
+		t.MinReplay, t.MaxReplay = le.Uint64(b[32:]), le.Uint64(b[40:])
+	case s.ReplayClock() == feed.ClockRecv: // every record that a release with version 1 took has a ts_recv
+		t.MinReplay, t.MaxReplay = t.MinRecv, t.MaxRecv
+	default:
+		t.MinReplay, t.MaxReplay = min(t.MinEvent, t.MinRecv), max(t.MaxEvent, t.MaxRecv)
+	}
+	return t
 }
 
 // readIndex reads a sealed segment's index file.
-func readIndex(disk Disk, dir string, info segmentInfo, entries bool) (span, []block, error) {
+func readIndex(disk Disk, dir string, info segmentInfo, entries bool) (Times, []block, error) {
 	f, err := disk.Open(segmentPath(dir, info.ordinal, indexSuffix), true)
 	if err != nil {
-		return span{}, nil, err
+		return Times{}, nil, err
 	}
 	defer f.Close()
 	b := make([]byte, indexHeader)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return span{}, nil, fmt.Errorf("read block index: %w", err)
+		return Times{}, nil, fmt.Errorf("read block index: %w", err)
 	}
 	total, _, err := parseIndex(b, info, false)
 	if err != nil || !entries {
@@ -195,14 +189,14 @@ func readIndex(disk Disk, dir string, info segmentInfo, entries bool) (span, []b
 	}
 	size, err := f.Size()
 	if err != nil {
-		return span{}, nil, err
+		return Times{}, nil, err
 	}
 	if most := indexHeader + indexEntry*int64(info.records/blockRecords(info.recordSize)+1); size > most {
-		return span{}, nil, fmt.Errorf("%w: block index of %d bytes", ErrCorrupt, size)
+		return Times{}, nil, fmt.Errorf("%w: block index of %d bytes", ErrCorrupt, size)
 	}
 	b = make([]byte, size)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return span{}, nil, fmt.Errorf("read block index: %w", err)
+		return Times{}, nil, fmt.Errorf("read block index: %w", err)
 	}
 	return parseIndex(b, info, true)
 }

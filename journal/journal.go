@@ -26,6 +26,7 @@ type Journal struct {
 	opened    time.Time // with the monotonic clock
 	lock      io.Closer
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
+	indexes   indexCache
 	keeping   *keeping     // nil when everything is kept
 	retaining sync.Mutex   // one round at a time
 	watchers  watchers

@@ -28,6 +28,7 @@ const (
 	maxHeader         = 4 << 20 // bytes of a segment's header region; symbol mappings that need more are left out
 	headerShare       = 4       // a header region is at most this part of its file
 	blockBytes        = 64 << 10
+	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 
 	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -152,6 +153,9 @@ func (o *opening) checkpoint() error {
 	}
 	e.ranges = d.unsealedSums(e)
 	for i, l := range d.sideLogs() {
+		if err := o.upgrade(l); err != nil {
+			return err
+		}
 		e.logs[i] = l.size.Load()
 		if err := l.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", l.path, err)
@@ -174,6 +178,20 @@ func (o *opening) checkpoint() error {
 	}
 	d.syncLog = l
 	return o.finishState()
+}
+
+// upgrade brings a side log of an earlier version to the present one. Without room for that it stays as it is, and readers are served: the first entry that is to
+// be appended tries again.
+func (o *opening) upgrade(l *sideLog) error {
+	if !l.old.Load() {
+		return nil
+	}
+	err := l.upgrade()
+	if errors.Is(err, ErrDiskFull) {
+		o.d.log.Warn("no room to bring a side log to the present version; it is tried again before its next entry", zap.Error(err))
+		return nil
+	}
+	return err
 }
 
 // finishState maps the state page; a fresh one when the old one was not to be trusted.

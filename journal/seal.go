@@ -121,7 +121,7 @@ func (s *Segment) seal() error {
 	if err := writeIndex(d.disk, t.dir, info, blocks); err != nil {
 		return err
 	}
-	region, err := s.sealedRegion(info, totalSpan(blocks))
+	region, err := s.sealedRegion(info, totalTimes(blocks))
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *Segment) seal() error {
 	if err != nil {
 		return err
 	}
-	total := totalSpan(blocks)
+	total := totalTimes(blocks)
 	s.total.Store(&total)
 	s.blocks.Store(nil)
 	d.log.Info("sealed", zap.String("tape", t.name()), zap.Uint64("segment", s.ordinal), zap.Uint64("records", info.records))
@@ -161,7 +161,7 @@ func (s *Segment) seal() error {
 }
 
 // sealedRegion is the header with times and symbol mappings filled in; without the mappings when they do not fit.
-func (s *Segment) sealedRegion(info segmentInfo, total span) ([]byte, error) {
+func (s *Segment) sealedRegion(info segmentInfo, total Times) ([]byte, error) {
 	m := s.tape.d.metadata(info.schema)
 	m.Start, m.End = 0, undefTime
 	from, to := total.index()

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,15 +10,11 @@ import (
 	"github.com/tapewire/tapewire/feed"
 )
 
-// Seek is the first committed record whose time by the clock c is not before ts (ns); the tail when there is none. Records without that time do not count,
+// Seek is the first committed record whose time by the clock c is not before ts (ns), feed.ClockReplay for a start=; the tail when there is none. Records without that time do not count,
 // and times need not be in order: no record before the one found has such a time. It reads index files and up to one block of the tape from disk.
 func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
 	tail := t.Tail()
-	offset := eventOffset
-	if c == feed.ClockRecv {
-		offset = t.schema.TsRecvOffset()
-	}
-	if offset < 0 || ts == undefTime {
+	if ts == undefTime {
 		return tail, nil
 	}
 	for _, s := range *t.segs.Load() {
@@ -29,7 +24,7 @@ func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
 		err := s.acquire()
 		var ok bool
 		if err == nil {
-			seq, ok, err = s.seek(c, offset, ts, min(tail, s.limit))
+			seq, ok, err = s.seek(c, ts, min(tail, s.limit))
 			s.Release()
 		}
 		if s.limit <= t.First() {
@@ -42,8 +37,9 @@ func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
 	return tail, nil
 }
 
-// seek looks for the record among those below end. The first block whose greatest time is not before ts holds it: all before have only earlier times.
-func (s *Segment) seek(c feed.Clock, offset int, ts, end uint64) (uint64, bool, error) {
+// seek looks for the record among those below end. The first block whose greatest time is not before ts holds it: all before have only earlier times. A block
+// of an index of version 1 may have none by the replay clock, and then it is the next.
+func (s *Segment) seek(c feed.Clock, ts, end uint64) (uint64, bool, error) {
 	if total := s.total.Load(); total != nil && !total.has(c, ts) {
 		return 0, false, nil
 	}
@@ -60,16 +56,18 @@ func (s *Segment) seek(c feed.Clock, offset int, ts, end uint64) (uint64, bool, 
 	for i := range blocks {
 		k := &blocks[i]
 		if k.span.has(c, ts) {
-			return s.scan(offset, ts, k.first, min(k.first+uint64(k.count), end))
+			if seq, ok, err := s.scan(c, ts, k.first, min(k.first+uint64(k.count), end)); ok || err != nil {
+				return seq, ok, err
+			}
 		}
 		from = k.first + uint64(k.count)
 	}
-	return s.scan(offset, ts, from, end)
+	return s.scan(c, ts, from, end)
 }
 
 // scan looks at the records themselves.
-func (s *Segment) scan(offset int, ts, from, to uint64) (uint64, bool, error) {
-	per := blockRecords(s.tape.size)
+func (s *Segment) scan(c feed.Clock, ts, from, to uint64) (uint64, bool, error) {
+	per, l := blockRecords(s.tape.size), layoutOf(s.tape.schema)
 	var buf []byte
 	for ; from < to; from += per {
 		n := min(per, to-from)
@@ -84,7 +82,7 @@ func (s *Segment) scan(offset int, ts, from, to uint64) (uint64, bool, error) {
 			}
 		}
 		for i := range n {
-			if v := binary.LittleEndian.Uint64(b[int(i)*s.tape.size+offset:]); v >= ts && v != undefTime {
+			if v := l.at(c, b[int(i)*s.tape.size:][:s.tape.size]); v >= ts && v != undefTime {
 				return from + i, true, nil
 			}
 		}
@@ -100,30 +98,38 @@ func (s *Segment) info() segmentInfo {
 	}
 }
 
-// loadIndex reads a sealed segment's blocks, or nothing when its total says that no block has the time. An index that is lost or damaged is made again.
+// loadIndex reads a sealed segment's blocks, or one without times when its total says that no block has the time.
 func (s *Segment) loadIndex(c feed.Clock, ts uint64) ([]block, error) {
-	d := s.tape.d
-	total, _, err := readIndex(d.disk, s.tape.dir, s.info(), false)
-	if err == nil {
+	if total, _, err := readIndex(s.tape.d.disk, s.tape.dir, s.info(), false); err == nil {
 		s.total.Store(&total)
 		if !total.has(c, ts) {
-			return []block{{first: s.base, count: uint32(s.limit - s.base), span: emptySpan}}, nil
+			return []block{{first: s.base, count: uint32(s.limit - s.base), span: noTimes}}, nil
 		}
-		var blocks []block
-		if _, blocks, err = readIndex(d.disk, s.tape.dir, s.info(), true); err == nil {
-			return blocks, nil
-		}
+	}
+	list, err := s.cachedIndex()
+	if err != nil {
+		return nil, err
+	}
+	return *list, nil
+}
+
+// readBlocks reads a sealed segment's blocks. An index that is lost or damaged is made again.
+func (s *Segment) readBlocks() ([]block, error) {
+	d := s.tape.d
+	total, blocks, err := readIndex(d.disk, s.tape.dir, s.info(), true)
+	if err == nil {
+		s.total.Store(&total)
+		return blocks, nil
 	}
 	d.log.Warn("making a block index again", zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
 	kept := error(nil)
 	if errors.Is(err, ErrVersion) {
 		kept = s.keepIndex()
 	}
-	blocks, err := makeBlocks(s, s.info(), s.base, s.limit)
-	if err != nil {
+	if blocks, err = makeBlocks(s, s.info(), s.base, s.limit); err != nil {
 		return nil, err
 	}
-	total = totalSpan(blocks)
+	total = totalTimes(blocks)
 	s.total.Store(&total)
 	if kept == nil {
 		kept = writeIndex(d.disk, s.tape.dir, s.info(), blocks)

@@ -15,8 +15,11 @@ func modelSeek(tape []byte, s feed.Schema, c feed.Clock, ts uint64) uint64 {
 	for i := 0; i*size < len(tape); i++ {
 		r := feed.Record(tape[i*size : (i+1)*size])
 		at := r.TsEvent()
-		if c == feed.ClockRecv {
+		switch c {
+		case feed.ClockRecv:
 			at = r.TsRecv()
+		case feed.ClockReplay:
+			at = s.ReplayTime(r)
 		}
 		if at != undefTime && at >= ts {
 			return uint64(i)
@@ -28,7 +31,7 @@ func modelSeek(tape []byte, s feed.Schema, c feed.Clock, ts uint64) uint64 {
 func TestSeekFindsWhatAScanWouldFind(t *testing.T) {
 	// Times in a narrow range, so that there are ties, and out of order; some undefined. Blocks hold 1365 trades: the tape has several, sealed and not.
 	rapid.Check(t, func(rt *rapid.T) {
-		s := rapid.SampledFrom([]feed.Schema{trades, feed.SchemaOhlcv1s}).Draw(rt, "schema")
+		s := rapid.SampledFrom(allSchemas()).Draw(rt, "schema")
 		size := s.RecordSize()
 		disk := NewMemDisk()
 		o := Options{Disk: disk, MinSegment: smallestSegment, MaxSegment: rapid.SampledFrom([]int64{smallestSegment, 256 << 10}).Draw(rt, "segment")}
@@ -36,7 +39,7 @@ func TestSeekFindsWhatAScanWouldFind(t *testing.T) {
 		defer j.Close()
 		d := create(t, j)
 		w := openWriter(t, d, "p", "s")
-		n := rapid.IntRange(1, 5000).Draw(rt, "records")
+		n := rapid.IntRange(1, 5000*48/size).Draw(rt, "records")
 		drift := rapid.IntRange(0, 3).Draw(rt, "drift")
 		seed := rapid.Uint64().Draw(rt, "seed")
 		var tape []byte
@@ -52,6 +55,12 @@ func TestSeekFindsWhatAScanWouldFind(t *testing.T) {
 					ts = undefTime
 				}
 				binary.LittleEndian.PutUint64(r[off:], ts)
+			}
+			if off := s.FlagsOffset(); off >= 0 {
+				r[off] = byte(feed.FlagLast)
+				if seed>>45%50 == 0 {
+					r[off] |= byte(feed.FlagSnapshot)
+				}
 			}
 			tape = append(tape, r...)
 		}
@@ -70,7 +79,7 @@ func TestSeekFindsWhatAScanWouldFind(t *testing.T) {
 			d = j.Lookup(testDataset)
 		}
 		for range 30 {
-			c := rapid.SampledFrom([]feed.Clock{feed.ClockEvent, feed.ClockRecv}).Draw(rt, "clock")
+			c := rapid.SampledFrom([]feed.Clock{feed.ClockEvent, feed.ClockRecv, feed.ClockReplay}).Draw(rt, "clock")
 			ts := rapid.Uint64Range(0, uint64(n*drift+110)).Draw(rt, "ts")
 			got, err := d.Tape(s).Seek(c, ts)
 			if want := modelSeek(tape, s, c, ts); err != nil || got != want {
@@ -78,6 +87,13 @@ func TestSeekFindsWhatAScanWouldFind(t *testing.T) {
 			}
 		}
 	})
+}
+
+func allSchemas() (list []feed.Schema) {
+	for s := range feed.Schema(feed.NumSchemas) {
+		list = append(list, s)
+	}
+	return list
 }
 
 func TestLostOrDamagedIndexIsMadeAgain(t *testing.T) {

@@ -26,7 +26,9 @@ type Segment struct {
 
 	indexing sync.Mutex              // guards what adds to blocks
 	blocks   atomic.Pointer[[]block] // index of a segment that is not sealed: a prefix of its blocks
-	total    atomic.Pointer[span]    // of all records, once it is sealed and was looked at
+	total    atomic.Pointer[Times]   // of all records, once it is sealed and was looked at
+	cached   atomic.Pointer[[]block] // index of a sealed segment that somebody reads; see indexCache
+	newest   tailLook                // of what the index does not have yet
 
 	written atomic.Int64 // when it was sealed, in ns by Journal.clock; 0 before
 
@@ -92,6 +94,7 @@ func (s *Segment) Release() {
 	}
 	s.file.Close()
 	s.file, s.mem, s.data = nil, nil, nil
+	s.tape.d.j.indexes.drop(s)
 }
 
 // releaseUnsealed gives back the reference that a tape holds to each segment it has not sealed.

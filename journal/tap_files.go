@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -83,12 +82,8 @@ func (t *Tap) open(ordinal uint64) (*tapSegment, error) {
 
 // SeekTime moves to the first record whose time by the clock c is not before ts (ns), or to the tail. Records without that time do not count.
 func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
-	tail := t.Tail()
-	offset := eventOffset
-	if c == feed.ClockRecv {
-		offset = t.schema.TsRecvOffset()
-	}
-	if offset < 0 || ts == undefTime {
+	tail, l := t.Tail(), layoutOf(t.schema)
+	if ts == undefTime {
 		return t.Seek(tail)
 	}
 	segments, err := t.segments()
@@ -120,7 +115,7 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 			}
 			from := t.seq - uint64(len(b)/t.size)
 			for i := 0; i < len(b); i += t.size {
-				if at := binary.LittleEndian.Uint64(b[i+offset:]); at >= ts && at != undefTime {
+				if at := l.at(c, b[i:i+t.size]); at >= ts && at != undefTime {
 					t.seq = from + uint64(i/t.size) // it is mapped, and can be read if it expires just now
 					return nil
 				}
@@ -137,7 +132,7 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 type tapSymbols struct {
 	path  string
 	names map[uint32]string // "" for an id that was not named when it was looked for
-	read  int64             // bytes of the log that were taken in
+	read  int64             // length of the log, logical, that was taken in
 }
 
 // Symbol is what an instrument id stands for now. A mapping is in the table before the first record that needs it, so every id of a record that was
@@ -159,7 +154,8 @@ func (t *Tap) Refresh() error {
 		return err
 	}
 	defer f.Close()
-	if size, err := f.Size(); err != nil || size == t.symbols.read && t.symbols.names != nil {
+	size, err := sideLogSize(f, t.symbols.path, symbolsMagic)
+	if err != nil || size == t.symbols.read && t.symbols.names != nil {
 		return err
 	}
 	c, err := readSideLog(f, t.symbols.path, symbolsMagic, 0)
@@ -174,6 +170,6 @@ func (t *Tap) Refresh() error {
 		}
 		names[m.ID] = m.Symbol
 	}
-	t.symbols.names, t.symbols.read = names, c.whole
+	t.symbols.names, t.symbols.read = names, c.size()
 	return nil
 }

@@ -210,7 +210,7 @@ func (x *verifier) checkBlocks(f File, info segmentInfo) error {
 		return fmt.Errorf("%w: block index has %d blocks, the segment %d", ErrCorrupt, len(blocks), len(fresh))
 	}
 	for i := range blocks {
-		if blocks[i] != fresh[i] {
+		if !blocks[i].same(&fresh[i]) {
 			return fmt.Errorf("%w: records %d to %d fail the CRC of their block", ErrCorrupt, fresh[i].first, fresh[i].first+uint64(fresh[i].count))
 		}
 		x.tape.Blocks++

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"path"
 	"slices"
@@ -72,10 +73,7 @@ func writeLogsAgain(t *testing.T, disk *MemDisk, dir string, same func(string, [
 		if err != nil || len(payloads) == 0 {
 			t.Fatalf("%s: %d entries, %v", log.name, len(payloads), err)
 		}
-		if err := createSideLog(disk, path.Join("j", log.name), log.magic); err != nil {
-			t.Fatal(err)
-		}
-		b := fileBytes(t, disk, path.Join("j", log.name))
+		b := binary.LittleEndian.AppendUint64([]byte(log.magic), 1) // the header of version 1; entries are as they were
 		for _, p := range payloads {
 			b = appendFrame(b, entryAgain(t, log.name, p))
 		}
@@ -140,5 +138,15 @@ func writeSegmentAgain(t *testing.T, disk *MemDisk, dir, name string, same func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(strings.TrimSuffix(name, sealedSuffix)+indexSuffix, appendIndex(nil, info, blocks))
+	// Indexes are written in version 2 now; what version 1 has is what they say too.
+	index := strings.TrimSuffix(name, sealedSuffix) + indexSuffix
+	_, old, err := parseIndex(fileBytes(t, disk, path.Join(dir, index)), info, true)
+	if err != nil || len(old) != len(blocks) {
+		t.Fatalf("%s: %d blocks, want %d, %v", index, len(old), len(blocks), err)
+	}
+	for i := range old {
+		if !old[i].same(&blocks[i]) || old[i].top != 0 || old[i].span.MaxReplay < blocks[i].span.MaxReplay {
+			t.Errorf("%s: block %d is read as %+v, want %+v", index, i, old[i], blocks[i])
+		}
+	}
 }

@@ -89,7 +89,7 @@ func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*jour
 		case err == nil && t.Start == nil:
 			return tap, nil
 		case err == nil:
-			if err := tap.SeekTime(schema.ReplayClock(), uint64(*t.Start)); err != nil {
+			if err := tap.SeekTime(feed.ClockReplay, uint64(*t.Start)); err != nil {
 				return nil, errors.Join(err, tap.Close())
 			}
 			return tap, nil
