@@ -27,7 +27,7 @@ type ingest struct {
 	tsOut    bool
 	declared feed.Schema      // of the metadata; SchemaNone is any
 	known    map[uint32]int64 // instruments declared in this session and their price increment, 0: none; nil: any goes
-	asked    atomic.Bool      // an answer is owing, or the text phase goes on: nothing else is said meanwhile
+	asked    atomic.Bool      // an answer is owing, or the text phase goes on: no ack comes between
 
 	declarations int // instrument lines so far
 	entries      int // instruments, mappings and gaps of this turn

@@ -214,7 +214,7 @@ func (p *producer) await(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !told && !p.ingest.asked.Load() && errors.Is(p.feed.dataset.Err(), journal.ErrDiskFull) {
+		if !told && errors.Is(p.feed.dataset.Err(), journal.ErrDiskFull) {
 			told = true
 			p.line(lsg.Pause{Reason: "disk_full"}.Append(nil))
 			p.srv.log.Warn("producer waits: disk full", zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer))
