@@ -167,27 +167,28 @@ func TestPublishedDefinitionIsNotMadeAgainAndItsLotIsKept(t *testing.T) {
 	s := serveTest(t)
 	c := dialRaw(t, s)
 	c.produce("1")
-	def := feed.NewDefinition(77, "ESH6")
+	own := c.declared("instrument=ESH6")
+	def := feed.NewDefinition(own, "ESH6")
 	def.TsEvent, def.TsRecv, def.MinPriceIncrement, def.UnitOfMeasureQty, def.Expiration = eventTime(0), eventTime(0), 250_000_000, 50*feed.PriceScale, eventTime(9)
 	c.begin(metadataOf(feed.SchemaNone), feed.Bytes(&def))
 	c.await("ack=1")
-	for text, id := range map[string]uint32{"instrument=ESH6": 77, "instrument=ESH6|price_increment=0.25|lot=50": 77} {
+	for _, text := range []string{"instrument=ESH6", "instrument=ESH6|price_increment=0.25|lot=50"} {
 		c.send(inBand(text))
-		if got, want := c.line(), fmt.Sprintf("instrument=ESH6|instrument_id=%d", id); got != want {
+		if got, want := c.line(), fmt.Sprintf("instrument=ESH6|instrument_id=%d", own); got != want {
 			t.Errorf("%s: told %q, want %q", text, got, want)
 		}
 	}
-	if n := len(definitionsOf(t, s.journal.Lookup(testDataset))); n != 1 {
-		t.Errorf("%d definitions, want the published one alone", n)
+	if n := len(definitionsOf(t, s.journal.Lookup(testDataset))); n != 2 {
+		t.Errorf("%d definitions, want the first and the published one", n)
 	}
 	c.send(inBand("instrument=ESH6|class=F"))
 	c.line()
 	all := definitionsOf(t, s.journal.Lookup(testDataset))
-	if m := all[len(all)-1]; len(all) != 2 || m.InstrumentClass != feed.ClassFuture || m.SecurityUpdateAction != 'M' || m.Expiration != def.Expiration {
+	if m := all[len(all)-1]; len(all) != 3 || m.InstrumentClass != feed.ClassFuture || m.SecurityUpdateAction != 'M' || m.Expiration != def.Expiration {
 		t.Errorf("what was added to a published definition: %+v", all)
 	}
 	c.send(inBand("instrument=ESH6|lot=1"))
-	if got := c.line(); got == "instrument=ESH6|instrument_id=77" {
+	if got := c.line(); got == fmt.Sprintf("instrument=ESH6|instrument_id=%d", own) {
 		t.Errorf("another lot than the published one got %q", got)
 	}
 }
