@@ -58,13 +58,16 @@ func (a *acks) due(now time.Time) {
 	switch {
 	case a.p.ingest.asked.Load(): // the answer comes first, and brings us back here
 	case a.p.ingest.ended.Load() && n >= accepted:
+		if !a.vouched() {
+			return
+		}
 		a.p.lastLine(lsg.Ack{N: n, Level: a.p.req.Ack}.Append(nil))
 	case a.p.ingest.ended.Load() && !a.hurried:
 		a.hurry()
 	case n == a.sent:
 	case a.p.lines().busy() || n-a.sent < ackEveryRecords && now.Sub(a.at) < ackEvery && now.Sub(a.seenAt) < ackSilence:
 		a.arm()
-	default:
+	case a.vouched():
 		a.buf = lsg.Ack{N: n, Level: a.p.req.Ack}.Append(a.buf[:0])
 		a.p.line(a.buf)
 		a.sent, a.at = n, now
@@ -73,6 +76,16 @@ func (a *acks) due(now time.Time) {
 
 // owing reports whether something was published of which no ack has told yet.
 func (a *acks) owing() bool { return a.p.opened && a.p.writer.Accepted() != a.sent }
+
+// vouched reports whether what is to be acknowledged is where the next start will
+// look for it. If not, the producer is told that instead.
+func (a *acks) vouched() bool {
+	err := a.p.feed.dataset.Present()
+	if err != nil {
+		a.p.dismiss(a.p.explain(err))
+	}
+	return err == nil
+}
 
 // hurry has what an ended session sent synced now: under a policy of bytes its
 // last ack could otherwise be a minute away.
