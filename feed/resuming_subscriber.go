@@ -3,7 +3,6 @@ package feed
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -19,6 +18,9 @@ type ResumingSubscriberConfig struct {
 	SubscriberConfig
 	Subscriptions []Subscription // one for each schema, without Resume and Snapshot
 	Progress      []Progress     // of an earlier one, to go on there; schemas that are not among them begin where their subscription says
+
+	Once    bool // do not try again: the end of the session is the end
+	Patient bool // try again also when the first session does not come about
 
 	// Lost is told why a session ended, or did not come about, and after which pause the next one is tried. It may be nil.
 	Lost func(err error, pause time.Duration)
@@ -66,7 +68,11 @@ func DialResumingSubscriber(ctx context.Context, cfg ResumingSubscriberConfig) (
 	if len(r.courses) == 0 {
 		return nil, fmt.Errorf("%w: there are no Subscriptions", ErrConfig)
 	}
-	if err := r.dial(ctx); err != nil {
+	err := r.dial(ctx)
+	if err != nil && cfg.Patient && r.again(ctx, err) {
+		err = r.redial(ctx)
+	}
+	if err != nil {
 		r.cancel(err)
 		return nil, err
 	}
@@ -169,16 +175,15 @@ func (r *ResumingSubscriber) Records(ctx context.Context) iter.Seq2[Record, erro
 			if err == nil {
 				return // the loop was left
 			}
-			if ctx.Err() == nil && !errors.Is(err, ErrClosed) && !IsFinal(err) {
-				if r.moved || time.Since(began) > RedialLongest {
-					r.pause = r.cfg.pause
-				}
-				if r.drop(sub); r.wait(ctx, err) {
+			if r.moved || time.Since(began) > RedialLongest {
+				r.pause = r.cfg.pause
+			}
+			if r.useful(ctx, err) && !r.cfg.Once {
+				if r.drop(sub); r.again(ctx, err) {
 					continue
 				}
-				err = cmp.Or(context.Cause(ctx), ErrClosed)
 			}
-			yield(nil, err)
+			yield(nil, cmp.Or(context.Cause(ctx), context.Cause(r.ctx), err))
 			return
 		}
 	}
@@ -322,17 +327,17 @@ func (r *ResumingSubscriber) redial(ctx context.Context) error {
 			}
 			return nil
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrClosed) || IsFinal(err) {
-			return err
-		}
-		if !r.wait(ctx, err) {
-			return cmp.Or(context.Cause(ctx), ErrClosed)
+		if !r.again(ctx, err) {
+			return cmp.Or(context.Cause(ctx), context.Cause(r.ctx), err)
 		}
 	}
 }
 
-// wait pauses before the next session; false: the subscriber was closed, or ctx has ended.
-func (r *ResumingSubscriber) wait(ctx context.Context, err error) bool {
+// again pauses before the next session; false: it would be of no use, the subscriber was closed, or ctx has ended.
+func (r *ResumingSubscriber) again(ctx context.Context, err error) bool {
+	if !r.useful(ctx, err) {
+		return false
+	}
 	pause := r.pause/2 + rand.N(r.pause/2) // spread, so that all bots of a desk do not come at once
 	if r.pause = min(2*r.pause, RedialLongest); r.cfg.Lost != nil {
 		r.cfg.Lost(err, pause)
@@ -346,6 +351,11 @@ func (r *ResumingSubscriber) wait(ctx context.Context, err error) bool {
 	case <-r.ctx.Done():
 	}
 	return false
+}
+
+// useful tells whether another session may get further than the one that ended with err.
+func (r *ResumingSubscriber) useful(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && r.ctx.Err() == nil && !IsFinal(err)
 }
 
 func (r *ResumingSubscriber) session() *Subscriber {
