@@ -51,12 +51,13 @@ func (s *Segment) storeAgain(from, to uint64) error {
 	return err
 }
 
-// storeAgain does it for the bytes of a log from an offset on.
+// storeAgain does it for the bytes of a log from an offset on. What was written anew was on disk before the file had its name.
 func (l *sideLog) storeAgain(from int64) error {
-	b := make([]byte, max(l.size.Load()-from, 0))
-	_, err := l.file.ReadAt(b, from)
+	at := l.head.physical(from)
+	b := make([]byte, max(l.head.physical(l.size.Load())-at, 0))
+	_, err := l.file.ReadAt(b, at)
 	if err == nil {
-		_, err = l.file.WriteAt(b, from)
+		_, err = l.file.WriteAt(b, at)
 	}
 	if err != nil && len(b) > 0 {
 		return fmt.Errorf("store the end of %s again: %w", l.path, err)

@@ -18,7 +18,7 @@ import (
 var seedsFlag = flag.Int("seeds", 0, "how many seeds TestCrashSimulation runs; 0: enough for a few seconds")
 
 // TestCrashSimulationLosesNothingAcked runs a journal on a disk in memory, without goroutines, so that a seed repeats everything: two producers over three
-// schemas, syncs, seals, segments that expire, full disks and failed syncs; killed or cut off from power at a random operation of the disk, again while it recovers, and
+// schemas, syncs, seals, side logs that are written anew, segments that expire, full disks and failed syncs; killed or cut off from power at a random operation of the disk, again while it recovers, and
 // again after that. What a power cut leaves of unsynced pages and names is random too, see MemDisk.
 func TestCrashSimulationLosesNothingAcked(t *testing.T) {
 	first, seeds := *seedFlag, *seedsFlag
@@ -201,8 +201,10 @@ func (w *world) step() error {
 	switch n := w.rnd.IntN(100); {
 	case n < 50:
 		return w.append()
-	case n < 55:
+	case n < 54:
 		return w.mapSymbol()
+	case n < 55:
+		return w.rewrite()
 	case n < 60:
 		return w.gap()
 	case n < 75:
@@ -278,6 +280,13 @@ func (w *world) gap() error {
 	}
 	w.told = append(w.told, cause)
 	return nil
+}
+
+// rewrite puts another file with the same entries in place of a side log.
+func (w *world) rewrite() error {
+	l := w.d.sideLogs()[w.rnd.IntN(len(sideLogs))]
+	w.note("rewrite %s", l.path)
+	return w.unless(forgiveFull(rewriteSame(l)))
 }
 
 func forgiveFull(err error) error {

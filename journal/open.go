@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,7 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 		preparer: newWorker(), sealer: newWorker(),
 	}
 	d.syncer = newSyncer(d, j.o.Sync)
+	d.holdFiles(filesPerDataset)
 	o := &opening{d: d, created: created, q: &quarantine{d.disk, d.dir, log}}
 	if err := o.run(); err != nil {
 		d.closed.Store(true)
@@ -94,7 +96,7 @@ func (o *opening) openLogs() (err error) {
 	if o.symbolLog, o.symbols, err = openSideLog(d.disk, d.path(symbolsName), symbolsMagic, o.q, o.vouched(logSymbols), true); err != nil {
 		return err
 	}
-	d.symbols = &Symbols{log: o.symbolLog} // so that a failed opening closes it
+	d.symbols = newSymbols(o.symbolLog) // so that a failed opening closes it
 	if o.ledgerLog, o.gaps, err = openSideLog(d.disk, d.path(ledgerName), ledgerMagic, o.q, o.vouched(logLedger), true); err != nil {
 		return err
 	}
@@ -152,6 +154,9 @@ func (o *opening) checkpoint() error {
 	}
 	e.ranges = d.unsealedSums(e)
 	for i, l := range d.sideLogs() {
+		if err := o.upgrade(l); err != nil {
+			return err
+		}
 		e.logs[i] = l.size.Load()
 		if err := l.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", l.path, err)
@@ -174,6 +179,20 @@ func (o *opening) checkpoint() error {
 	}
 	d.syncLog = l
 	return o.finishState()
+}
+
+// upgrade brings a side log of an earlier version to the present one. Without room for that it stays as it is, and readers are served: the first entry that is to
+// be appended tries again.
+func (o *opening) upgrade(l *sideLog) error {
+	if !l.old.Load() {
+		return nil
+	}
+	err := l.upgrade()
+	if errors.Is(err, ErrDiskFull) {
+		o.d.log.Warn("no room to bring a side log to the present version; it is tried again before its next entry", zap.Error(err))
+		return nil
+	}
+	return err
 }
 
 // finishState maps the state page; a fresh one when the old one was not to be trusted.

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -10,116 +9,35 @@ import (
 	"go.uber.org/zap"
 )
 
-// A sideLog is an append-only file of frames: symbols.log, streams.log, ledger.log, epochs.log.
-// Header: 8 bytes of magic, u32 format version, u32 zero. It grows by ordinary writes, so an append survives kill -9, and a power cut once a sync covered it.
+// A sideLog is an append-only file of frames: symbols.log, streams.log, ledger.log, epochs.log. It grows by ordinary writes, so an append survives kill -9, and
+// a power cut once a sync covered it. Lengths are logical, see sideHead.
 type sideLog struct {
-	mu     sync.Mutex
-	file   File
-	path   string
-	buf    []byte
-	size   atomic.Int64 // bytes of header and whole frames
+	disk  Disk
+	q     *quarantine
+	path  string
+	magic string
+
+	syncMu sync.Mutex // held while the file is synced, and while it is written anew; taken before mu
+	failed error      // under syncMu: which file the name stands for after a power cut is not known
+
+	mu   sync.Mutex
+	file File // changes with head, under both
+	head sideHead
+	lost []lostBytes // what an opening passed over
+	buf  []byte
+
+	old    atomic.Bool  // of an earlier version: nothing is appended to it
+	size   atomic.Int64 // of header and whole frames, logical
 	synced atomic.Int64 // of those, on disk
 	lacks  atomic.Int64 // bytes of the frame that the last append found no room for; 0: it did find room, or there is room now
-}
-
-const (
-	sideHeader  = 16
-	sideVersion = 1
-
-	symbolsMagic = "TWSYMBOL"
-	streamsMagic = "TWSTREAM"
-	ledgerMagic  = "TWLEDGER"
-	epochsMagic  = "TWEPOCHS"
-)
-
-// sideLogs is all of them, in the order in which an entry of the sync log has their lengths.
-var sideLogs = []struct{ name, magic string }{
-	{symbolsName, symbolsMagic}, {streamsName, streamsMagic}, {ledgerName, ledgerMagic}, {epochsName, epochsMagic},
-}
-
-// createSideLog makes an empty log and forces it to disk.
-func createSideLog(disk Disk, path, magic string) error {
-	f, err := disk.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b := append(make([]byte, 0, sideHeader), magic...)
-	b = binary.LittleEndian.AppendUint32(b, sideVersion)
-	b = binary.LittleEndian.AppendUint32(b, 0)
-	if _, err := f.WriteAt(b, 0); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-// Where each log's length stands in an entry of the sync log.
-const (
-	logSymbols = iota
-	logStreams
-	logLedger
-	logEpochs
-)
-
-// sideContents is what a side log holds.
-type sideContents struct {
-	payloads [][]byte
-	whole    int64  // bytes up to the end of the last whole frame
-	rest     []byte // what follows
-	lost     []lostBytes
-}
-
-// lostBytes is a part of a file that was on disk once and is no frame any more.
-type lostBytes struct{ from, to int64 }
-
-// readSideLog reads a log. Up to vouched, a length that the sync log names, each byte belonged to a frame: what is none there is damage, and reading
-// goes on behind it. Beyond, the first thing that is no frame is the end.
-func readSideLog(f File, path, magic string, vouched int64) (c sideContents, err error) {
-	size, err := f.Size()
-	if err != nil {
-		return c, err
-	}
-	if size > maxSideLog {
-		return c, fmt.Errorf("%w: %s is %d bytes, the bound is %d", ErrLimit, path, size, maxSideLog)
-	}
-	b := make([]byte, size)
-	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return c, fmt.Errorf("read %s: %w", path, err)
-	}
-	if err := checkLogHeader(b, path, magic, sideVersion); err != nil {
-		return c, err
-	}
-	for at := int64(sideHeader); ; {
-		for p, ok := nextFrame(b[at:]); ok; p, ok = nextFrame(b[at:]) {
-			c.payloads = append(c.payloads, p)
-			at += frameHeader + int64(len(p))
-		}
-		c.whole, c.rest = at, b[at:]
-		if at >= vouched {
-			return c, nil
-		}
-		next := nextWhole(b, at+1, vouched)
-		c.lost = append(c.lost, lostBytes{at, next})
-		if next == vouched {
-			return c, nil
-		}
-		at = next
-	}
-}
-
-// nextWhole is where the first whole frame from at on begins; end when there is none before it.
-func nextWhole(b []byte, at, end int64) int64 {
-	for ; at < min(end, int64(len(b))); at++ {
-		if _, ok := nextFrame(b[at:]); ok {
-			return at
-		}
-	}
-	return end
 }
 
 // openSideLog opens a log for appending. What follows its last whole frame (an append that a crash cut short) goes to quarantine. Damage before that is
 // an error, or passed over when each entry means something without the others.
 func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, passOver bool) (*sideLog, [][]byte, error) {
+	if err := removeFile(disk, path+tmpSuffix); err != nil { // a rewrite that did not come to its end
+		return nil, nil, err
+	}
 	f, err := disk.Open(path, false)
 	if err != nil {
 		return nil, nil, err
@@ -145,21 +63,24 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 		f.Close()
 		return nil, nil, err
 	}
-	l := &sideLog{file: f, path: path}
-	l.size.Store(c.whole)
+	l := &sideLog{disk: disk, q: q, path: path, magic: magic, file: f, head: c.head, lost: c.lost}
+	l.old.Store(c.head.version < sideVersion)
+	l.size.Store(c.size())
 	return l, c.payloads, nil
-}
-
-func (l lostBytes) of(path string) error {
-	return fmt.Errorf("%w: bytes %d to %d of %s are no entries any more", ErrCorrupt, l.from, l.to, path)
 }
 
 // append writes one entry. After an error nothing was added: the next append writes over what may have reached the file.
 // Errors: ErrLimit, ErrDiskFull (retry looks for room), or the disk's own.
 func (l *sideLog) append(payload []byte) error {
+	if l.old.Load() {
+		if err := l.upgrade(); err != nil {
+			return err
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := l.size.Load()
+	size := l.size.Load()
+	at := l.head.physical(size)
 	l.buf = appendFrame(l.buf[:0], payload)
 	if len(payload) > maxFrame || at+int64(len(l.buf)) > maxSideLog {
 		return fmt.Errorf("%w: %s would grow beyond %d bytes", ErrLimit, l.path, maxSideLog)
@@ -171,7 +92,7 @@ func (l *sideLog) append(payload []byte) error {
 		return diskError(fmt.Errorf("append to %s: %w", l.path, err))
 	}
 	l.lacks.Store(0)
-	l.size.Store(at + int64(len(l.buf)))
+	l.size.Store(size + int64(len(l.buf)))
 	return nil
 }
 
@@ -184,7 +105,7 @@ func (l *sideLog) retry() error {
 	if lacks == 0 {
 		return nil
 	}
-	_, err := l.file.WriteAt(make([]byte, lacks), l.size.Load())
+	_, err := l.file.WriteAt(make([]byte, lacks), l.head.physical(l.size.Load()))
 	if isFull(err) {
 		return err
 	}
@@ -204,6 +125,11 @@ func (l *sideLog) full() error {
 func (l *sideLog) sync(size int64) error {
 	if l.synced.Load() >= size {
 		return nil
+	}
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if l.failed != nil {
+		return l.failed
 	}
 	if err := l.file.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", l.path, err)

@@ -132,7 +132,7 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 type tapSymbols struct {
 	path  string
 	names map[uint32]string // "" for an id that was not named when it was looked for
-	read  int64             // bytes of the log that were taken in
+	read  int64             // length of the log, logical, that was taken in
 }
 
 // Symbol is what an instrument id stands for now. A mapping is in the table before the first record that needs it, so every id of a record that was
@@ -154,7 +154,8 @@ func (t *Tap) Refresh() error {
 		return err
 	}
 	defer f.Close()
-	if size, err := f.Size(); err != nil || size == t.symbols.read && t.symbols.names != nil {
+	size, err := sideLogSize(f, t.symbols.path, symbolsMagic)
+	if err != nil || size == t.symbols.read && t.symbols.names != nil {
 		return err
 	}
 	c, err := readSideLog(f, t.symbols.path, symbolsMagic, 0)
@@ -163,12 +164,14 @@ func (t *Tap) Refresh() error {
 	}
 	names := make(map[uint32]string, len(c.payloads))
 	for _, p := range c.payloads {
-		m, err := parseMapping(p)
+		list, err := parseMappings(nil, p)
 		if err != nil {
 			return err
 		}
-		names[m.ID] = m.Symbol
+		for i := range list {
+			names[list[i].ID] = list[i].Symbol
+		}
 	}
-	t.symbols.names, t.symbols.read = names, c.whole
+	t.symbols.names, t.symbols.read = names, c.size()
 	return nil
 }

@@ -20,7 +20,8 @@ func otherVersion(path string, version, known uint32) error {
 	return fmt.Errorf("%w: %s has version %d, known is %d; %s", ErrVersion, path, version, known, remedy)
 }
 
-// checkLogHeader judges the header of sync.log or a side log. Its last four bytes are zero in version 1, and in each other the CRC32C of what is
+// checkLogHeader judges how sync.log or a side log begins: known is its latest version, and all earlier ones are read too. The header's first 16 bytes are there
+// in each version. Their last four bytes are zero in version 1, and in each other the CRC32C of what is
 // before them: a bit that flipped in the version is damage, and what another release wrote is not taken for damage.
 func checkLogHeader(b []byte, path, magic string, known uint32) error {
 	if len(b) < sideHeader || string(b[:8]) != magic {
@@ -33,7 +34,7 @@ func checkLogHeader(b []byte, path, magic string, known uint32) error {
 	switch {
 	case binary.LittleEndian.Uint32(b[12:]) != sum:
 		return fmt.Errorf("%w: header of %s fails its CRC", ErrCorrupt, path)
-	case version != known:
+	case version == 0 || version > known:
 		return otherVersion(path, version, known)
 	}
 	return nil
