@@ -38,6 +38,7 @@ type AuthRequest struct {
 	Ack       string // AckWritten, AckSynced or "": the server's default
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
+	Head      Head // how the stream begins; the zero value when the line has none
 }
 
 // IsAuthRequest tells whether a line is meant as an authentication.
@@ -88,7 +89,10 @@ func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	if a.Ack, err = f.oneOf("ack", AckWritten, AckSynced); err != nil {
 		return err
 	}
-	a.Resume, a.HasResume, err = f.number("resume")
+	if a.Resume, a.HasResume, err = f.number("resume"); err != nil {
+		return err
+	}
+	a.Head, err = f.head()
 	return err
 }
 
@@ -170,5 +174,6 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	if a.HasResume {
 		w.number("resume", a.Resume)
 	}
+	w.optional("head", a.Head.String())
 	return w.line()
 }

@@ -15,6 +15,7 @@ const (
 	CodeSchemaMismatch    = "schema_mismatch"    // a record that does not belong to the schema of the metadata
 	CodeUnknownInstrument = "unknown_instrument" // an ID that this session did not declare
 	CodeIDConflict        = "id_conflict"        // the ID is another live symbol's
+	CodeStreamHead        = "stream_head"        // the stream was begun with other data
 	CodeLimit             = "limit"              // a named limit of the server
 	CodeShutdown          = "shutdown"           // the server goes down
 )

@@ -12,11 +12,12 @@ type AuthReply struct {
 	SessionID   uint64
 	Accepted    uint64 // with HasAccepted: records of the producer's stream that are in the tapes; the producer goes on from there
 	HasAccepted bool
+	Head        Head   // of the producer's stream, as an earlier session told it; the zero value when none did
 	Error       string // why not, when Success is false
 }
 
 // Append writes the line with its newline: exactly two keys for a subscriber and no trailing '|', since the Python client refuses more and the
-// C++ client loses the session ID otherwise. Only a producer's reply has accepted. The error's text is cleaned.
+// C++ client loses the session ID otherwise. Only a producer's reply has accepted and head. The error's text is cleaned.
 func (r AuthReply) Append(dst []byte) []byte {
 	w := lineWriter{buf: dst, start: len(dst)}
 	w.flag("success", r.Success)
@@ -27,6 +28,7 @@ func (r AuthReply) Append(dst []byte) []byte {
 	w.number("session_id", r.SessionID)
 	if r.HasAccepted {
 		w.number("accepted", r.Accepted)
+		w.optional("head", r.Head.String())
 	}
 	return append(w.buf, '\n')
 }
@@ -50,5 +52,6 @@ func ParseAuthReply(line string) (AuthReply, error) {
 	if r.Accepted, r.HasAccepted, err = f.number("accepted"); err != nil {
 		return AuthReply{}, err
 	}
-	return r, nil
+	r.Head, err = f.head()
+	return r, err
 }
