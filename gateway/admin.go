@@ -39,6 +39,8 @@ type CursorView struct {
 
 // Sessions lists the subscribers by id.
 func (s *Server) Sessions() []SessionView {
+	s.listing.Lock() // or each of many who ask would have the loops look at all sessions once more
+	defer s.listing.Unlock()
 	var all []SessionView
 	s.settled(func() {
 		all = []SessionView{} // an empty list in JSON, not null
@@ -48,18 +50,30 @@ func (s *Server) Sessions() []SessionView {
 	return slices.CompactFunc(all, func(a, b SessionView) bool { return a.ID == b.ID })
 }
 
-// eachSession calls f for the sessions of one loop after the other, on their loop.
-// One that goes from loop to loop meanwhile is missed, or met twice.
+// sessionsAtOnce is how many sessions a pass looks at before their loop serves
+// them again.
+const sessionsAtOnce = 256
+
+// eachSession calls f for the sessions of one loop after the other, on their loop,
+// some at a time. One that goes from loop to loop meanwhile is missed, or met twice.
 func (s *Server) eachSession(f func(*session)) {
 	for _, l := range s.loops {
-		l.call(func() {
-			for _, sess := range l.sessions {
-				if sess != nil {
-					f(sess)
-				}
-			}
-		})
+		for from, more := 0, true; more; from += sessionsAtOnce {
+			more = false // of a loop that has ended
+			l.call(func() { more = l.someSessions(from, f) })
+		}
 	}
+}
+
+// someSessions calls f for the sessions of the slots behind from, and reports
+// whether there are more.
+func (l *loop) someSessions(from int, f func(*session)) (more bool) {
+	for i := from; i < min(from+sessionsAtOnce, len(l.sessions)); i++ {
+		if sess := l.sessions[i]; sess != nil {
+			f(sess)
+		}
+	}
+	return from+sessionsAtOnce < len(l.sessions)
 }
 
 // settled runs a pass of eachSession again when a session went from loop to loop
@@ -136,7 +150,7 @@ func (s *Server) Admin() http.Handler {
 		w.WriteHeader(http.StatusAccepted)
 	})
 	// A page in an operator's browser must not close sessions on loopback.
-	return http.NewCrossOriginProtection().Handler(s.guard(mux))
+	return http.NewCrossOriginProtection().Handler(s.sameMachine(s.guard(mux)))
 }
 
 // Ready reports why the server cannot do its whole job: nil when it can.

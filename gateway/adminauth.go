@@ -4,10 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // Who may use the admin side: with a key file those whose key has the right admin,
@@ -20,6 +24,57 @@ func (s *Server) CheckAdmin(addr string) error {
 		return fmt.Errorf("%w, its admin side too, and %s is not: make a key (tapewire key new --keys keys.toml NAME --rights admin) and pass --keys keys.toml", ErrOpenMode, addr)
 	}
 	return nil
+}
+
+// sameMachine lets only requests pass, while the gateway is open, that a program on
+// this machine means for this machine. A page that a browser here has open must not
+// read or close sessions: it may have had its own name point to loopback since it
+// was loaded (DNS rebinding), so the name it asks for is looked at. With a key file
+// no page has the key.
+func (s *Server) sameMachine(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.keys.Load() == nil {
+			status, err := foreign(r)
+			if err != nil {
+				s.metrics.rejects("admin").Inc()
+				s.strangers.Info("admin request refused", zap.String("remote", r.RemoteAddr), zap.String("reason", err.Error()))
+				s.audit.add(auditEntry{Event: auditAdmin, Remote: r.RemoteAddr, Client: r.UserAgent(), Method: r.Method, Path: r.URL.Path, Status: status, Why: err.Error()})
+				http.Error(w, err.Error(), status)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// foreign says why a request is not meant for an admin side that is open on
+// loopback: nil when it is. HTTP/1.0 has requests without a host; no browser
+// sends those.
+func foreign(r *http.Request) (status int, err error) {
+	if r.Host != "" && !loopbackHost(r.Host) {
+		return http.StatusMisdirectedRequest, fmt.Errorf("host %s is not this machine; without a key file the admin side answers to localhost, 127.0.0.1 and [::1] only", clip(lsg.Clean(r.Host)))
+	}
+	for _, origin := range r.Header["Origin"] {
+		if u, err := url.Parse(origin); err != nil || !loopbackHost(u.Host) {
+			return http.StatusForbidden, fmt.Errorf("origin %s is not this machine; without a key file the admin side is for programs and pages of this machine only", clip(lsg.Clean(origin)))
+		}
+	}
+	return 0, nil
+}
+
+// loopbackHost reports whether a host, with or without a port, names loopback
+// whatever a name server says.
+func loopbackHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(name)
+	return ip != nil && ip.IsLoopback()
 }
 
 // guard lets those pass who may, and notes who asked for what.

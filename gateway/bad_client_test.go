@@ -161,7 +161,7 @@ func TestOpenModeBeyondLoopbackIsRefused(t *testing.T) {
 
 func TestPortInUseIsNamed(t *testing.T) {
 	s := serveTest(t)
-	other, err := New(nil, Config{Listen: s.Addr().String()})
+	other, err := New(s.journal, Config{Listen: s.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}

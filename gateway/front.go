@@ -70,6 +70,11 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 		s.metrics.rejects("connection_limit").Inc()
 		return lsg.AuthReply{Error: reason}.Append(out), gnet.Close
 	}
+	if s.files.crowded(conn.Fd()) {
+		s.metrics.rejects("files").Inc()
+		s.strangers.Error("client refused", zap.String("remote", c.remote), zap.Error(errCrowded))
+		return lsg.AuthReply{Error: errCrowded.Error()}.Append(out), gnet.Close
+	}
 	quickAck(conn.Fd())
 	keepAsking(conn.Fd(), s.limits.PeerTimeout)
 	c.timeout = time.AfterFunc(s.limits.AuthTimeout, func() {

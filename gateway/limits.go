@@ -1,11 +1,6 @@
 package gateway
 
-import (
-	"fmt"
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // Limits bounds everything a client can make the server spend. The zero value
 // of a field means its default.
@@ -17,6 +12,14 @@ type Limits struct {
 	// Datasets is how many datasets producers may create. Each holds open files,
 	// which count against the same limit.
 	Datasets int
+	// AdminConnections is how many HTTP connections the admin side has at once. One
+	// more takes the place of the one that has been idle longest.
+	AdminConnections int
+	// AdminTimeout is how long a client of the admin side may take to send its
+	// request, and may be idle; for the answer it has three times as long.
+	AdminTimeout time.Duration
+	// AdminHeader is the largest header of a request to the admin side, in bytes.
+	AdminHeader int
 	// AuthTimeout is how long a client may take from connect to a complete
 	// authentication line.
 	AuthTimeout time.Duration
@@ -80,10 +83,11 @@ type Limits struct {
 // DefaultLimits returns the limits of a server on this machine. Connections and
 // Datasets follow from the file limit of the process, which Go has raised to
 // the hard one.
-func DefaultLimits() Limits { return defaultLimits(false) }
+func DefaultLimits() Limits { return defaultLimits(false, 0) }
 
-// defaultLimits is DefaultLimits for a server with or without a TLS listener.
-func defaultLimits(tls bool) Limits {
+// defaultLimits is DefaultLimits for a server with or without a TLS listener,
+// whose journal has so many files open already.
+func defaultLimits(tls bool, open int) Limits {
 	files, err := fileLimit()
 	if err != nil {
 		files = minFiles
@@ -92,10 +96,15 @@ func defaultLimits(tls bool) Limits {
 	if tls {
 		handshakes = max(minHandshakes, min(maxDefaultHandshakes, files/16))
 	}
-	datasets := max(minDatasets, min(maxDefaultDatasets, (files-fdReserve)/4/fdPerDataset))
+	const admin = 32
+	datasets := max(minDatasets, min(maxDefaultDatasets, (files-filesReserve)/4/filesPerDataset))
+	connections := connectionsWithin(files, max(datasets*filesPerDataset, open), handshakes, admin)
 	return Limits{
-		Connections:             max(minConnections, min(maxDefaultConnections, connectionsWithin(files, datasets, handshakes))),
+		Connections:             max(minConnections, min(maxDefaultConnections, connections)),
 		Datasets:                datasets,
+		AdminConnections:        admin,
+		AdminTimeout:            10 * time.Second,
+		AdminHeader:             16 << 10,
 		AuthTimeout:             10 * time.Second,
 		LineTimeout:             30 * time.Second,
 		PeerTimeout:             60 * time.Second,
@@ -121,10 +130,13 @@ func defaultLimits(tls bool) Limits {
 }
 
 // withDefaults fills the fields that are zero.
-func (l Limits) withDefaults(tls bool) Limits {
-	d := defaultLimits(tls)
+func (l Limits) withDefaults(tls bool, open int) Limits {
+	d := defaultLimits(tls, open)
 	setDefault(&l.Connections, d.Connections)
 	setDefault(&l.Datasets, d.Datasets)
+	setDefault(&l.AdminConnections, d.AdminConnections)
+	setDefault(&l.AdminTimeout, d.AdminTimeout)
+	setDefault(&l.AdminHeader, d.AdminHeader)
 	setDefault(&l.AuthTimeout, d.AuthTimeout)
 	setDefault(&l.LineTimeout, d.LineTimeout)
 	setDefault(&l.PeerTimeout, d.PeerTimeout)
@@ -154,59 +166,4 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
-}
-
-const (
-	// fdReserve is what the process needs for itself: logs, epolls, the admin
-	// listener, and sockets on their way from one loop to another.
-	fdReserve = 160
-	// fdPerDataset is what one dataset keeps open: six files of its own, and for
-	// each of some five tapes the segment in use and the next one.
-	fdPerDataset = 16
-	// fdPerConnection: the socket, and now and then a sealed segment that only
-	// this session reads. Two for two sockets would be the worst case.
-	fdPerConnection = 1.5
-	// fdPerTunnel is what a connection by TLS takes beside: the peer's socket and
-	// our end of the pair. All connections may come by TLS.
-	fdPerTunnel = 2
-
-	minFiles              = 1024
-	minConnections        = 16
-	minDatasets           = 8
-	minHandshakes         = 16
-	maxDefaultHandshakes  = 256
-	maxDefaultConnections = 10_000 // what the loops are tested with
-	maxDefaultDatasets    = 512
-)
-
-// connectionsWithin is how many connections a file limit allows beside datasets
-// and, when there is a TLS listener, handshakes.
-func connectionsWithin(files, datasets, handshakes int) int {
-	each := fdPerConnection
-	if handshakes > 0 {
-		each += fdPerTunnel
-	}
-	return int(float64(files-fdReserve-datasets*fdPerDataset-handshakes) / each)
-}
-
-func fileLimit() (int, error) {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-		return 0, fmt.Errorf("gateway: read the file limit: %w", err)
-	}
-	return int(min(r.Cur, 1<<30)), nil
-}
-
-// checkFileLimit refuses a cap that the process could not hold: gnet stops all
-// its loops on the first EMFILE.
-func (l Limits) checkFileLimit() error {
-	n, err := fileLimit()
-	if err != nil {
-		return err
-	}
-	if most := connectionsWithin(n, l.Datasets, l.Handshakes); l.Connections > max(most, minConnections) {
-		return fmt.Errorf("gateway: %d connections and %d datasets need more than the %d files this process may open, which allow %d connections: raise the limit (ulimit -n) or lower --max-connections",
-			l.Connections, l.Datasets, n, max(most, minConnections))
-	}
-	return nil
 }

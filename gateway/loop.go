@@ -276,7 +276,7 @@ func (l *loop) turn(s *session) (more bool) {
 		return false
 	}
 	// On the cold lane no commit wakes a session: it is at work until it leaves.
-	return more || l.cold && s.begun && s.writable && !s.ending
+	return more || l.cold && s.begun && s.writable && !s.ending && !s.lacksFile
 }
 
 func (l *loop) tick(now time.Time) {

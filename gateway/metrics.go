@@ -48,6 +48,15 @@ func newServerMetrics(srv *Server) *serverMetrics {
 	}
 	set.NewGauge("tapewire_sockets", func() float64 { return float64(srv.sockets.Load()) })
 	set.NewGauge("tapewire_sockets_limit", func() float64 { return float64(srv.limits.Connections) })
+	for use, limit := range map[string]int{"tapes": srv.files.tapes, "connections": srv.files.connections, "handshakes": srv.files.handshakes, "admin": srv.files.admin} {
+		set.NewGauge(fmt.Sprintf("tapewire_files_limit{use=%q}", use), func() float64 { return float64(limit) })
+	}
+	set.NewGauge(`tapewire_files{use="tapes"}`, func() float64 { used, _ := srv.journal.Files(); return float64(used) })
+	set.NewGauge(`tapewire_files{use="connections"}`, func() float64 {
+		return float64(srv.sockets.Load()) + filesPerTunnel*float64(srv.tls.tunnelsOpen())
+	})
+	set.NewGauge(`tapewire_files{use="handshakes"}`, func() float64 { return filesPerHandshake * float64(srv.tls.handshaking()) })
+	set.NewGauge(`tapewire_files{use="admin"}`, func() float64 { return float64(srv.adminOpen.Load()) })
 	return m
 }
 

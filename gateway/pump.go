@@ -41,6 +41,10 @@ func (s *session) pump(budget int) (more bool) {
 			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrAgedOut) {
 				err = nil // the tape has a hole there now, which the next step tells of and passes over
 			}
+			if errors.Is(err, journal.ErrFiles) {
+				s.awaitFiles()
+				return false
+			}
 		}
 		if err != nil {
 			s.broken(err)

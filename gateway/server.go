@@ -44,6 +44,7 @@ const (
 type Server struct {
 	cfg     Config
 	limits  Limits
+	files   filesPlan
 	journal *journal.Journal
 	keys    atomic.Pointer[Keyring] // nil in open mode
 	uses    keyUses
@@ -75,6 +76,8 @@ type Server struct {
 	nextSession atomic.Uint64
 	sockets     atomic.Int64 // gnet's and detached ones
 	open        atomic.Int64 // sessions, on a loop or on their way to one
+	listing     sync.Mutex   // one list of sessions at a time
+	adminOpen   atomic.Int64 // connections of the admin side
 	arriving    atomic.Int64 // connections that have not come to their session yet
 	producers   producers
 	spinner     spinner   // with Config.Spin
@@ -109,13 +112,15 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	open, _ := j.Files()
 	s := &Server{
-		cfg: cfg, limits: cfg.Limits.withDefaults(secure.certs != nil), journal: j, log: cfg.Logger, tlsSide: secure,
+		cfg: cfg, limits: cfg.Limits.withDefaults(secure.certs != nil, open), journal: j, log: cfg.Logger, tlsSide: secure,
 		booted: make(chan struct{}), looping: make(chan struct{}), ended: make(chan struct{}), down: make(chan struct{}),
 	}
-	if err := s.limits.checkFileLimit(); err != nil {
+	if s.files, err = s.limits.planFiles(open); err != nil {
 		return nil, err
 	}
+	j.LimitFiles(s.files.tapes)
 	s.uses.follow(cfg.Keys)
 	s.keys.Store(cfg.Keys)
 	s.strangers = strangersLog(s.log)

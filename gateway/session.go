@@ -74,6 +74,7 @@ type session struct {
 	said         string // why the server ended it
 
 	positionsTold time.Time
+	lacksFile     bool   // what comes next lies in a file that may not be opened now
 	path          string // of the last data sent: write, sendfile, splice, copy or gather
 }
 
@@ -225,6 +226,9 @@ func (s *session) blocked() {
 
 // tick does what time asks for: heartbeats, and the end of a lingering close.
 func (s *session) tick(now time.Time) (work bool) {
+	if s.shareFiles() {
+		return true
+	}
 	if !s.closeBy.IsZero() && now.After(s.closeBy) {
 		s.close("ended")
 		return false

@@ -23,15 +23,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.producers.stopAll()
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Drain)
 	defer cancel()
-	for _, l := range s.loops {
-		l.post(func() {
-			for _, session := range l.sessions {
-				if session != nil {
-					session.stop(shutdownText)
-				}
-			}
-		})
-	}
+	s.eachSession(func(session *session) { session.stop(shutdownText) })
 	s.drained(ctx)
 	s.tls.stop()
 	s.inherited.finish()

@@ -162,6 +162,22 @@ func (l *tlsListener) tunnel(sock *tlsSocket, peer *tls.Conn, remote string) err
 	return nil
 }
 
+// tunnelsOpen is how many connections came by TLS.
+func (l *tlsListener) tunnelsOpen() int64 {
+	if l == nil {
+		return 0
+	}
+	return l.open.Load()
+}
+
+// handshaking is how many are on their way to the event loop.
+func (l *tlsListener) handshaking() int64 {
+	if l == nil {
+		return 0
+	}
+	return l.onTheirWay()
+}
+
 // stop lets nobody in any more, and ends the handshakes.
 func (l *tlsListener) stop() {
 	if l == nil {

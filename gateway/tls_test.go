@@ -398,7 +398,7 @@ func TestOpenModeByTLSIsForLoopback(t *testing.T) {
 // fail and end the event loop.
 func TestFileLimitCountsTunnels(t *testing.T) {
 	g := serveTLS(t)
-	if err := g.limits.checkFileLimit(); err != nil {
+	if err := func() error { _, err := g.limits.planFiles(0); return err }(); err != nil {
 		t.Errorf("the default limits: %v", err)
 	}
 	files, err := fileLimit()

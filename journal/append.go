@@ -116,6 +116,9 @@ func (d *Dataset) wantTapes(w *Writer, runs []Run) error {
 	w.lacking, w.lackingLog = 0, nil
 	for i := range runs {
 		if s := runs[i].Schema; d.tapes[s] == nil && len(runs[i].Bytes) > 0 {
+			if err := d.grantTape(s); err != nil {
+				return err
+			}
 			d.wanted[s] = true
 			w.lacking |= 1 << s
 		}

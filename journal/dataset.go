@@ -41,6 +41,8 @@ type Dataset struct {
 	visible  [feed.NumSchemas]atomic.Pointer[Tape] // tapes with records
 	closed   atomic.Bool
 
+	filesHeld atomic.Int64 // counted in Journal.files
+
 	openMu  sync.Mutex // orders OpenWriter calls; taken before mu
 	marksMu sync.Mutex // guards Tape.marks against two writers; taken before mu
 
@@ -49,6 +51,7 @@ type Dataset struct {
 	pend     pending
 	tapes    [feed.NumSchemas]*Tape
 	wanted   [feed.NumSchemas]bool // no segment yet, but a record waits
+	granted  [feed.NumSchemas]bool // its files are counted
 	streams  []*stream             // by number
 	streamOf map[streamKey]*stream
 	dirty    []*stream // whose counts the sync log does not have yet
@@ -218,6 +221,7 @@ func (d *Dataset) close() error {
 
 // release gives back files and mappings; segments that readers hold stay open until they let go.
 func (d *Dataset) release() {
+	defer d.returnFiles()
 	for _, t := range d.tapes {
 		if t == nil {
 			continue

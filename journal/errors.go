@@ -42,4 +42,6 @@ var (
 	ErrTableFull = errors.New("table is full")
 	// ErrLimit: a named bound (see limits.go) would be exceeded.
 	ErrLimit = errors.New("limit reached")
+	// ErrFiles: the journal has as many files open as it may. What is open goes on; what needs one more is refused, and may be tried again.
+	ErrFiles = errors.New("too many files are open")
 )

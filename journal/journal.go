@@ -27,8 +27,9 @@ type Journal struct {
 	lock      io.Closer
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	indexes   indexCache
-	keeping   *keeping     // nil when everything is kept
-	retaining sync.Mutex   // one round at a time
+	keeping   *keeping   // nil when everything is kept
+	retaining sync.Mutex // one round at a time
+	files     files
 	watchers  watchers
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets
@@ -42,6 +43,7 @@ type Journal struct {
 func Open(dir string, o Options) (*Journal, error) {
 	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now(), damaged: map[string]error{}}
 	j.datasets.Store(&map[string]*Dataset{})
+	j.files.init()
 	if err := j.o.Disk.Mkdir(dir); err != nil {
 		return nil, diskError(fmt.Errorf("open journal: %w", err))
 	}
@@ -225,6 +227,9 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	}
 	if d := j.Lookup(name); d != nil {
 		return d, false, nil
+	}
+	if !j.files.room(filesPerDataset) {
+		return nil, false, j.noFiles("dataset " + name)
 	}
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
 	if err := makeDataset(j.o, tmp); err != nil {

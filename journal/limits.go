@@ -32,6 +32,10 @@ const (
 
 	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
 
+	filesPerDataset = 8 // files: five side logs, the state page, and what a sync or a sealing opens for a moment
+	looksAtOnce     = 8 // files beyond the journal's share
+	filesPerTape    = 4 // files: the segment in use and the next one, one that waits to be sealed and its index
+
 	unpinFrom      = 64 << 10  // bytes to sync from which it pays to let go of their mapping first
 	prefaultStep   = 2 << 20   // bytes populated by one call
 	prefaultAhead  = 8 << 20   // bytes populated above a tail, at most

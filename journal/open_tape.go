@@ -83,6 +83,8 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	t.active, t.unsynced = segs[len(segs)-1], p.tail
 	t.first.Store(segs[0].base)
 	t.tail.Store(p.tail)
+	d.granted[schema] = true
+	d.holdFiles(filesPerTape)
 	d.tapes[schema] = t
 	d.j.tapes.Add(1)
 	d.visible[schema].Store(t)

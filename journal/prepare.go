@@ -153,10 +153,18 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 		t.began = now
 	}
 	bytes = min(roundUp(bytes, headerUnit), d.o.MaxSegment)
+	extra := t.unsealed() >= filesPerTape-1
+	if extra && !d.j.files.take(1) {
+		return nil, d.prepareError(t, d.j.noFiles("one more segment of "+t.name()))
+	}
 	s, err := d.createSegment(t, ordinal, base, bytes)
 	if err != nil {
+		if extra {
+			d.j.files.used.Add(-1)
+		}
 		return nil, d.prepareError(t, err)
 	}
+	s.extra = extra
 	return s, nil
 }
 

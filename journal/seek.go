@@ -17,11 +17,12 @@ func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
 	if ts == undefTime {
 		return tail, nil
 	}
+	defer t.d.j.files.look()()
 	for _, s := range *t.segs.Load() {
 		if s.base >= tail {
 			break
 		}
-		err := s.acquire()
+		err := s.pin(true)
 		var ok bool
 		if err == nil {
 			seq, ok, err = s.seek(c, ts, min(tail, s.limit))

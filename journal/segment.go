@@ -41,6 +41,7 @@ type Segment struct {
 	file   File
 	mem    Memory
 	data   []byte // the mapping; nil when there is none
+	extra  bool   // file is counted beyond what the tape has anyway
 }
 
 const (
@@ -94,6 +95,7 @@ func (s *Segment) Release() {
 	}
 	s.file.Close()
 	s.file, s.mem, s.data = nil, nil, nil
+	s.returnFile()
 	s.tape.d.j.indexes.drop(s)
 }
 
@@ -107,7 +109,10 @@ func releaseUnsealed(segs []*Segment) {
 }
 
 // acquire pins the segment, without a lock while anybody else holds it. A sealed one that nobody holds is opened, without a mapping.
-func (s *Segment) acquire() error {
+func (s *Segment) acquire() error { return s.pin(false) }
+
+// pin is acquire, or for a look that holds the pin for a moment: see files.look.
+func (s *Segment) pin(look bool) error {
 	for n := s.refs.Load(); n > 0; n = s.refs.Load() {
 		if s.refs.CompareAndSwap(n, n+1) {
 			return nil
@@ -119,8 +124,12 @@ func (s *Segment) acquire() error {
 		if s.tape.d.closed.Load() {
 			return fmt.Errorf("segment %d of %s: %w", s.ordinal, s.tape.name(), ErrClosed)
 		}
+		if err := s.takeFile(look); err != nil {
+			return err
+		}
 		f, err := s.tape.d.disk.Open(s.path(), true)
 		if err != nil {
+			s.returnFile()
 			return err
 		}
 		s.file = f

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -152,8 +151,8 @@ func (s *serveCmd) serve(ctx context.Context, out io.Writer, server *gateway.Ser
 		}
 		return err
 	}
-	admin.serve() // not before, or it would look at a server that is being built
-	s.greet(out, server, admin.addr, sync)
+	admin.Serve() // not before, or it would look at a server that is being built
+	s.greet(out, server, admin.Addr(), sync)
 	held.raise()
 	failed := make(chan error, 1)
 	go func() { failed <- server.Wait() }()
@@ -264,49 +263,25 @@ func openRemedy(dir string, err error) error {
 	return err
 }
 
-// adminServer is the HTTP side; its zero value is one that is off.
-type adminServer struct {
-	addr     net.Addr
-	listener net.Listener
-	http     *http.Server
-}
-
-// adminTimeout is how long a client of the admin side may take to send its request.
-const adminTimeout = 10 * time.Second
-
-// listenAdmin takes the address of the HTTP side when it was asked for.
-func (s *serveCmd) listenAdmin(server *gateway.Server) (adminServer, error) {
+// listenAdmin takes the address of the HTTP side when it was asked for; nil is one that is off.
+func (s *serveCmd) listenAdmin(server *gateway.Server) (*gateway.AdminServer, error) {
 	if s.Admin == "" {
-		return adminServer{}, nil
+		return nil, nil
 	}
 	host, port, err := net.SplitHostPort(s.Admin)
 	if err != nil {
-		return adminServer{}, usage("--admin %q is no address: %w; write HOST:PORT or :PORT", s.Admin, err)
+		return nil, usage("--admin %q is no address: %w; write HOST:PORT or :PORT", s.Admin, err)
 	}
 	if host == "" {
 		host = "127.0.0.1" // a key travels in clear there: open to others only on demand
 	}
-	if err := server.CheckAdmin(net.JoinHostPort(host, port)); err != nil {
-		return adminServer{}, withExit(exitUsage, fmt.Errorf("--admin: %w", err))
+	addr := net.JoinHostPort(host, port)
+	if err := server.CheckAdmin(addr); err != nil {
+		return nil, withExit(exitUsage, fmt.Errorf("--admin: %w", err))
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	admin, err := server.ListenAdmin(addr)
 	if err != nil {
-		return adminServer{}, fmt.Errorf("--admin: %w", err)
+		return nil, fmt.Errorf("--admin: %w", err)
 	}
-	return adminServer{addr: l.Addr(), listener: l, http: &http.Server{Handler: server.Admin(), ReadHeaderTimeout: adminTimeout}}, nil
-}
-
-// serve starts the HTTP side, until Close.
-func (a adminServer) serve() {
-	if a.http != nil {
-		go a.http.Serve(a.listener)
-	}
-}
-
-// Close stops the HTTP side.
-func (a adminServer) Close() {
-	if a.http != nil {
-		a.http.Close()
-		a.listener.Close()
-	}
+	return admin, nil
 }
