@@ -25,6 +25,7 @@ type Writer struct {
 	head     StreamHead // what it was opened with
 	known    StreamHead // of the stream when it was opened
 	future   bool
+	noting   bool          // what Append is given is not counted
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
 
 	// Of Append's goroutine, by schema.
