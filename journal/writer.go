@@ -92,7 +92,10 @@ func (w *Writer) skipTo(n uint64) error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	s := slot{stream: w.stream.number, count: w.stream.base + n}
+	if err := d.state.ours(); err != nil {
+		return d.fail(err)
+	}
+	s := slot{stream: w.stream.number, count: w.stream.base + n, logs: d.logEnds()}
 	d.state.commit(&s)
 	w.stream.count.Store(s.count)
 	w.accepted.Store(n)
