@@ -28,7 +28,11 @@ type ingest struct {
 	declared feed.Schema         // of the metadata; SchemaNone is any
 	known    map[uint32]struct{} // instruments declared in this session; nil: any goes
 
+	told  map[uint32]struct{} // ids that the gateway gave out and this session may use
+	asked [toldIDs]uint64     // 1 + ids that were looked up and may be used, where their low bits say
+
 	declarations int // instrument lines so far
+	badSymbols   int // names that were passed over
 	entries      int // instruments, mappings and gaps of this turn
 
 	partial []byte // the begin of a record whose end has not come
@@ -161,6 +165,7 @@ func (in *ingest) instrument(text string) error {
 	}
 	in.declarations++
 	in.known[id] = struct{}{}
+	in.tell(id)
 	reply, err := lsg.InstrumentReply{Symbol: decl.Symbol, ID: id}.Append(nil)
 	if err != nil {
 		return err
@@ -204,7 +209,7 @@ func (in *ingest) control(r feed.Record) error {
 			return err
 		}
 		in.entries++
-		return in.p.writer.Map(m.InstrumentID, m.OutSymbol())
+		return in.enter(mappingOf(m))
 	}
 	m, ok := feed.View[feed.SystemMsg](up)
 	if !ok || m.Code != feed.SystemUnset {

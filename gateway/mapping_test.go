@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // replayed takes a replay to its end: the data records, and the symbol that was
@@ -199,9 +200,9 @@ func TestSkipOverMappingsCountsExactly(t *testing.T) {
 // which the event loop takes several turns.
 func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 	const n, id = 1_000, 5 // several times inlineEntries
-	for name, say := range map[string]func(symbol string) []byte{
-		"mapping records": func(symbol string) []byte { return mappingRecord(id, symbol) },
-		"definitions":     func(symbol string) []byte { return definition(id, symbol) },
+	for name, say := range map[string]func(symbol string) [][]byte{
+		"mapping records": func(symbol string) [][]byte { return [][]byte{mappingRecord(id, symbol)} },
+		"definitions":     func(symbol string) [][]byte { return [][]byte{deletion(id), definition(id, symbol)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveTest(t)
@@ -210,13 +211,14 @@ func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 			var stream [][]byte
 			records := 0
 			for i := range n {
-				r := say(fmt.Sprintf("S%d", i))
-				stream = append(stream, r, trade(id, i))
-				if feed.Record(r).RType().IsControl() {
-					records++
-				} else {
-					records += 2
+				for _, r := range say(fmt.Sprintf("S%d", i)) {
+					stream = append(stream, r)
+					if !feed.Record(r).RType().IsControl() {
+						records++
+					}
 				}
+				stream = append(stream, trade(id, i))
+				records++
 			}
 			go p.begin(metadataOf(feed.SchemaNone), stream...)
 			p.await(fmt.Sprintf("ack=%d|", records))
@@ -225,7 +227,7 @@ func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 				t.Errorf("the tape has %d bytes, not the %d that were sent", len(got), n*feed.SchemaTrades.RecordSize())
 			}
 			for i := range n {
-				if got, ok := d.Symbols().SymbolAt(id, feed.SchemaTrades, uint64(i)); !ok || got != fmt.Sprintf("S%d", i) {
+				if got, ok := d.Symbols().NameAt(id, feed.SchemaTrades, uint64(i), journal.DayOf(eventTime(i))); !ok || got != fmt.Sprintf("S%d", i) {
 					t.Fatalf("at record %d the id stands for %q", i, got)
 				}
 			}
