@@ -200,9 +200,10 @@ func TestSkipOverMappingsCountsExactly(t *testing.T) {
 // which the event loop takes several turns.
 func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 	const n, id = 1_000, 5 // several times inlineEntries
-	for name, say := range map[string]func(symbol string) [][]byte{
-		"mapping records": func(symbol string) [][]byte { return [][]byte{mappingRecord(id, symbol)} },
-		"definitions":     func(symbol string) [][]byte { return [][]byte{deletion(id), definition(id, symbol)} },
+	day := func(i int) journal.Day { return journal.Day(20_000 + i) }
+	for name, say := range map[string]func(symbol string, i int) []byte{
+		"mapping records": func(symbol string, _ int) []byte { return mappingRecord(id, symbol) },
+		"definitions":     func(symbol string, i int) []byte { return onDay(definition(id, symbol), day(i)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveTest(t)
@@ -211,14 +212,11 @@ func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 			var stream [][]byte
 			records := 0
 			for i := range n {
-				for _, r := range say(fmt.Sprintf("S%d", i)) {
-					stream = append(stream, r)
-					if !feed.Record(r).RType().IsControl() {
-						records++
-					}
+				r := say(fmt.Sprintf("S%d", i), i)
+				stream = append(stream, r, trade(id, i))
+				if records++; !feed.Record(r).RType().IsControl() {
+					records++
 				}
-				stream = append(stream, trade(id, i))
-				records++
 			}
 			go p.begin(metadataOf(feed.SchemaNone), stream...)
 			p.await(fmt.Sprintf("ack=%d|", records))
@@ -227,7 +225,7 @@ func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 				t.Errorf("the tape has %d bytes, not the %d that were sent", len(got), n*feed.SchemaTrades.RecordSize())
 			}
 			for i := range n {
-				if got, ok := d.Symbols().NameAt(id, feed.SchemaTrades, uint64(i), journal.DayOf(eventTime(i))); !ok || got != fmt.Sprintf("S%d", i) {
+				if got, ok := d.Symbols().NameAt(id, feed.SchemaTrades, uint64(i), day(i)); !ok || got != fmt.Sprintf("S%d", i) {
 					t.Fatalf("at record %d the id stands for %q", i, got)
 				}
 			}

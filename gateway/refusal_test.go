@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // definition says that id stands for symbol.
@@ -20,6 +23,14 @@ func definition(id uint32, symbol string) []byte {
 func deletion(id uint32) []byte {
 	b := definition(id, "GONE")
 	b[493] = 'D' // security_update_action
+	return b
+}
+
+// onDay puts a definition on a day.
+func onDay(b []byte, day journal.Day) []byte {
+	ns := uint64(day) * uint64(24*time.Hour)
+	binary.LittleEndian.PutUint64(b[8:], ns)
+	binary.LittleEndian.PutUint64(b[16:], ns)
 	return b
 }
 
