@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
 )
 
 // opening is a dataset on its way from files to a running one.
@@ -22,7 +24,8 @@ type opening struct {
 	logEnd    int64
 	logErr    error
 	result    recovered
-	broken    []Gap          // sealed segments that are gone or unreadable
+	broken    []Gap // sealed segments that are gone or unreadable
+	steps     map[feed.Schema]outlierSteps
 	expired   map[int]uint64 // first record of a tape that was not removed for its age
 }
 
@@ -53,7 +56,7 @@ func (o *opening) run() error {
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
-	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.checkpoint, o.enterBroken, o.clearExpired}
+	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.enterBroken, o.clearExpired}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -101,6 +104,9 @@ func (o *opening) openLogs() (err error) {
 		return err
 	}
 	d.ledger = &ledger{log: o.ledgerLog}
+	if err := o.openOutliers(); err != nil {
+		return err
+	}
 	if o.expired, err = expiredIn(o.gaps); err != nil {
 		return err
 	}
@@ -158,6 +164,9 @@ func (o *opening) checkpoint() error {
 			return err
 		}
 		e.logs[i] = l.size.Load()
+		if l.file == nil {
+			continue
+		}
 		if err := l.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", l.path, err)
 		}
@@ -238,9 +247,11 @@ func (o *opening) enterBroken() error {
 	return nil
 }
 
-// known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it.
+// known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it, or the process before has
+// found that the first files are gone.
 func (o *opening) known(g Gap) bool {
 	return slices.ContainsFunc(o.d.ledger.all(), func(x Gap) bool {
-		return x.Cause == g.Cause && x.Schema == g.Schema && seqIn(x.At, g.Schema) == seqIn(g.At, g.Schema)
+		from, to := seqIn(x.At, g.Schema), seqIn(g.At, g.Schema)
+		return x.Schema == g.Schema && (x.Cause == g.Cause && from == to || x.isHole() && g.Cause == CauseQuarantined && from == to-g.Records && x.Records == g.Records)
 	})
 }

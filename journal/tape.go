@@ -33,6 +33,10 @@ type Tape struct {
 
 	holesMu sync.Mutex // orders changes of holes
 
+	judge    judge                        // under Dataset.mu
+	steps    atomic.Pointer[outlierSteps] // nil: never an outlier; changed under Dataset.mu, before what they speak of is committed
+	outliers atomic.Uint64                // committed in this process
+
 	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
 
 	named atomic.Pointer[namedIn] // of the last segment that was sealed
@@ -79,13 +83,24 @@ func (t *Tape) Segment(seq uint64) (*Segment, error) {
 	if h, ok := t.NextHole(seq); ok && h.From <= seq {
 		return nil, fmt.Errorf("%w: records %d to %d of %s", ErrDamaged, h.From, h.To, t.name())
 	}
-	if err := segs[i].acquire(); err != nil {
+	s := segs[i]
+	if err := s.acquire(); err != nil {
 		if first := t.First(); seq < first {
 			return nil, fmt.Errorf("%w: record %d of %s, first is %d", ErrAgedOut, seq, t.name(), first) // its file went just now
 		}
+		if t.lost(s, err) {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		return nil, err
 	}
-	return segs[i], nil
+	if s.looked.Load() || s.sealed.Load() && !s.looked.Swap(true) && !s.Shortened() {
+		return s, nil
+	}
+	if h, ok := t.NextHole(seq); ok && h.From <= seq {
+		s.Release()
+		return nil, fmt.Errorf("%w: records %d to %d of %s", ErrDamaged, h.From, h.To, t.name())
+	}
+	return s, nil
 }
 
 func (t *Tape) name() string { return t.d.name + "/" + t.schema.String() }
