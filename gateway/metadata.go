@@ -66,6 +66,8 @@ func (in *ingest) begin(header []byte) (mappings, error) {
 		in.upgrade = make([]byte, 0, upgradeBuffer)
 	}
 	in.phase = phaseRecords
+	in.asked.Store(false)
+	in.p.wake() // for the acks that waited
 	all, passed := mappingsOf(&m)
 	if passed > 0 {
 		in.p.srv.log.Warn("symbol mappings of the metadata are passed over: no day lies between their dates",

@@ -73,6 +73,18 @@ func (w *Writer) Append(runs []Run) (records int, err error) {
 	return records, err
 }
 
+// Note commits one record that the writer's stream does not count: one that no producer sent. It is for the goroutine that appends. Its errors are Append's,
+// and with one nothing was committed.
+func (w *Writer) Note(schema feed.Schema, record []byte) error {
+	if schema.Valid() && len(record) != schema.RecordSize() {
+		return fmt.Errorf("%w: %d bytes to note, want one record of %s", ErrRecord, len(record), schema)
+	}
+	w.noting = true
+	_, err := w.Append([]Run{{Schema: schema, Bytes: record}})
+	w.noting = false
+	return err
+}
+
 // look checks the runs, and notes the greatest time of each schema.
 func (w *Writer) look(runs []Run) error {
 	for i := range runs {
@@ -236,7 +248,10 @@ func (d *Dataset) commit(w *Writer) {
 	p := &d.pend
 	if p.records > 0 {
 		p.slot.stream = w.stream.number
-		p.slot.count = w.stream.count.Load() + uint64(p.records)
+		p.slot.count = w.stream.count.Load()
+		if !w.noting {
+			p.slot.count += uint64(p.records)
+		}
 		d.keepCommitted(&p.slot)
 		d.state.commit(&p.slot)
 		for i := range p.slot.n {

@@ -106,7 +106,8 @@ func (w *Writer) newsOf(news []Mapping, m *DatedMapping) ([]Mapping, error) {
 			add(m.From, m.To)
 		}
 		return news, nil
-	case m.Kind == KindDefinition && s.isDefined(m):
+	case m.Kind == KindDefinition && (s.isDefined(m) || s.newestOpen(m.ID) > 0 && s.only(m.ID, m.Symbol)),
+		m.Kind == KindDeletion && !s.byDays(m.ID):
 		return news, nil
 	case m.Kind == KindDefinition:
 	default:

@@ -22,6 +22,7 @@ type Writer struct {
 	producer string
 	stream   *stream
 	future   bool
+	noting   bool          // what Append is given is not counted
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
 
 	// Of Append's goroutine, by schema.
