@@ -177,7 +177,7 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	if err != nil {
 		return f.refuse(c, nil, err)
 	}
-	req.Client = withoutSecrets(req.Client)
+	req.Client = withoutSecrets(lsg.Printable(req.Client))
 	if f.srv.stopping.Load() {
 		return f.refuseForNow(c, &req)
 	}

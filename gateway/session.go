@@ -171,7 +171,7 @@ func (s *session) line(line string) {
 // clip shortens what a client sent, for an error text.
 func clip(s string) string {
 	const most = 40
-	s = withoutSecrets(s)
+	s = lsg.Printable(withoutSecrets(s))
 	if len(s) > most {
 		return `"` + strings.ToValidUTF8(s[:most], "") + `…"`
 	}

@@ -214,7 +214,7 @@ func (r *receiver) take(rec feed.Record) (done bool, err error) {
 // control tells the user what the gateway says and keeps count of what matters.
 func (r *receiver) control(rec feed.Record) (done bool) {
 	if m, ok := feed.View[feed.ErrorMsg](rec); ok {
-		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, m.Text())
+		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, lsg.Printable(m.Text()))
 		switch m.Code {
 		case feed.ErrorSkippedRecords:
 			r.missing++
@@ -228,7 +228,7 @@ func (r *receiver) control(rec feed.Record) (done bool) {
 		return false
 	}
 	text := m.Text()
-	fmt.Fprintln(r.screen.err, "gateway:", sentence(text))
+	fmt.Fprintln(r.screen.err, "gateway:", lsg.Printable(sentence(text)))
 	switch {
 	case m.Code == feed.SystemReplayCompleted:
 		r.replaying--
