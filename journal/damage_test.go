@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -238,7 +239,7 @@ func FuzzParsersOfSideFiles(f *testing.F) {
 	e := syncEntry{epoch: 1, places: map[int]place{4: {1, 0, 9}}, ranges: []syncRange{{schema: trades, ordinal: 1, to: 9}}, counts: []streamCount{{1, 9}}}
 	f.Add(appendFrame(nil, e.append(nil)))
 	m := Mapping{ID: 1, Symbol: "X", At: []Position{{trades, 9}}}
-	f.Add(appendFrame(nil, m.append(nil)))
+	f.Add(appendFrame(nil, appendMappings(nil, []Mapping{m})))
 	g := Gap{Schema: trades, Cause: CauseCut, At: []Position{{trades, 9}}}
 	f.Add(appendFrame(nil, g.append(nil)))
 	info := segmentInfo{schema: trades, recordSize: 48, ordinal: 1, records: 1, header: headerUnit}
@@ -250,8 +251,10 @@ func FuzzParsersOfSideFiles(f *testing.F) {
 		if e, err := parseSyncEntry(b); err == nil && string(e.append(nil)) != string(b) && len(e.places) > MaxTapes {
 			t.Error("an entry with more tapes than there are")
 		}
-		if m, err := parseMapping(b); err == nil && string(m.append(nil)) != string(b) {
-			t.Error("a mapping does not come back as it was read")
+		if list, err := parseMappings(nil, b); err == nil {
+			if again, err := parseMappings(nil, appendMappings(nil, list)); err != nil || !reflect.DeepEqual(again, list) {
+				t.Errorf("mappings do not come back as they were read: %+v, %+v, %v", list, again, err)
+			}
 		}
 		if g, err := parseGap(b); err == nil && string(g.append(nil)) != string(b) {
 			t.Error("a gap does not come back as it was read")

@@ -1,115 +1,111 @@
 package journal
 
 import (
+	"encoding/binary"
 	"fmt"
-	"math"
-	"unicode/utf8"
 )
 
-// Map enters that id stands for symbol from the present tails on; nothing happens when it does already. To be called before the first record that needs it.
-// It writes to a side file (no sync). Errors: ErrIDConflict when the id belongs to another symbol of another producer with an open writer, ErrName, ErrLimit,
-// ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
-func (w *Writer) Map(id uint32, symbol string) error {
-	if err := checkSymbol(symbol); err != nil {
-		return err
+// Kind is what a mapping holds for.
+type Kind uint8
+
+// The kinds.
+const (
+	KindOpen       Kind = iota // everything from its position on
+	KindDated                  // records of the days [From, To)
+	KindDefinition             // records of the day From, and on until the id's next definition or its deletion
+	KindDeletion               // the id's definition ends with the day From; no symbol
+	KindAlias                  // as KindDated, for names that are no raw symbols; only what has no other name is called by it
+	KindCorrection             // as KindDated, before all others, also below its position; without days: all records below its position, and as KindOpen above
+	kindSeen                   // no mapping: ids of a page were used by records without a name
+	kinds
+)
+
+var kindNames = [kinds]string{"open", "dated", "definition", "deletion", "alias", "correction", "seen"}
+
+func (k Kind) String() string {
+	if k < kinds {
+		return kindNames[k]
 	}
-	s := w.d.symbols
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old := s.present(id); old != nil && old.Symbol == symbol {
-		return nil
-	}
-	return w.enter(Mapping{ID: id, Symbol: symbol, Instrument: Instrument{Symbol: symbol}})
+	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// Instrument is the id of a symbol: the one it has, or a new one that no record of the dataset ever had. What else is declared is kept with it.
-// Errors: as Map's.
-func (w *Writer) Instrument(in Instrument) (id uint32, err error) {
-	if err := checkSymbol(in.Symbol); err != nil {
-		return 0, err
-	}
-	for _, text := range []string{in.PriceIncrement, in.Lot, in.Currency, in.Class} {
-		if len(text) > MaxSymbol {
-			return 0, fmt.Errorf("%w: instrument %s: a field of %d bytes, want at most %d", ErrName, in.Symbol, len(text), MaxSymbol)
-		}
-	}
-	s := w.d.symbols
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, known := w.knownID(in.Symbol)
-	if known && s.present(id).Instrument == in {
-		return id, nil
-	}
-	if !known {
-		if id, err = s.freeID(); err != nil {
-			return 0, err
-		}
-	}
-	return id, w.enter(Mapping{ID: id, Symbol: in.Symbol, Instrument: in})
+// exact says that the entry names records by their very day.
+func (k Kind) exact() bool { return k == KindDated || k == KindDefinition }
+
+// Instrument is what a producer declares of one, as it was given: the journal keeps the texts and does not interpret them.
+type Instrument struct {
+	Symbol         string // 1 .. MaxSymbol printable characters
+	PriceIncrement string // decimal
+	Lot            string // decimal: what a size of 1 stands for
+	Currency       string
+	Class          string
 }
 
-// knownID is the id that stands for symbol now: the writer's own when several do. The caller holds Symbols.mu.
-func (w *Writer) knownID(symbol string) (id uint32, known bool) {
-	s := w.d.symbols
-	for _, i := range s.IDs(symbol) {
-		m := s.present(i)
-		if m.Symbol != symbol {
-			continue
-		}
-		id, known = i, true
-		if m.Producer == w.producer {
-			break
-		}
-	}
-	return id, known
+// Mapping is one entry of the symbol table: from At on, ID stands for Symbol, on the days that its kind says.
+type Mapping struct {
+	ID         uint32
+	Symbol     string // empty: for nothing
+	Kind       Kind
+	From, To   Day        // To is exclusive; 0, 0: open
+	Allocated  bool       // the id was given out for this symbol, and is never given to another
+	Producer   string     // who said so
+	Instrument Instrument // what it declared; only Symbol is set when it gave an id alone
+	Time       uint64     // wall ns
+	At         []Position // each tape's tail then
 }
 
-// freeID is the lowest id above all it gave before that no mapping ever had. The caller holds mu.
-func (s *Symbols) freeID() (uint32, error) {
-	for id := s.allocated + 1; id < math.MaxUint32; id++ {
-		if len(s.entries(id)) == 0 {
-			s.allocated = id
-			return id, nil
-		}
+const flagAllocated = 1
+
+// appendMappings is the payload of mappings that were entered together.
+func appendMappings(dst []byte, list []Mapping) []byte {
+	m := &list[0]
+	le := binary.LittleEndian
+	dst = le.AppendUint32(dst, m.ID)
+	dst = le.AppendUint64(dst, m.Time)
+	for _, t := range []string{m.Symbol, m.Producer, m.Instrument.PriceIncrement, m.Instrument.Lot, m.Instrument.Currency, m.Instrument.Class} {
+		dst = appendText(dst, t)
 	}
-	return 0, fmt.Errorf("%w: no instrument id is left", ErrLimit)
+	dst = appendPositions(dst, m.At)
+	var flags uint8
+	if m.Allocated {
+		flags = flagAllocated
+	}
+	dst = append(dst, uint8(m.Kind), flags)
+	dst = le.AppendUint32(dst, uint32(m.From))
+	dst = le.AppendUint32(dst, uint32(m.To))
+	dst = le.AppendUint32(dst, uint32(len(list)-1))
+	for i := range list[1:] {
+		m := &list[1+i]
+		dst = le.AppendUint32(dst, m.ID)
+		dst = le.AppendUint32(dst, uint32(m.From))
+		dst = le.AppendUint32(dst, uint32(m.To))
+		dst = appendText(dst, m.Symbol)
+	}
+	return dst
 }
 
-// enter appends a mapping to the log, publishes it, and marks the tapes where it is news. The caller holds Symbols.mu.
-func (w *Writer) enter(m Mapping) error {
-	d, s := w.d, w.d.symbols
-	old := s.present(m.ID)
-	d.mu.Lock()
-	err := w.usable()
-	conflict := err == nil && old != nil && old.Symbol != m.Symbol && old.Producer != w.producer && d.writers[old.Producer] != nil
-	d.mu.Unlock()
-	switch {
-	case err != nil:
-		return err
-	case conflict:
-		return fmt.Errorf("%w: %d is %s of producer %s, which is connected; wanted for %s", ErrIDConflict, m.ID, old.Symbol, old.Producer, m.Symbol)
-	case s.Len() >= MaxMappings:
-		return fmt.Errorf("%w: the symbol table of %s has %d entries", ErrLimit, d.name, s.Len())
+// parseMappings appends to dst what a payload has, at least one mapping.
+func parseMappings(dst []Mapping, b []byte) ([]Mapping, error) {
+	f := fields{b: b}
+	m := Mapping{ID: f.u32(), Time: f.u64(), Symbol: f.text(), Producer: f.text()}
+	m.Instrument = Instrument{Symbol: m.Symbol, PriceIncrement: f.text(), Lot: f.text(), Currency: f.text(), Class: f.text()}
+	m.At = f.positions()
+	if f.done() { // of version 1, which did not say who allocated an id: only an instrument line has more than a symbol
+		m.Allocated = m.Instrument != Instrument{Symbol: m.Symbol}
+		return append(dst, m), nil
 	}
-	m.Producer, m.Time, m.At = w.producer, d.now(), d.positions()
-	if err := d.appendSide(w, s.log, m.append(nil)); err != nil {
-		return err
+	m.Kind, m.Allocated = Kind(f.u8()), f.u8()&flagAllocated != 0
+	m.From, m.To = Day(f.u32()), Day(f.u32())
+	more := f.u32()
+	dst = append(dst, m)
+	for ; more > 0 && !f.bad; more-- {
+		next := m
+		next.ID, next.From, next.To, next.Symbol = f.u32(), Day(f.u32()), Day(f.u32()), f.text()
+		next.Instrument = Instrument{Symbol: next.Symbol}
+		dst = append(dst, next)
 	}
-	before := ""
-	if old != nil {
-		before = old.Symbol
+	if !f.done() || m.Kind >= kinds {
+		return dst, fmt.Errorf("%w: entry of %s", ErrCorrupt, symbolsName)
 	}
-	d.addMark(func() { s.enter(m) }, func(t *Tape) (Mark, bool) { return mappingMark(t, &m, before) })
-	return nil
-}
-
-func checkSymbol(symbol string) error {
-	ok := symbol != "" && len(symbol) <= MaxSymbol && utf8.ValidString(symbol)
-	for i := range len(symbol) {
-		ok = ok && symbol[i] > ' ' || ok && symbol[i] == ' ' && i > 0 && i < len(symbol)-1
-	}
-	if !ok {
-		return fmt.Errorf("%w: symbol %.*q: want 1 to %d bytes without control characters", ErrName, MaxSymbol, symbol, MaxSymbol)
-	}
-	return nil
+	return dst, nil
 }

@@ -24,14 +24,19 @@ func gapMark(t *Tape, g *Gap) (Mark, bool) {
 }
 
 // mappingMark is the mark of a mapping, if it has one on this tape; old is what the id stood for before, "" when for nothing.
-func mappingMark(t *Tape, m *Mapping, old string) (Mark, bool) {
+func mappingMark(t *Tape, m Mapping, old string) (Mark, bool) {
 	seq := seqIn(m.At, t.schema)
-	return Mark{Seq: seq, Mapping: m}, m.Symbol != old && (old != "" || seq > 0)
+	return Mark{Seq: seq, Mapping: &m}, m.Symbol != old && m.Kind != kindSeen && (old != "" || seq > 0)
 }
 
-// addMark adds to each tape the mark that of makes for it, if any. Under the same lock it calls enter, which publishes what the marks are about:
+// addMark adds to each tape the mark that of makes for it, if any. Under the same lock it calls enter, which publishes what the mark is about:
 // a tape that comes to exist meanwhile finds either both or neither.
 func (d *Dataset) addMark(enter func(), of func(*Tape) (Mark, bool)) {
+	d.addMarks(enter, 1, func(t *Tape, _ int) (Mark, bool) { return of(t) })
+}
+
+// addMarks is addMark for several.
+func (d *Dataset) addMarks(enter func(), n int, of func(t *Tape, i int) (Mark, bool)) {
 	d.marksMu.Lock()
 	defer d.marksMu.Unlock()
 	enter()
@@ -42,8 +47,10 @@ func (d *Dataset) addMark(enter func(), of func(*Tape) (Mark, bool)) {
 		if t == nil {
 			continue
 		}
-		if m, ok := of(t); ok {
-			t.addMark(m)
+		for i := range n {
+			if m, ok := of(t, i); ok {
+				t.addMark(m)
+			}
 		}
 	}
 }
@@ -73,9 +80,8 @@ func (d *Dataset) buildMarks(t *Tape) {
 		}
 	}
 	symbol := map[uint32]string{}
-	mappings := *d.symbols.list.Load()
-	for i := range mappings {
-		m := &mappings[i]
+	for i := range d.symbols.Len() {
+		m := d.symbols.At(i)
 		if mark, ok := mappingMark(t, m, symbol[m.ID]); ok {
 			list = append(list, mark)
 		}

@@ -1,10 +1,11 @@
 package journal
 
 import (
-	"encoding/binary"
+	"cmp"
 	"slices"
 	"strconv"
-	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed"
 )
@@ -29,67 +30,82 @@ func (d *Dataset) metadata(s feed.Schema) *feed.Metadata {
 	}
 }
 
-func recordID(b []byte) uint32 { return binary.LittleEndian.Uint32(b[4:]) }
+// idDay is an instrument on one day.
+type idDay struct {
+	id  uint32
+	day Day
+}
 
-// mappings tells which symbol each instrument of the segment had, by day as DBN does: the day of a change belongs to the new symbol.
-// from and to are the records' first and last time (ns).
-func (s *Segment) mappings(from, to uint64) []feed.SymbolMapping {
-	if from > to {
-		return nil
+// namedDays is what NameAt calls each instrument of the segment, day by day. An instrument that changes its name on a day, or gets or loses it, is left out of
+// that day: mixed says how many such days there are, and example is one.
+func (s *Segment) namedDays() (names map[idDay]string, mixed int, example string) {
+	symbols, schema, size := s.tape.d.symbols, s.tape.schema, uint64(s.tape.size)
+	names = map[idDay]string{}
+	out := map[idDay]bool{}
+	seen := map[idDay]struct{}{} // since a mapping took effect
+	inEffect, last := -1, idDay{}
+	data := s.Mapped(s.base, s.limit)
+	for seq := s.base; seq < s.limit; seq++ {
+		r := feed.Record(data[(seq-s.base)*size:][:size])
+		is := idDay{r.InstrumentID(), DayOf(r.IndexTime())}
+		if n := symbols.InEffect(schema, seq); n != inEffect {
+			inEffect = n
+			clear(seen)
+		} else if is == last {
+			continue
+		}
+		last = is
+		if _, again := seen[is]; again {
+			continue
+		}
+		seen[is] = struct{}{}
+		name, _ := symbols.NameAt(is.id, schema, seq, is.day)
+		if was, ok := names[is]; ok && was != name && !out[is] {
+			out[is] = true
+			example = strconv.FormatUint(uint64(is.id), 10) + " on " + is.day.String() + ": " + was + ", then " + name
+		}
+		names[is] = name
 	}
+	for is := range out {
+		delete(names, is)
+	}
+	return names, len(out), example
+}
+
+// mappings tells which symbol each instrument of the segment had, by day as DBN does.
+func (s *Segment) mappings() []feed.SymbolMapping {
 	symbols := s.tape.d.symbols
 	if symbols.Len() == 0 {
 		return nil // nobody named an instrument: no need to look for those of the segment
 	}
-	bySymbol := map[string][]feed.MappingInterval{}
-	for _, id := range s.instruments() {
-		text := strconv.FormatUint(uint64(id), 10)
-		end := date(to, 1)
-		at := symbols.entries(id)
-		list := *symbols.list.Load() // after the entries: it holds all they speak of
-		for i := len(at) - 1; i >= 0; i-- {
-			m := &list[at[i]]
-			seq := seqIn(m.At, s.tape.schema)
-			if seq >= s.limit && i > 0 {
-				continue // came into effect after this segment
-			}
-			start := date(from, 0)
-			if seq > s.base && seq < s.limit && i > 0 {
-				start = max(start, date(s.timeAt(seq, from), 0))
-			}
-			if start < end {
-				bySymbol[m.Symbol] = append(bySymbol[m.Symbol], feed.MappingInterval{StartDate: start, EndDate: end, Symbol: text})
-				end = start
-			}
-			if seq <= s.base {
-				break
-			}
+	names, mixed, example := s.namedDays()
+	if mixed > 0 {
+		s.tape.d.log.Warn("instruments change their name within a day, which days cannot say: they have none in the file on those days; the stream tells each",
+			zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Int("days", mixed), zap.String("example", example))
+	}
+	days := make([]idDay, 0, len(names))
+	for is, name := range names {
+		if name != "" && is.day != NoDay {
+			days = append(days, is)
 		}
+	}
+	slices.SortFunc(days, func(a, b idDay) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.day, b.day)) })
+	bySymbol := map[string][]feed.MappingInterval{}
+	for i := 0; i < len(days); {
+		first, name := days[i], names[days[i]]
+		end := first.day + 1
+		for i++; i < len(days) && days[i].id == first.id && days[i].day == end && names[days[i]] == name; i++ {
+			end++
+		}
+		bySymbol[name] = append(bySymbol[name], feed.MappingInterval{
+			StartDate: first.day.Date(), EndDate: end.Date(), Symbol: strconv.FormatUint(uint64(first.id), 10),
+		})
 	}
 	out := make([]feed.SymbolMapping, 0, len(bySymbol))
 	for symbol, intervals := range bySymbol {
-		slices.SortFunc(intervals, func(a, b feed.MappingInterval) int { return int(a.StartDate) - int(b.StartDate) })
+		slices.SortStableFunc(intervals, func(a, b feed.MappingInterval) int { return cmp.Compare(a.StartDate, b.StartDate) })
 		out = append(out, feed.SymbolMapping{RawSymbol: symbol, Intervals: intervals})
 	}
-	slices.SortFunc(out, func(a, b feed.SymbolMapping) int {
-		if a.RawSymbol < b.RawSymbol {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b feed.SymbolMapping) int { return cmp.Compare(a.RawSymbol, b.RawSymbol) })
 	return out
-}
-
-// timeAt is the index time of a record; other when it has none.
-func (s *Segment) timeAt(seq, other uint64) uint64 {
-	if ts := feed.Record(s.Mapped(seq, seq+1)).IndexTime(); ts != undefTime {
-		return ts
-	}
-	return other
-}
-
-// date is the UTC day of a time in ns, some days later, as YYYYMMDD.
-func date(ns uint64, days int) uint32 {
-	t := time.Unix(int64(ns/1e9), 0).UTC().AddDate(0, 0, days)
-	return uint32(t.Year()*10000 + int(t.Month())*100 + t.Day())
 }

@@ -96,7 +96,7 @@ func (o *opening) openLogs() (err error) {
 	if o.symbolLog, o.symbols, err = openSideLog(d.disk, d.path(symbolsName), symbolsMagic, o.q, o.vouched(logSymbols), true); err != nil {
 		return err
 	}
-	d.symbols = &Symbols{log: o.symbolLog} // so that a failed opening closes it
+	d.symbols = newSymbols(o.symbolLog) // so that a failed opening closes it
 	if o.ledgerLog, o.gaps, err = openSideLog(d.disk, d.path(ledgerName), ledgerMagic, o.q, o.vouched(logLedger), true); err != nil {
 		return err
 	}

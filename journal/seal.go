@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"go.uber.org/zap"
 )
@@ -169,7 +168,7 @@ func (s *Segment) sealedRegion(info segmentInfo, total Times) ([]byte, error) {
 	if from <= to {
 		m.Start, m.End = from, to+1
 	}
-	m.Mappings = s.mappings(from, to)
+	m.Mappings = s.mappings()
 	for i := range m.Mappings {
 		m.Symbols = append(m.Symbols, m.Mappings[i].RawSymbol)
 	}
@@ -184,25 +183,4 @@ func (s *Segment) sealedRegion(info segmentInfo, total Times) ([]byte, error) {
 		return nil, fmt.Errorf("seal segment %d of %s: %w", s.ordinal, s.tape.name(), err)
 	}
 	return region, nil
-}
-
-// instruments is every instrument id in the segment, in order.
-func (s *Segment) instruments() []uint32 {
-	seen := map[uint32]struct{}{}
-	b := s.Mapped(s.base, s.limit)
-	last, any := uint32(0), false
-	for ; len(b) > 0; b = b[s.tape.size:] {
-		id := recordID(b)
-		if any && id == last {
-			continue
-		}
-		last, any = id, true
-		seen[id] = struct{}{}
-	}
-	ids := make([]uint32, 0, len(seen))
-	for id := range seen {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
 }

@@ -1,9 +1,9 @@
 package journal
 
 import (
-	"encoding/binary"
-	"fmt"
 	"slices"
+	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -12,137 +12,306 @@ import (
 
 const symbolsName = "symbols.log"
 
-// Instrument is what a producer declares of one, as it was given: the journal keeps the texts and does not interpret them.
-type Instrument struct {
-	Symbol         string // 1 .. MaxSymbol printable characters
-	PriceIncrement string // decimal
-	Lot            string // decimal: what a size of 1 stands for
-	Currency       string
-	Class          string
-}
-
-// Mapping is one entry of the symbol table: from At on, ID stands for Symbol.
-type Mapping struct {
-	ID         uint32
-	Symbol     string
-	Producer   string     // who said so
-	Instrument Instrument // what it declared; only Symbol is set when it gave an id alone
-	Time       uint64     // wall ns
-	At         []Position // each tape's tail then
-}
-
-// Symbols is a dataset's symbol table: an append-only list of mappings. Reading takes no lock that a writer holds over disk work.
+// Symbols is a dataset's symbol table: an append-only list of mappings, and the one owner of the question who an instrument id is (NameAt).
+// Reading takes no lock that a writer holds over disk work.
 // A mapping is in the list before the first record that needs it is committed: load a tail, then Len, and every mapping up to that tail is below it.
 type Symbols struct {
-	log  *sideLog
-	list atomic.Pointer[[]Mapping] // a published prefix: its elements never change
-	byID sync.Map                  // uint32 -> []int, where in the list the id occurs; published prefixes, as list is
-	ids  sync.Map                  // symbol -> []uint32, every id it ever had; published prefixes
+	log *sideLog
 
-	mu        sync.Mutex // orders appends
-	allocated uint32     // below it every id that Instrument may hand out is taken
+	list    chunks[entry]
+	batches chunks[batch]
+	spots   chunks[spot]
+	texts   chunks[string] // of symbols and producers, each once
+	idList  chunks[uint32] // ids in the order of their first entry
+	ids     idTable        // id -> its newest entry
+	busy    sync.Map       // id -> *idIndex, of those with more than chainMost entries
+	dated   atomic.Bool
+	needed  atomic.Int64              // entries that count towards MaxMappings
+	pages   atomic.Pointer[seenPages] // which ids records have used that nobody had named
+
+	names     sync.RWMutex // guards what follows; held for memory only
+	number    map[string]uint32
+	idsOf     map[uint32][]uint32 // symbol -> every id it ever had; published prefixes
+	folded    map[string][]uint32 // symbols in upper case -> those that are not
+	allocated map[uint32]uint32   // id that Instrument gave -> its symbol
+
+	mu   sync.Mutex // orders appends
+	next uint32     // below it every id that Instrument may hand out is taken
+}
+
+// entry is a Mapping as it is kept: 24 bytes.
+type entry struct {
+	id, symbol uint32 // symbol is a number of texts
+	from, to   Day
+	batch      uint32
+	prev       uint32 // 1 + the id's entry before; 0: none
+}
+
+// batch is what entries have in common that were entered together.
+type batch struct {
+	producer   uint32
+	spot       uint32
+	kind       Kind
+	allocated  bool
+	time       uint64
+	instrument *Instrument // what was declared besides the symbol; nil: nothing
+}
+
+// spot is where on the tapes entries took effect: those from first on, up to the next spot's.
+type spot struct {
+	at    []Position
+	first int
+}
+
+func newSymbols(log *sideLog) *Symbols {
+	s := &Symbols{log: log, number: map[string]uint32{}, idsOf: map[uint32][]uint32{}, folded: map[string][]uint32{}, allocated: map[uint32]uint32{}}
+	s.text("")
+	return s
 }
 
 // Len is how many entries there are.
-func (s *Symbols) Len() int { return len(*s.list.Load()) }
+func (s *Symbols) Len() int { return s.list.len() }
 
-// At is entry i, in the order of the log. Its At slice must not be changed.
-func (s *Symbols) At(i int) Mapping { return (*s.list.Load())[i] }
-
-// IDs is every id the symbol ever had, in the order they came. The slice must not be changed.
-// It does not say where: an id may have stood for the symbol only before or only after a position of a tape, which SymbolAt tells.
-func (s *Symbols) IDs(symbol string) []uint32 { return slices.Clip(s.idsOf(symbol)) }
-
-func (s *Symbols) idsOf(symbol string) []uint32 {
-	if v, ok := s.ids.Load(symbol); ok {
-		return v.([]uint32)
+// At is entry i, in the order of the log; the zero Mapping when it is none, but a note of the table's own. Its At slice must not be changed.
+func (s *Symbols) At(i int) Mapping {
+	e := s.list.at(i)
+	b := s.batches.at(int(e.batch))
+	if b.kind == kindSeen {
+		return Mapping{}
 	}
-	return nil
+	m := Mapping{
+		ID: e.id, Symbol: *s.texts.at(int(e.symbol)), Kind: b.kind, From: e.from, To: e.to, Allocated: b.allocated,
+		Producer: *s.texts.at(int(b.producer)), Time: b.time, At: s.spots.at(int(b.spot)).at,
+	}
+	if b.instrument != nil {
+		m.Instrument = *b.instrument
+	}
+	m.Instrument.Symbol = m.Symbol
+	return m
 }
 
-// Symbol is what the id stands for at present.
+// Dated reports whether any entry has a date: else NameAt ignores the day.
+func (s *Symbols) Dated() bool { return s.dated.Load() }
+
+// Effect is the first record of a schema's tape that entry i can name. It never falls with i. A correction names records below it, too.
+func (s *Symbols) Effect(i int, schema feed.Schema) uint64 {
+	return seqIn(s.spots.at(int(s.batches.at(int(s.list.at(i).batch)).spot)).at, schema)
+}
+
+// InEffect is how many entries have an Effect of at most seq.
+func (s *Symbols) InEffect(schema feed.Schema, seq uint64) int {
+	n := s.list.len()
+	k := s.spots.len()
+	if k == 0 || seqIn(s.spots.at(k-1).at, schema) <= seq {
+		return n
+	}
+	i := sort.Search(k, func(i int) bool { return seqIn(s.spots.at(i).at, schema) > seq })
+	return min(n, s.spots.at(i).first)
+}
+
+// NumIDs is how many ids have an entry.
+func (s *Symbols) NumIDs() int { return s.idList.len() }
+
+// IDAt is id n, in the order of their first entries.
+func (s *Symbols) IDAt(n int) uint32 { return *s.idList.at(n) }
+
+// IDs is every id that ever stood for exactly this symbol, in the order they came. The slice must not be changed.
+// It does not say when: NameAt does.
+func (s *Symbols) IDs(symbol string) []uint32 {
+	s.names.RLock()
+	defer s.names.RUnlock()
+	n, ok := s.number[symbol]
+	if !ok {
+		return nil
+	}
+	return slices.Clip(s.idsOf[n])
+}
+
+// Match is the symbol that is meant by what was asked for: the very same, else the only one that differs in case alone. Of several such it is none, and
+// others is all of them.
+func (s *Symbols) Match(asked string) (symbol string, others []string) {
+	s.names.RLock()
+	defer s.names.RUnlock()
+	if s.isSymbol(asked) {
+		return asked, nil
+	}
+	upper := strings.ToUpper(asked)
+	for _, n := range s.folded[upper] {
+		others = append(others, *s.texts.at(int(n)))
+	}
+	if upper != asked && s.isSymbol(upper) {
+		others = append(others, upper)
+	}
+	if len(others) == 1 {
+		return others[0], nil
+	}
+	return "", others
+}
+
+func (s *Symbols) isSymbol(text string) bool {
+	n, ok := s.number[text]
+	return ok && len(s.idsOf[n]) > 0
+}
+
+// Symbol is what the newest entry of the id says, whatever day that holds for.
 func (s *Symbols) Symbol(id uint32) (string, bool) {
-	if m := s.present(id); m != nil {
+	if m := s.present(id); m != nil && m.Symbol != "" {
 		return m.Symbol, true
 	}
 	return "", false
 }
 
-// SymbolAt is what the id stood for at record seq of a schema's tape; false when it stood for nothing yet. Below the position of the id's first mapping
-// that is nothing, also when a record with the id lies there: a later mapping does not hold backwards. A tape that had no record when a mapping was entered
-// has it from record 0 on. Where the answer changes on a tape that had records, the tape has a Mark at or, see Mark.Seq, shortly above that position.
+// SymbolAt is what the newest entry of the id says that is in effect at record seq of a schema's tape, whatever day that holds for.
 func (s *Symbols) SymbolAt(id uint32, schema feed.Schema, seq uint64) (string, bool) {
-	at := s.entries(id)
-	list := *s.list.Load()
-	for i := len(at) - 1; i >= 0; i-- {
-		if m := &list[at[i]]; seqIn(m.At, schema) <= seq {
-			return m.Symbol, true
+	symbol := ""
+	k := s.InEffect(schema, seq)
+	s.chain(id, func(n int, e *entry, _ *batch) bool {
+		if n >= k {
+			return true
 		}
-	}
-	return "", false
+		symbol = *s.texts.at(int(e.symbol))
+		return false
+	})
+	return symbol, symbol != ""
 }
 
-// entries is where in the list the id occurs.
-func (s *Symbols) entries(id uint32) []int {
-	if v, ok := s.byID.Load(id); ok {
-		return v.([]int)
-	}
-	return nil
-}
-
+// present is the newest entry of an id; nil when it has none.
 func (s *Symbols) present(id uint32) *Mapping {
-	at := s.entries(id)
-	if len(at) == 0 {
+	head := s.ids.head(id)
+	if head == 0 {
 		return nil
 	}
-	return &(*s.list.Load())[at[len(at)-1]]
+	m := s.At(int(head&^busyID - 1))
+	return &m
 }
 
-// enter publishes one more mapping: the list before the ways into it, so that whoever finds an index finds the entry.
-func (s *Symbols) enter(m Mapping) {
-	var list []Mapping
-	if old := s.list.Load(); old != nil {
-		list = *old
-	}
-	list = append(list, m) // beyond the length of every list published before, so no reader sees the store
-	s.list.Store(&list)
-	s.byID.Store(m.ID, append(s.entries(m.ID), len(list)-1))
-	if ids := s.idsOf(m.Symbol); !slices.Contains(ids, m.ID) {
-		s.ids.Store(m.Symbol, append(ids, m.ID))
+// chain goes over the entries of an id, the newest first, until more returns false.
+func (s *Symbols) chain(id uint32, more func(n int, e *entry, b *batch) bool) {
+	for at := s.ids.head(id) &^ busyID; at > 0; {
+		e := s.list.at(int(at - 1))
+		if !more(int(at-1), e, s.batches.at(int(e.batch))) {
+			return
+		}
+		at = e.prev
 	}
 }
 
-func (m *Mapping) append(dst []byte) []byte {
-	dst = binary.LittleEndian.AppendUint32(dst, m.ID)
-	dst = binary.LittleEndian.AppendUint64(dst, m.Time)
-	for _, t := range []string{m.Symbol, m.Producer, m.Instrument.PriceIncrement, m.Instrument.Lot, m.Instrument.Currency, m.Instrument.Class} {
-		dst = appendText(dst, t)
+// text is the number of a text. The caller holds names, or is alone.
+func (s *Symbols) text(t string) uint32 {
+	n, ok := s.number[t]
+	if !ok {
+		n = uint32(s.texts.len())
+		t = strings.Clone(t)
+		s.texts.add(t)
+		s.number[t] = n
 	}
-	return appendPositions(dst, m.At)
+	return n
 }
 
-func parseMapping(b []byte) (Mapping, error) {
-	f := fields{b: b}
-	m := Mapping{ID: f.u32(), Time: f.u64(), Symbol: f.text(), Producer: f.text()}
-	m.Instrument = Instrument{Symbol: m.Symbol, PriceIncrement: f.text(), Lot: f.text(), Currency: f.text(), Class: f.text()}
-	m.At = f.positions()
-	if !f.done() {
-		return m, fmt.Errorf("%w: entry of %s", ErrCorrupt, symbolsName)
+// enter publishes mappings that were entered together: they differ in id, symbol and days alone. The caller holds mu.
+func (s *Symbols) enter(list []Mapping) {
+	if len(list) == 0 {
+		return
 	}
-	return m, nil
+	s.names.Lock()
+	defer s.names.Unlock()
+	m := &list[0]
+	b := batch{producer: s.text(m.Producer), spot: s.spotOf(m.At), kind: m.Kind, allocated: m.Allocated, time: m.Time}
+	if in := m.Instrument; in != (Instrument{Symbol: m.Symbol}) && in != (Instrument{}) {
+		b.instrument = &in
+	}
+	number := uint32(s.batches.len())
+	s.batches.add(b)
+	for i := range list {
+		s.enterOne(&list[i], number)
+	}
+}
+
+// spotOf is the spot of an entry at these positions. Effects never fall: a position below an earlier entry's is taken for that.
+func (s *Symbols) spotOf(at []Position) uint32 {
+	k := s.spots.len()
+	if k > 0 {
+		last := s.spots.at(k - 1).at
+		if slices.Equal(last, at) {
+			return uint32(k - 1)
+		}
+		at = slices.Clone(at)
+		for _, p := range last {
+			i := slices.IndexFunc(at, func(q Position) bool { return q.Schema == p.Schema })
+			if i < 0 {
+				at = append(at, p)
+			} else {
+				at[i].Seq = max(at[i].Seq, p.Seq)
+			}
+		}
+		slices.SortFunc(at, func(a, b Position) int { return int(a.Schema) - int(b.Schema) })
+		if slices.Equal(last, at) {
+			return uint32(k - 1)
+		}
+	}
+	s.spots.add(spot{at, s.list.len()})
+	return uint32(k)
+}
+
+func (s *Symbols) enterOne(m *Mapping, number uint32) {
+	if m.Kind == kindSeen {
+		s.list.add(entry{id: m.ID, batch: number})
+		s.sawPage(m.ID)
+		return
+	}
+	symbol, head := s.text(m.Symbol), s.ids.head(m.ID)
+	known, depth := false, 0
+	for at := head; at > 0 && head&busyID == 0; depth++ {
+		e := s.list.at(int(at - 1))
+		known = known || e.symbol == symbol
+		at = e.prev
+	}
+	n := uint32(s.list.len())
+	s.list.add(entry{id: m.ID, symbol: symbol, from: m.From, to: m.To, batch: number, prev: head &^ busyID})
+	s.needed.Add(1)
+	if m.Kind != KindOpen && !s.dated.Load() {
+		s.dated.Store(true)
+	}
+	if head == 0 {
+		s.idList.add(m.ID)
+		if m.Allocated {
+			s.allocated[m.ID] = symbol
+		}
+	}
+	flag := head & busyID
+	switch {
+	case flag != 0:
+		known = s.extendIndex(m.ID, n+1)
+	case depth >= chainMost:
+		flag = busyID
+		s.makeIndex(m.ID, n+1)
+	}
+	s.ids.set(m.ID, n+1|flag)
+	if !known && symbol != 0 {
+		s.nameID(symbol, m.Symbol, m.ID)
+	}
+}
+
+// nameID notes that a symbol has one more id.
+func (s *Symbols) nameID(symbol uint32, text string, id uint32) {
+	ids := s.idsOf[symbol]
+	s.idsOf[symbol] = append(ids, id)
+	if upper := strings.ToUpper(text); len(ids) == 0 && upper != text {
+		s.folded[upper] = append(s.folded[upper], symbol)
+	}
 }
 
 // loadSymbols fills the table from its log.
 func loadSymbols(log *sideLog, payloads [][]byte, tails map[int]place) (*Symbols, error) {
-	s := &Symbols{log: log}
-	s.list.Store(&[]Mapping{})
+	s := newSymbols(log)
+	var list []Mapping
 	for _, p := range payloads {
-		m, err := parseMapping(p)
-		if err != nil {
+		var err error
+		if list, err = parseMappings(list[:0], p); err != nil {
 			return nil, err
 		}
-		clamp(m.At, tails)
-		s.enter(m)
+		clamp(list[0].At, tails)
+		s.enter(list)
 	}
 	return s, nil
 }

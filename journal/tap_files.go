@@ -164,11 +164,13 @@ func (t *Tap) Refresh() error {
 	}
 	names := make(map[uint32]string, len(c.payloads))
 	for _, p := range c.payloads {
-		m, err := parseMapping(p)
+		list, err := parseMappings(nil, p)
 		if err != nil {
 			return err
 		}
-		names[m.ID] = m.Symbol
+		for i := range list {
+			names[list[i].ID] = list[i].Symbol
+		}
 	}
 	t.symbols.names, t.symbols.read = names, c.size()
 	return nil

@@ -101,7 +101,7 @@ func (x *verifier) problem(schema feed.Schema, ordinal uint64, err error) {
 
 func (x *verifier) sideFiles() {
 	for _, p := range x.symbols {
-		if _, err := parseMapping(p); err != nil {
+		if _, err := parseMappings(nil, p); err != nil {
 			x.problem(anySchema, 0, err)
 		}
 	}

@@ -86,11 +86,13 @@ func entryAgain(t *testing.T, log string, p []byte) []byte {
 	t.Helper()
 	switch log {
 	case symbolsName:
-		m, err := parseMapping(p)
+		list, err := parseMappings(nil, p)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m.append(nil)
+		const grown = 1 + 1 + 4 + 4 + 4 // bytes of the fields that version 1 does not have
+		again := appendMappings(nil, list)
+		return again[:len(again)-grown]
 	case ledgerName:
 		g, err := parseGap(p)
 		if err != nil {

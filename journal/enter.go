@@ -1,0 +1,186 @@
+package journal
+
+import (
+	"fmt"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+)
+
+// DatedMapping is what Writer.MapDated enters.
+type DatedMapping struct {
+	ID       uint32
+	Symbol   string // empty in a deletion
+	From, To Day    // To is exclusive; of a definition or a deletion it does not count
+	Kind     Kind   // KindDated, KindDefinition, KindDeletion or KindAlias
+}
+
+// Map enters that id stands for symbol from the present tails on; nothing happens when it does already. To be called before the first record that needs it.
+// It writes to a side file (no sync). Errors: ErrIDConflict when the id belongs to another symbol of another producer with an open writer, or was given out
+// for another symbol, ErrName, ErrLimit, ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
+func (w *Writer) Map(id uint32, symbol string) error {
+	if err := CheckSymbol(symbol); err != nil {
+		return err
+	}
+	s := w.d.symbols
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isOpen(id, symbol) {
+		return nil
+	}
+	if err := w.checkAllocated(id, symbol); err != nil {
+		return err
+	}
+	if old := s.newestOpen(id); old > 0 {
+		if m := s.At(old - 1); m.Symbol != symbol && w.isOthers(m.Producer) {
+			return fmt.Errorf("%w: %d is %s of producer %s, which is connected; wanted for %s", ErrIDConflict, id, m.Symbol, m.Producer, symbol)
+		}
+	}
+	return w.enterMappings([]Mapping{{ID: id, Symbol: symbol, Instrument: Instrument{Symbol: symbol}}})
+}
+
+// Instrument is the id of a symbol: the one it has, or a new one that no record of the dataset ever had. What else is declared is kept with it.
+// Errors: as Map's.
+func (w *Writer) Instrument(in Instrument) (id uint32, err error) {
+	if err := CheckSymbol(in.Symbol); err != nil {
+		return 0, err
+	}
+	for _, text := range []string{in.PriceIncrement, in.Lot, in.Currency, in.Class} {
+		if len(text) > MaxSymbol {
+			return 0, fmt.Errorf("%w: instrument %s: a field of %d bytes, want at most %d", ErrName, in.Symbol, len(text), MaxSymbol)
+		}
+	}
+	s := w.d.symbols
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, known := w.knownID(in.Symbol)
+	if known && s.present(id).Instrument == in {
+		return id, nil
+	}
+	if !known {
+		if id, err = s.freeID(); err != nil {
+			return 0, err
+		}
+	}
+	_, allocated := s.Allocated(id)
+	return id, w.enterMappings([]Mapping{{ID: id, Symbol: in.Symbol, Instrument: in, Allocated: !known || allocated}})
+}
+
+// knownLook is how many of a symbol's ids, the newest first, Instrument looks at for one that can go on to be its id.
+const knownLook = 64
+
+// knownID is an id that stands for symbol and never stood for anything else: the writer's own when several do. The caller holds Symbols.mu.
+func (w *Writer) knownID(symbol string) (id uint32, known bool) {
+	s := w.d.symbols
+	ids := s.IDs(symbol)
+	for _, i := range slices.Backward(ids[max(0, len(ids)-knownLook):]) {
+		open := s.newestOpen(i)
+		if open == 0 || !s.only(i, symbol) {
+			continue
+		}
+		own := s.At(open-1).Producer == w.producer
+		if !known || own {
+			id, known = i, true
+		}
+		if own {
+			break
+		}
+	}
+	return id, known
+}
+
+// only says whether an id never stood for another symbol than this one. What has many entries is taken to have several.
+func (s *Symbols) only(id uint32, symbol string) bool {
+	n, only := 0, true
+	s.chain(id, func(_ int, e *entry, b *batch) bool {
+		n++
+		only = n <= knownLook && (b.kind == KindAlias || *s.texts.at(int(e.symbol)) == symbol)
+		return only
+	})
+	return only
+}
+
+// newestOpen is 1 + the number of the newest open entry of an id; 0: there is none.
+func (s *Symbols) newestOpen(id uint32) int {
+	q := query{s: s, day: NoDay, upTo: s.list.len()}
+	q.look(id)
+	return q.open
+}
+
+// isOpen says whether an open entry names the id's next records by this symbol, or could not do so if it were entered again.
+func (s *Symbols) isOpen(id uint32, symbol string) bool {
+	q := query{s: s, day: NoDay - 1, upTo: s.list.len()}
+	q.look(id)
+	if q.open == 0 || *s.texts.at(int(q.entry(q.open).symbol)) != symbol {
+		return false
+	}
+	if q.definition > 0 {
+		q.lookForEnd(id)
+	}
+	return q.answer() == q.entry(q.open).symbol || q.definition < q.open && q.ended < q.open
+}
+
+// checkAllocated refuses another symbol for an id that was given out. The caller holds Symbols.mu.
+func (w *Writer) checkAllocated(id uint32, symbol string) error {
+	if own, ok := w.d.symbols.Allocated(id); ok && own != symbol {
+		return fmt.Errorf("%w: %d was given out for %s and stands for nothing else; wanted for %s", ErrIDConflict, id, own, symbol)
+	}
+	return nil
+}
+
+// isOthers says whether producer is another than the writer's, and connected.
+func (w *Writer) isOthers(producer string) bool {
+	d := w.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return producer != w.producer && d.writers[producer] != nil
+}
+
+// enterMappings appends mappings of one kind to the log, publishes them, and marks the tapes where they are news. The caller holds Symbols.mu.
+func (w *Writer) enterMappings(list []Mapping) error {
+	d, s := w.d, w.d.symbols
+	d.mu.Lock()
+	err := w.usable()
+	d.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case s.needed.Load()+int64(len(list)) > MaxMappings:
+		return fmt.Errorf("%w: the symbol table of %s has %d entries", ErrLimit, d.name, s.needed.Load())
+	}
+	now, at := d.now(), d.positions()
+	for i := range list {
+		list[i].Producer, list[i].Time, list[i].At = w.producer, now, at
+	}
+	if err := d.appendSide(w, s.log, appendMappings(nil, list)); err != nil {
+		return err
+	}
+	before := make([]string, len(list))
+	for i := range list {
+		before[i], _ = s.Symbol(list[i].ID)
+	}
+	d.addMarks(func() { s.enter(list) }, len(list), func(t *Tape, i int) (Mark, bool) { return mappingMark(t, list[i], before[i]) })
+	return nil
+}
+
+// CheckSymbol admits what can be a symbol: what a subscription line can ask for, and a terminal shows.
+func CheckSymbol(symbol string) error {
+	ok := symbol != "" && len(symbol) <= MaxSymbol && utf8.ValidString(symbol)
+	for i := range len(symbol) {
+		ok = ok && symbol[i] > ' ' || ok && symbol[i] == ' ' && i > 0 && i < len(symbol)-1
+	}
+	if !ok {
+		return fmt.Errorf("%w: symbol %.*q: want 1 to %d bytes without control characters", ErrName, MaxSymbol, symbol, MaxSymbol)
+	}
+	for _, r := range symbol {
+		if r == ',' || r == '|' || unicode.IsControl(r) {
+			return fmt.Errorf("%w: symbol %q has the character %q, and so cannot be asked for", ErrName, symbol, r)
+		}
+	}
+	if symbol == allSymbols {
+		return fmt.Errorf("%w: symbol %s stands for all symbols, and so cannot be asked for", ErrName, symbol)
+	}
+	return nil
+}
+
+const allSymbols = "ALL_SYMBOLS"
