@@ -20,13 +20,15 @@ type ingest struct {
 	blocking bool        // wait for the journal instead of returning
 	ended    atomic.Bool // the producer said that nothing follows, and everything is committed
 
-	text     []byte      // of a line that is not complete
-	header   []byte      // of metadata that is not complete
-	watched  atomic.Bool // the time is taken of the one or the other
-	version  uint8       // of the records to come
-	tsOut    bool
-	declared feed.Schema         // of the metadata; SchemaNone is any
-	known    map[uint32]struct{} // instruments declared in this session; nil: any goes
+	text      []byte      // of a line that is not complete
+	header    []byte      // of metadata that is not complete: its begin
+	pieces    [][]byte    // and the rest
+	collected int         // bytes of both
+	watched   atomic.Bool // the time is taken of the one or the other
+	version   uint8       // of the records to come
+	tsOut     bool
+	declared  feed.Schema         // of the metadata; SchemaNone is any
+	known     map[uint32]struct{} // instruments declared in this session; nil: any goes
 
 	declarations int // instrument lines so far
 	entries      int // instruments, mappings and gaps of this turn
@@ -151,6 +153,9 @@ func (in *ingest) instrument(text string) error {
 	}
 	if in.declarations >= in.p.srv.limits.InstrumentsPerProducer {
 		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instrument lines in one session", in.p.srv.limits.InstrumentsPerProducer)}
+	}
+	if err := in.p.claims.instruments.set(int64(in.declarations + 1)); err != nil {
+		return err
 	}
 	in.entries++
 	id, err := in.p.writer.Instrument(journal.Instrument{
