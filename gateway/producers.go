@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,7 @@ type producerKey struct{ dataset, name string }
 type datasetFeed struct {
 	dataset    *journal.Dataset
 	unwatch    func()
+	waiting    map[*producer]struct{}        // for the disk, with ack=synced
 	lastRecord [feed.NumSchemas]atomic.Int64 // unix ns of the last commit
 }
 
@@ -66,6 +69,9 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p.feed = ps.feedOf(d)
+	if p.req.Ack == lsg.AckSynced {
+		p.feed.waiting[p] = struct{}{}
+	}
 	key := producerKey{p.req.Dataset, p.req.Producer}
 	older = ps.byKey[key]
 	ps.byKey[key] = p
@@ -80,7 +86,7 @@ func (ps *producers) feedOf(d *journal.Dataset) *datasetFeed {
 	}
 	f := ps.feeds[d.Name()]
 	if f == nil {
-		f = &datasetFeed{dataset: d}
+		f = &datasetFeed{dataset: d, waiting: map[*producer]struct{}{}}
 		f.unwatch = d.Watch(nil, func() { ps.synced(f) })
 		ps.feeds[d.Name()] = f
 	}
@@ -99,6 +105,9 @@ func (ps *producers) holds(req *lsg.AuthRequest, use *keyUse) bool {
 func (ps *producers) drop(p *producer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if p.feed != nil {
+		delete(p.feed.waiting, p)
+	}
 	if key := (producerKey{p.req.Dataset, p.req.Producer}); ps.byKey[key] == p {
 		delete(ps.byKey, key)
 	}
@@ -114,12 +123,14 @@ func (ps *producers) list() []*producer {
 	return all
 }
 
-// synced wakes the producers that wait for the disk.
+// synced wakes the producers that wait for the disk: of this dataset, however many
+// there are of others.
 func (ps *producers) synced(f *datasetFeed) {
-	for _, p := range ps.list() {
-		if p.feed == f && p.req.Ack == lsg.AckSynced {
-			p.wake()
-		}
+	ps.mu.Lock()
+	waiting := slices.Collect(maps.Keys(f.waiting))
+	ps.mu.Unlock()
+	for _, p := range waiting {
+		p.wake()
 	}
 }
 
