@@ -57,17 +57,30 @@ func (a *acks) due(now time.Time) {
 	}
 	switch {
 	case a.p.ingest.ended.Load() && n >= accepted:
+		if !a.vouched() {
+			return
+		}
 		a.p.lastLine(lsg.Ack{N: n, Level: a.p.req.Ack}.Append(nil))
 	case a.p.ingest.ended.Load() && !a.hurried:
 		a.hurry()
 	case n == a.sent:
 	case a.p.lines().busy() || n-a.sent < ackEveryRecords && now.Sub(a.at) < ackEvery && now.Sub(a.seenAt) < ackSilence:
 		a.arm()
-	default:
+	case a.vouched():
 		a.buf = lsg.Ack{N: n, Level: a.p.req.Ack}.Append(a.buf[:0])
 		a.p.line(a.buf)
 		a.sent, a.at = n, now
 	}
+}
+
+// vouched reports whether what is to be acknowledged is where the next start will
+// look for it. If not, the producer is told that instead.
+func (a *acks) vouched() bool {
+	err := a.p.feed.dataset.Present()
+	if err != nil {
+		a.p.dismiss(a.p.explain(err))
+	}
+	return err == nil
 }
 
 // hurry has what an ended session sent synced now: under a policy of bytes its

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"time"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
@@ -85,14 +84,14 @@ func (in *ingest) account(n int) {
 	if n == 0 {
 		return
 	}
-	m, now := in.p.srv.metrics, time.Now().UnixNano()
+	m := in.p.srv.metrics
 	m.batches.Inc()
 	m.records.Add(n)
 	for _, run := range in.runs {
 		if n <= 0 {
 			break
 		}
-		in.p.feed.lastRecord[run.Schema].Store(now)
+		in.p.feed.lastRecord[run.Schema].now()
 		n -= len(run.Bytes) / run.Schema.RecordSize()
 	}
 }

@@ -1,10 +1,7 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
@@ -176,7 +173,7 @@ func (c *cursor) window(most int) ([]byte, error) {
 	c.chunk, c.chunkFrom = c.chunk[:n], c.seq
 	if _, err := seg.ReadAt(c.chunk, seg.Offset(c.seq)); err != nil {
 		c.chunk = nil
-		if errors.Is(err, unix.EIO) {
+		if unreadable(err) {
 			err = c.unreadable(seg, err)
 		}
 		return nil, err

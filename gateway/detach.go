@@ -106,7 +106,7 @@ func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
 	b := make([]byte, size)
 	for err == nil && !p.dismissed.Load() {
 		n, readErr := lines.conn.Read(b)
-		p.heard.Store(time.Now().UnixNano())
+		p.heard.now()
 		if p.dismissed.Load() {
 			break // what it still sends does not count
 		}

@@ -263,6 +263,7 @@ func (l *loop) turn(s *session) (more bool) {
 		more = false
 		if _, fault := p.(interface{ Addr() uintptr }); fault {
 			l.srv.log.Error("a tape's mapped file cannot be read: cut by somebody, or on a broken disk; the session is closed", zap.Uint64("session", s.id), zap.Any("fault", p))
+			s.lookForCuts()
 			s.close("the tape cannot be read")
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -102,8 +101,8 @@ func (m *serverMetrics) write(w io.Writer) {
 	})
 	g.begin("tapewire_seconds_since_last_record", "Age of a tape's newest record, as far as this process saw one.")
 	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
-		if at, ok := m.srv.producers.lastCommit(d.Name(), t.Schema()); ok {
-			g.add(time.Since(at).Seconds(), "dataset", d.Name(), "schema", t.Schema().String())
+		if age, ok := m.srv.producers.sinceCommit(d.Name(), t.Schema()); ok {
+			g.add(age.Seconds(), "dataset", d.Name(), "schema", t.Schema().String())
 		}
 	})
 	g.begin("tapewire_dataset_writable", "1 while a dataset takes records, 0 when its disk is full or failed, or it is not served.")

@@ -93,7 +93,7 @@ func (p *producer) rest(ctx context.Context, wait time.Duration) error {
 	p.srv.metrics.paced.Inc()
 	p.paused.Store(true)
 	defer func() {
-		p.heard.Store(time.Now().UnixNano())
+		p.heard.now()
 		p.paused.Store(false)
 	}()
 	if wait >= pauseCheck {

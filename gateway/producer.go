@@ -41,12 +41,12 @@ type producer struct {
 	onLoop *loopLines // until it is moved to a goroutine
 	mu     sync.Mutex // guards out, which the move replaces
 	out    lineWriter
-	heard  atomic.Int64 // unix ns of the last input
-	paused atomic.Bool  // it was told to wait, so its silence is what we asked for
-	idle   *time.Timer  // set when the producer promised heartbeats
-	text   *time.Timer  // set once a line or the metadata came in pieces
-	look   atomic.Bool  // it is to be looked whether the producer is still there
-	said   string       // under mu: why the server ended it
+	heard  moment      // the last input
+	paused atomic.Bool // it was told to wait, so its silence is what we asked for
+	idle   *time.Timer // set when the producer promised heartbeats
+	text   *time.Timer // set once a line or the metadata came in pieces
+	look   atomic.Bool // it is to be looked whether the producer is still there
+	said   string      // under mu: why the server ended it
 
 	acceptedBefore uint64      // records of the stream when this session began
 	metered        uint64      // records accepted when its rate was last looked at
@@ -97,6 +97,9 @@ func (p *producer) open(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.Present(); err != nil { // the reply acknowledges what was accepted before
+		return err
+	}
 	if err := p.srv.producers.open(p, d); err != nil {
 		return err
 	}
@@ -145,7 +148,7 @@ func (p *producer) take(b []byte) gnet.Action {
 		return gnet.None // what it still sends does not count
 	}
 	if len(b) > 0 {
-		p.heard.Store(time.Now().UnixNano())
+		p.heard.now()
 	}
 	if p.look.Swap(false) && p.vanished() {
 		return gnet.Close
@@ -212,7 +215,7 @@ const pauseCheck = 20 * time.Millisecond
 func (p *producer) await(ctx context.Context) error {
 	p.paused.Store(true)
 	defer func() {
-		p.heard.Store(time.Now().UnixNano())
+		p.heard.now()
 		p.paused.Store(false)
 	}()
 	for told := false; ; {
@@ -250,7 +253,7 @@ func (p *producer) welcome() error {
 	p.srv.log.Info("producer connected", zap.Uint64("session", p.session), zap.String("remote", p.client.remote),
 		zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer), zap.String("stream", p.req.Stream),
 		zap.Uint64("accepted", accepted), zap.String("key", keyName(p.key)))
-	p.line(lsg.AuthReply{Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true}.Append(nil))
+	p.line(lsg.AuthReply{Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true, Retain: p.srv.journal.Retention().Age}.Append(nil))
 	if p.req.Heartbeat > 0 {
 		p.watchIdle(min(p.req.Heartbeat, lsg.MaxHeartbeat) + producerGrace)
 	}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -30,8 +29,8 @@ type producerKey struct{ dataset, name string }
 type datasetFeed struct {
 	dataset    *journal.Dataset
 	unwatch    func()
-	waiting    map[*producer]struct{}        // for the disk, with ack=synced
-	lastRecord [feed.NumSchemas]atomic.Int64 // unix ns of the last commit
+	waiting    map[*producer]struct{}  // for the disk, with ack=synced
+	lastRecord [feed.NumSchemas]moment // the last commit
 }
 
 // dataset finds a dataset or, below the limit, makes it.
@@ -155,13 +154,13 @@ func (ps *producers) unwatch() {
 	}
 }
 
-func (ps *producers) lastCommit(dataset string, schema feed.Schema) (time.Time, bool) {
+// sinceCommit is how long ago a tape's last record was committed; false: this process saw none.
+func (ps *producers) sinceCommit(dataset string, schema feed.Schema) (time.Duration, bool) {
 	ps.mu.Lock()
 	f := ps.feeds[dataset]
 	ps.mu.Unlock()
 	if f == nil {
-		return time.Time{}, false
+		return 0, false
 	}
-	ns := f.lastRecord[schema].Load()
-	return time.Unix(0, ns), ns > 0
+	return f.lastRecord[schema].ago()
 }

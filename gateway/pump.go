@@ -159,7 +159,7 @@ func (s *session) sendRun(c *cursor, budget int) (int, error) {
 	s.partial = nil
 	if c.off > 0 {
 		s.partial = c
-	} else if errors.Is(err, unix.EIO) {
+	} else if unreadable(err) {
 		err = c.unreadable(seg, err)
 	}
 	return n, s.sendResult(err)

@@ -16,11 +16,11 @@ const producerGrace = 10 * time.Second
 
 // watchIdle closes a session that promised heartbeats and fell silent.
 func (p *producer) watchIdle(most time.Duration) {
-	p.heard.Store(time.Now().UnixNano())
+	p.heard.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = time.AfterFunc(most, func() {
-		if silent := time.Since(time.Unix(0, p.heard.Load())); silent < most || p.paused.Load() {
+		if silent, _ := p.heard.ago(); silent < most || p.paused.Load() {
 			p.lookAgain(&p.idle, max(most-silent, time.Second))
 			return
 		}

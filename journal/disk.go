@@ -19,12 +19,22 @@ type Disk interface {
 	// List names what a directory holds, sorted; directories end in a slash.
 	List(path string) ([]string, error)
 	SyncDir(path string) error
-	// Lock takes the lock file for this process and writes its pid into it, or returns an error that matches ErrLocked and names the holder.
-	Lock(path string) (io.Closer, error)
+	// Lock takes the directory of the lock file at path, and the file, for this process and writes its pid into it, or returns an error that matches
+	// ErrLocked and names the holder.
+	Lock(path string) (Lock, error)
+	// Names says whether path is a name of the open file f: not that it is gone, nor that another file took its place.
+	Names(path string, f File) (bool, error)
 	// Filesystem names the type of filesystem that holds path: "ext4", "xfs", "tmpfs", or something else.
 	Filesystem(path string) (string, error)
 	// Usage is how many bytes of the filesystem that holds path are in use, of those that are in use or may be used.
 	Usage(path string) (used, size int64, err error)
+}
+
+// Lock is a directory that no other process may open as a journal.
+type Lock interface {
+	io.Closer
+	// Held is nil as long as the lock keeps others out. A lock file that somebody removed is made again.
+	Held() error
 }
 
 // File is an open file.
@@ -42,6 +52,8 @@ type File interface {
 	Map(size int64) (Memory, error)
 	// Identity tells this file on this boot of this machine from any other.
 	Identity() (Identity, error)
+	// Linked says whether the file still has a name: what is stored to one without is lost when it is closed.
+	Linked() (bool, error)
 	// Fd is the descriptor for sendfile and splice; -1 when there is none.
 	Fd() int
 }

@@ -1,10 +1,8 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -82,30 +80,20 @@ func (OSDisk) SyncDir(path string) error {
 	return f.Sync()
 }
 
-// Lock uses flock: it ends with the process, whatever way that ends, so no stale lock can keep a server from starting.
-func (OSDisk) Lock(path string) (io.Closer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
-	if err != nil {
-		return nil, err
+// Names compares by device and inode, without opening anything.
+func (OSDisk) Names(path string, f File) (bool, error) {
+	var there, ours unix.Stat_t
+	if err := unix.Fstat(f.Fd(), &ours); err != nil {
+		return false, &os.PathError{Op: "fstat", Path: path, Err: err}
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		pid := make([]byte, 20)
-		n, _ := f.ReadAt(pid, 0)
-		return nil, fmt.Errorf("%w: %s is held by pid %s", ErrLocked, path, bytes.TrimSpace(pid[:n]))
+	switch err := unix.Stat(path, &there); err {
+	case nil:
+		return there.Dev == ours.Dev && there.Ino == ours.Ino, nil
+	case unix.ENOENT, unix.ENOTDIR:
+		return false, nil
+	default:
+		return false, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if err := f.Truncate(0); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil && !isFull(err) {
-		f.Close() // the pid is a courtesy: a full disk must not keep a server from starting
-		return nil, err
-	}
-	return f, nil
 }
 
 func (OSDisk) Filesystem(path string) (string, error) {
@@ -138,6 +126,12 @@ func (OSDisk) Usage(path string) (used, size int64, err error) {
 type osFile struct{ *os.File }
 
 func (f *osFile) Fd() int { return int(f.File.Fd()) }
+
+func (f *osFile) Linked() (bool, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(f.Fd(), &st)
+	return st.Nlink > 0, f.wrap("fstat", err)
+}
 
 func (f *osFile) Size() (int64, error) {
 	st, err := f.Stat()

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -29,6 +28,7 @@ type MemDisk struct {
 type memNode struct {
 	inode  uint64
 	locked bool
+	gone   bool // it has no name any more
 
 	children map[string]*memNode // of a directory; nil for a file
 	kept     map[string]*memNode // what of it is on disk
@@ -126,6 +126,7 @@ func (d *MemDisk) link(dir *memNode, base string, n *memNode) {
 
 func (d *MemDisk) unlink(dir *memNode, base string) {
 	if old := dir.children[base]; old != nil {
+		old.gone = true
 		d.used -= int64(len(old.data))
 		delete(dir.children, base)
 	}
@@ -230,7 +231,13 @@ func (d *MemDisk) SyncDir(name string) error {
 	return err
 }
 
-func (d *MemDisk) Lock(name string) (io.Closer, error) {
+func (d *MemDisk) Names(name string, f File) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.node(name) == f.(*memFile).node, nil
+}
+
+func (d *MemDisk) Lock(name string) (Lock, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	dir, base, err := d.parent("lock", name)
@@ -253,6 +260,8 @@ type memLock struct {
 	d *MemDisk
 	n *memNode
 }
+
+func (memLock) Held() error { return nil }
 
 func (l memLock) Close() error {
 	l.d.mu.Lock()

@@ -18,6 +18,12 @@ type memFile struct {
 func (f *memFile) Fd() int      { return -1 }
 func (f *memFile) Close() error { return nil }
 
+func (f *memFile) Linked() (bool, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return !f.node.gone, nil
+}
+
 // begin locks the disk and asks whether the operation may go on; the caller unlocks either way.
 func (f *memFile) begin(op string) error {
 	f.disk.mu.Lock()

@@ -2,6 +2,9 @@ package journal
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 
 	"go.uber.org/zap"
@@ -36,8 +39,9 @@ func (t *Tape) Holes() []Hole {
 	return nil
 }
 
-// addHole takes records out of service; holes of one cause that touch become one, and of two that overlap the one that begins first stays whole.
-func (t *Tape) addHole(h Hole) {
+// addHole takes records out of service; holes of one cause that touch become one, and of two that overlap the one that begins first stays whole. It reports
+// whether any of them were in service.
+func (t *Tape) addHole(h Hole) (news bool) {
 	t.holesMu.Lock()
 	defer t.holesMu.Unlock()
 	list := slices.Clone(t.Holes())
@@ -54,18 +58,70 @@ func (t *Tape) addHole(h Hole) {
 			merged = append(merged, h)
 		}
 	}
+	news = !slices.Equal(merged, t.Holes())
 	t.holes.Store(&merged)
+	return news
 }
 
 // damaged takes records out of service and tells the ledger, for people: readers are told by the hole itself, and when a file was restored from a copy there
 // is none at the next opening.
 func (t *Tape) damaged(h Hole, why error) {
-	t.addHole(h)
+	if !t.addHole(h) {
+		return // several readers found it
+	}
 	t.d.log.Error("records are damaged and not served; everything else is, and the file stays as it is", zap.String("tape", t.name()),
 		zap.Uint64("from", h.From), zap.Uint64("to", h.To), zap.Error(why))
 	if err := t.d.enterHole(t, h); err != nil {
 		t.d.log.Warn("the ledger could not be told of damaged records", zap.Error(err))
 	}
+}
+
+// lost takes the records of a sealed segment out of service whose file is gone while we run, and those of the segments beside it that are gone too, so that
+// what belongs together is told in one piece. It reports whether that is the reason why a segment could not be opened.
+func (t *Tape) lost(s *Segment, why error) bool {
+	if !errors.Is(why, fs.ErrNotExist) || s.limit <= t.First() || t.d.closed.Load() {
+		return false
+	}
+	segs := *t.segs.Load()
+	at := slices.Index(segs, s)
+	if at < 0 {
+		return false // it was removed for its age just now
+	}
+	from, to := at, at
+	for from > 0 && segs[from-1].missing() {
+		from--
+	}
+	for to+1 < len(segs) && segs[to+1].missing() {
+		to++
+	}
+	t.damaged(Hole{segs[from].base, t.committedIn(segs[to]), CauseDamaged}, why)
+	return true
+}
+
+// missing says whether the file of a sealed segment that nobody holds is gone.
+func (s *Segment) missing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil || !s.sealed.Load() {
+		return false
+	}
+	f, err := s.tape.d.disk.Open(s.path(), true)
+	if err == nil {
+		f.Close()
+	}
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Shortened takes the records out of service that the file does not hold any more, when somebody cut it. It reports whether that happened. The caller holds
+// the segment.
+func (s *Segment) Shortened() bool {
+	size, err := s.file.Size()
+	if err != nil || size >= s.Offset(s.tape.committedIn(s)) {
+		return false
+	}
+	whole := s.base + uint64(max(size-s.header, 0))/uint64(s.tape.size)
+	s.tape.damaged(Hole{whole, s.tape.committedIn(s), CauseDamaged}, fmt.Errorf("%w: somebody cut %s to %d bytes", ErrCorrupt, s.path(), size))
+	return true
 }
 
 // enterHole enters a hole into the ledger, once.

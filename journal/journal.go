@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -24,7 +23,7 @@ type Journal struct {
 	dir       string
 	o         Options
 	opened    time.Time // with the monotonic clock
-	lock      io.Closer
+	lock      Lock
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	indexes   indexCache
 	keeping   *keeping   // nil when everything is kept
@@ -194,6 +193,9 @@ func (j *Journal) Datasets() []*Dataset {
 	}
 	return list
 }
+
+// Retention is how long records are kept.
+func (j *Journal) Retention() Retention { return j.o.Retain }
 
 // Watch calls f after a dataset came to exist.
 func (j *Journal) Watch(f func()) (cancel func()) { return j.watchers.add(f, nil) }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestSlowSyncHoldsNobodyUpUntilTheBoundThenAppendsWait(t *testing.T) {
@@ -81,9 +83,6 @@ func TestRemovedDirectoryIsNoticedBeforeMoreIsAcknowledged(t *testing.T) {
 			if err := remove(filepath.Join(dir, testDataset)); err != nil {
 				t.Fatal(err)
 			}
-			d.syncer.mu.Lock()
-			d.syncer.looked = time.Time{} // a second later
-			d.syncer.mu.Unlock()
 			mustAppend(t, w, Run{trades, records(trades, 1, 10, 10)})
 			if err := d.Sync(); !errors.Is(err, ErrSyncFailed) || !strings.Contains(err.Error(), name) {
 				t.Errorf("sync: %v", err)
@@ -175,5 +174,104 @@ func TestUnreadableRecordsAreAHoleAndWritingGoesOn(t *testing.T) {
 	all := records(trades, 1, 0, 1000)
 	if got, err := readTape(tape); err != nil || string(got) != string(all[:48*h.From])+string(all[48*h.To:]) {
 		t.Errorf("what lies around it: %d bytes, %v", len(got), err)
+	}
+}
+
+// What was committed to files that nobody will find again must not be acknowledged, at either level.
+func TestFilesThatWereTakenAwayAreNoticedBeforeTheNextAck(t *testing.T) {
+	for name, take := range map[string]func(dir string) error{
+		"the dataset removed": func(dir string) error { return os.RemoveAll(filepath.Join(dir, testDataset)) },
+		"the dataset moved":   func(dir string) error { return os.Rename(filepath.Join(dir, testDataset), dir+"-away") },
+		"the dataset replaced": func(dir string) error {
+			dir = filepath.Join(dir, testDataset)
+			return errors.Join(os.Rename(dir, dir+"-away"), os.CopyFS(dir, os.DirFS(dir+"-away")))
+		},
+		"the data directory moved": func(dir string) error { return os.Rename(dir, dir+"-away") },
+		"a tape removed":           func(dir string) error { return os.RemoveAll(filepath.Join(dir, testDataset, "trades")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "j")
+			j, err := Open(dir, Options{Sync: SyncPolicy{Bytes: maxSyncBytes}, AnyFilesystem: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := create(t, j)
+			w := openWriter(t, d, "p", "s")
+			mustAppend(t, w, Run{trades, records(trades, 1, 0, 10)})
+			if err := d.Present(); err != nil {
+				t.Fatalf("nothing was touched: %v", err)
+			}
+			if err := take(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Present(); !errors.Is(err, ErrFault) || !strings.Contains(err.Error(), "somebody re") || !strings.Contains(err.Error(), "restore") {
+				t.Errorf("%v, want what happened and the remedy", err)
+			}
+			if _, err := w.Append([]Run{{trades, records(trades, 1, 10, 1)}}); !errors.Is(err, ErrFault) {
+				t.Errorf("more is accepted: %v", err)
+			}
+			_ = j.Close()
+		})
+	}
+}
+
+// A second gateway on one directory would overwrite what the first one acknowledged.
+func TestLockHoldsWhateverIsDoneToTheLockFile(t *testing.T) {
+	for name, hurt := range map[string]func(lock string) error{
+		"removed": os.Remove,
+		"renamed": func(lock string) error { return os.Rename(lock, lock+".old") },
+		"replaced": func(lock string) error {
+			return errors.Join(os.Remove(lock), os.WriteFile(lock, []byte("1\n"), fileMode))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "j")
+			o := Options{AnyFilesystem: true}
+			j := open(t, dir, o)
+			d := create(t, j)
+			if err := hurt(filepath.Join(dir, lockName)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(dir, o); !errors.Is(err, ErrLocked) {
+				t.Errorf("a second one: %v", err)
+			}
+			if name == "renamed" {
+				return // it is still ours, and the directory is
+			}
+			if err := d.Present(); err != nil {
+				t.Errorf("the first one: %v", err)
+			}
+			// A release that knows the file alone is kept out again.
+			f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+				t.Errorf("the lock file can be locked: %v", err)
+			}
+		})
+	}
+}
+
+// An older release, which locks the file alone, came in before we looked: two would write.
+func TestLockFileThatAnotherProcessTookEndsWriting(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir, Options{AnyFilesystem: true})
+	d := create(t, j)
+	lock := filepath.Join(dir, lockName)
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Present(); !errors.Is(err, ErrFault) || !errors.Is(err, ErrLocked) {
+		t.Errorf("%v", err)
 	}
 }

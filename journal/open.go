@@ -238,9 +238,11 @@ func (o *opening) enterBroken() error {
 	return nil
 }
 
-// known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it.
+// known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it, or the process before has
+// found that the first files are gone.
 func (o *opening) known(g Gap) bool {
 	return slices.ContainsFunc(o.d.ledger.all(), func(x Gap) bool {
-		return x.Cause == g.Cause && x.Schema == g.Schema && seqIn(x.At, g.Schema) == seqIn(g.At, g.Schema)
+		from, to := seqIn(x.At, g.Schema), seqIn(g.At, g.Schema)
+		return x.Schema == g.Schema && (x.Cause == g.Cause && from == to || x.isHole() && g.Cause == CauseQuarantined && from == to-g.Records && x.Records == g.Records)
 	})
 }

@@ -129,6 +129,9 @@ func (s *Segment) look(c *chunk) error {
 
 // Unreadable takes the records around seq out of service, because the disk does not give them back: as many as are read at once.
 func (s *Segment) Unreadable(seq uint64, why error) {
+	if s.Shortened() {
+		return
+	}
 	per := blockRecords(s.tape.size)
 	from := s.base + (seq-s.base)/per*per
 	s.tape.damaged(Hole{from, min(from+per, s.tape.committedIn(s)), CauseDamaged}, why)

@@ -31,11 +31,36 @@ func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
 		if s.limit <= t.First() {
 			continue // it was removed meanwhile, and its index with it
 		}
+		if t.lost(s, err) || err != nil && s.cut() {
+			continue // what its records say nobody knows
+		}
+		if ok {
+			seq = t.behindDamage(seq)
+		}
 		if ok || err != nil {
 			return seq, err
 		}
 	}
 	return tail, nil
+}
+
+// behindDamage is where a reader begins whose first record is seq: before damaged records that end there, since they may be what it asks for. It is told then.
+func (t *Tape) behindDamage(seq uint64) uint64 {
+	for _, h := range t.Holes() {
+		if h.To == seq && h.Cause == CauseDamaged {
+			return h.From
+		}
+	}
+	return seq
+}
+
+// cut says whether the segment could not be read because somebody cut its file.
+func (s *Segment) cut() bool {
+	if s.acquire() != nil {
+		return false
+	}
+	defer s.Release()
+	return s.Shortened()
 }
 
 // seek looks for the record among those below end. The first block whose greatest time is not before ts holds it: all before have only earlier times. A block

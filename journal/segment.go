@@ -35,6 +35,8 @@ type Segment struct {
 	sums  []syncRange // of what is on disk of a segment that is not sealed; under syncer.mu
 	proof *proof      // what records of an earlier process are held against; nil: there are none
 
+	looked atomic.Bool // whether the file is long enough, since it was opened
+
 	mu     sync.Mutex // guards opening and closing
 	refs   atomic.Int64
 	sealed atomic.Bool
@@ -133,6 +135,7 @@ func (s *Segment) pin(look bool) error {
 			return err
 		}
 		s.file = f
+		s.looked.Store(false)
 	}
 	s.refs.Add(1)
 	return nil

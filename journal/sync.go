@@ -21,8 +21,7 @@ type syncer struct {
 	told bool       // of some, since the last sync began; under Dataset.mu
 	mu   sync.Mutex // one sync at a time
 
-	buf    []byte
-	looked time.Time // when stillThere last did
+	buf []byte
 }
 
 func newSyncer(d *Dataset, policy SyncPolicy) *syncer {
@@ -198,7 +197,7 @@ func (d *Dataset) logsSynced(e *syncEntry) bool {
 
 // flush forces segments and side logs to disk and sums up the ranges: after the sync, so that the sum is of what was asked to be on disk.
 func (d *Dataset) flush(e *syncEntry) error {
-	if err := d.stillThere(); err != nil {
+	if err := d.present(); err != nil {
 		return err
 	}
 	for i := range e.ranges {
@@ -220,34 +219,6 @@ func (d *Dataset) flush(e *syncEntry) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// presenceCheck is how often a sync looks whether the files it syncs are still those that the next opening will find.
-const presenceCheck = time.Second
-
-// stillThere looks at the state page's name: a directory that was removed or replaced would take syncs, and lose what they are for.
-func (d *Dataset) stillThere() error {
-	if time.Since(d.syncer.looked) < presenceCheck {
-		return nil
-	}
-	f, err := d.disk.Open(d.path(stateName), true)
-	if err != nil {
-		return fmt.Errorf("somebody removed %s while it was in use: %w", d.dir, err)
-	}
-	defer f.Close()
-	now, err := f.Identity()
-	if err != nil {
-		return err
-	}
-	ours, err := d.state.file.Identity()
-	if err != nil {
-		return err
-	}
-	if now != ours {
-		return fmt.Errorf("somebody replaced %s while it was in use", d.dir)
-	}
-	d.syncer.looked = time.Now()
 	return nil
 }
 

@@ -77,13 +77,24 @@ func (t *Tape) Segment(seq uint64) (*Segment, error) {
 	if h, ok := t.NextHole(seq); ok && h.From <= seq {
 		return nil, fmt.Errorf("%w: records %d to %d of %s", ErrDamaged, h.From, h.To, t.name())
 	}
-	if err := segs[i].acquire(); err != nil {
+	s := segs[i]
+	if err := s.acquire(); err != nil {
 		if first := t.First(); seq < first {
 			return nil, fmt.Errorf("%w: record %d of %s, first is %d", ErrAgedOut, seq, t.name(), first) // its file went just now
 		}
+		if t.lost(s, err) {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		return nil, err
 	}
-	return segs[i], nil
+	if s.looked.Load() || s.sealed.Load() && !s.looked.Swap(true) && !s.Shortened() {
+		return s, nil
+	}
+	if h, ok := t.NextHole(seq); ok && h.From <= seq {
+		s.Release()
+		return nil, fmt.Errorf("%w: records %d to %d of %s", ErrDamaged, h.From, h.To, t.name())
+	}
+	return s, nil
 }
 
 func (t *Tape) name() string { return t.d.name + "/" + t.schema.String() }

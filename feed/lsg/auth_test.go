@@ -135,6 +135,12 @@ func TestSubscriberReplyHasExactlyTwoKeys(t *testing.T) {
 	if got := string(AuthReply{Error: "no"}.Append(nil)); got != "success=0|error=no\n" {
 		t.Errorf("got %q", got)
 	}
+	if got := string(AuthReply{Success: true, SessionID: 41, HasAccepted: true, Retain: time.Hour}.Append(nil)); got != "success=1|session_id=41|accepted=0|retain_s=3600\n" {
+		t.Errorf("a producer's reply where records are kept for an hour: %q", got)
+	}
+	if got := string(AuthReply{Success: true, SessionID: 41, Retain: time.Hour}.Append(nil)); got != "success=1|session_id=41\n" {
+		t.Errorf("a subscriber's client takes no third key: %q", got)
+	}
 	if got := string(AuthReply{Success: true, SessionID: 41, HasAccepted: true}.Append(nil)); got != "success=1|session_id=41|accepted=0\n" {
 		t.Errorf("producer: got %q", got)
 	}
@@ -142,11 +148,13 @@ func TestSubscriberReplyHasExactlyTwoKeys(t *testing.T) {
 
 func TestAuthRepliesOfOtherGatewaysAreUnderstood(t *testing.T) {
 	for line, want := range map[string]AuthReply{
-		"success=1|session_id=1611|":           {Success: true, SessionID: 1611},
-		"success=1|session_id=ab-1":            {Success: true},
-		"success=1":                            {Success: true},
-		"success=1|session_id=5|accepted=77\r": {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true},
-		"success=0|error=Unknown key = bad":    {Error: "Unknown key = bad"},
+		"success=1|session_id=1611|": {Success: true, SessionID: 1611},
+		"success=1|session_id=ab-1":  {Success: true},
+		"success=1":                  {Success: true},
+		"success=1|session_id=5|accepted=77|retain_s=604800": {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true, Retain: 7 * 24 * time.Hour},
+		"success=1|session_id=5|accepted=77|retain_s=x":      {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true},
+		"success=1|session_id=5|accepted=77\r":               {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true},
+		"success=0|error=Unknown key = bad":                  {Error: "Unknown key = bad"},
 	} {
 		if got, err := ParseAuthReply(line); err != nil || got != want {
 			t.Errorf("%s: got %+v, %v, want %+v", line, got, err, want)

@@ -1,6 +1,9 @@
 package lsg
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // ConnectionLimit begins the error with which a gateway refuses a client beyond its connection limit. That is before it knows who comes, so the reply has
 // no code; unlike other refusals this one passes.
@@ -12,11 +15,12 @@ type AuthReply struct {
 	SessionID   uint64
 	Accepted    uint64 // with HasAccepted: records of the producer's stream that are in the tapes; the producer goes on from there
 	HasAccepted bool
-	Error       string // why not, when Success is false
+	Retain      time.Duration // with HasAccepted: how long the gateway keeps records after they were written; 0: for ever, or it does not say
+	Error       string        // why not, when Success is false
 }
 
 // Append writes the line with its newline: exactly two keys for a subscriber and no trailing '|', since the Python client refuses more and the
-// C++ client loses the session ID otherwise. Only a producer's reply has accepted. The error's text is cleaned.
+// C++ client loses the session ID otherwise. Only a producer's reply has accepted and retain_s. The error's text is cleaned.
 func (r AuthReply) Append(dst []byte) []byte {
 	w := lineWriter{buf: dst, start: len(dst)}
 	w.flag("success", r.Success)
@@ -27,6 +31,9 @@ func (r AuthReply) Append(dst []byte) []byte {
 	w.number("session_id", r.SessionID)
 	if r.HasAccepted {
 		w.number("accepted", r.Accepted)
+		if s := uint64(r.Retain / time.Second); s > 0 {
+			w.number("retain_s", s)
+		}
 	}
 	return append(w.buf, '\n')
 }
@@ -50,5 +57,11 @@ func ParseAuthReply(line string) (AuthReply, error) {
 	if r.Accepted, r.HasAccepted, err = f.number("accepted"); err != nil {
 		return AuthReply{}, err
 	}
+	if s, ok, err := f.number("retain_s"); ok && err == nil && s <= maxRetain {
+		r.Retain = time.Duration(s) * time.Second
+	}
 	return r, nil
 }
+
+// maxRetain bounds what is believed of retain_s, in seconds.
+const maxRetain = 200 * 365 * 24 * 3600

@@ -1,0 +1,94 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// osLock is a data directory that is taken: by a lock on the directory itself, which nobody can remove while others look for it there, and by one on a file
+// in it, which older releases look at and which holds our pid. flock ends with the process, whatever way that ends, so no stale lock can keep a server from
+// starting.
+type osLock struct {
+	path string
+	dir  *os.File
+	file *os.File
+}
+
+// Lock takes the directory first: a lock file may be gone.
+func (OSDisk) Lock(path string) (Lock, error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	// Some filesystems, of those that we do not vouch for, lock no directories: there the file has to do.
+	if err := flock(dir, path); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EBADF) {
+		dir.Close()
+		return nil, err
+	}
+	l := &osLock{path: path, dir: dir}
+	if err := l.lockFile(); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// flock takes the lock on f, or says who holds it.
+func flock(f *os.File, path string) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, unix.EWOULDBLOCK):
+		return fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	holder := "another process"
+	if pid, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(pid)) > 0 {
+		holder = "pid " + string(bytes.TrimSpace(pid))
+	}
+	return fmt.Errorf("%w: %s is held by %s", ErrLocked, f.Name(), holder)
+}
+
+func (l *osLock) lockFile() error {
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, fileMode)
+	if err != nil {
+		return err
+	}
+	if err := flock(f, l.path); err != nil {
+		f.Close()
+		return err
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil && !isFull(err) { // the pid is a courtesy: a full disk must not keep a server from starting
+		f.Close()
+		return err
+	}
+	l.file = f
+	return nil
+}
+
+func (l *osLock) Held() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(l.file.Fd()), &st); err != nil {
+		return &os.PathError{Op: "fstat", Path: l.path, Err: err}
+	}
+	if st.Nlink > 0 {
+		return nil
+	}
+	removed := l.file
+	if err := l.lockFile(); err != nil {
+		return fmt.Errorf("the lock file was removed: %w", err)
+	}
+	return removed.Close()
+}
+
+func (l *osLock) Close() error { return errors.Join(l.file.Close(), l.dir.Close()) }
