@@ -176,7 +176,7 @@ func (in *ingest) instrument(text string) error {
 
 // inlineEntries is how many instruments, mappings and gaps a producer enters
 // before the event loop serves the others: each is a small write to a file.
-const inlineEntries = 256
+const inlineEntries = 64
 
 // tired reports whether the others are to be served first.
 func (in *ingest) tired() bool { return in.entries >= inlineEntries && !in.blocking }
