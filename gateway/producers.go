@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
@@ -29,10 +31,12 @@ type datasetFeed struct {
 	// the newest session are the same. Other datasets do not wait for this one's disk.
 	opening sync.Mutex
 
-	dataset    *journal.Dataset
-	unwatch    func()
-	waiting    map[*producer]struct{}  // for the disk, with ack=synced
-	lastRecord [feed.NumSchemas]moment // the last commit
+	dataset     *journal.Dataset
+	unwatch     func()
+	waiting     map[*producer]struct{} // for the disk, with ack=synced
+	definitions definitions
+	offTick     *metrics.Counter        // records off their tick
+	lastRecord  [feed.NumSchemas]moment // the last commit
 }
 
 // dataset finds a dataset or, below the limit, makes it.
@@ -62,7 +66,7 @@ func (ps *producers) open(p *producer, d *journal.Dataset) error {
 }
 
 func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err error) {
-	f := ps.feedOf(d)
+	f := ps.feedOf(d, p.srv.metrics)
 	f.opening.Lock()
 	defer f.opening.Unlock()
 	p.writer, err = d.OpenWriter(journal.WriterOptions{
@@ -84,7 +88,7 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 }
 
 // feedOf finds or makes what is shared.
-func (ps *producers) feedOf(d *journal.Dataset) *datasetFeed {
+func (ps *producers) feedOf(d *journal.Dataset, m *serverMetrics) *datasetFeed {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.byKey == nil {
@@ -97,7 +101,7 @@ func (ps *producers) feedOf(d *journal.Dataset) *datasetFeed {
 		f = nil
 	}
 	if f == nil {
-		f = &datasetFeed{dataset: d, waiting: map[*producer]struct{}{}}
+		f = &datasetFeed{dataset: d, waiting: map[*producer]struct{}{}, offTick: m.offTick(d.Name())}
 		f.unwatch = d.Watch(nil, func() { ps.synced(f) })
 		ps.feeds[d.Name()] = f
 	}

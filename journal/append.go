@@ -13,20 +13,21 @@ type Run struct {
 	Bytes  []byte
 }
 
-// check looks at each record's length and type: recovery takes a record with another header for one that never reached the disk.
-func (r *Run) check() error {
+// check looks at each record's length and type: recovery takes a record with another header for one that never reached the disk. It returns the greatest time too.
+func (r *Run) check() (greatest uint64, err error) {
 	if !r.Schema.Valid() {
-		return fmt.Errorf("%w: schema %d is none", ErrRecord, r.Schema)
+		return 0, fmt.Errorf("%w: schema %d is none", ErrRecord, r.Schema)
 	}
 	size := r.Schema.RecordSize()
 	if len(r.Bytes)%size != 0 {
-		return fmt.Errorf("%w: a run of %d bytes of %s, whose records have %d", ErrRecord, len(r.Bytes), r.Schema, size)
+		return 0, fmt.Errorf("%w: a run of %d bytes of %s, whose records have %d", ErrRecord, len(r.Bytes), r.Schema, size)
 	}
-	if n := wholeRecords(r.Bytes, r.Schema, size); n < len(r.Bytes)/size {
+	n, greatest := layouts[r.Schema].whole(r.Bytes)
+	if n < len(r.Bytes)/size {
 		h := feed.Record(r.Bytes[n*size:])
-		return fmt.Errorf("%w: record %d of the run has %d bytes and type %v, want %d of %v", ErrRecord, n, h.Size(), h.RType(), size, r.Schema)
+		return 0, fmt.Errorf("%w: record %d of the run has %d bytes and type %v, want %d of %v", ErrRecord, n, h.Size(), h.RType(), size, r.Schema)
 	}
-	return nil
+	return greatest, nil
 }
 
 // wholeRecords counts the records that b begins with, up to the first whose header is not one of s.
@@ -55,18 +56,64 @@ type pending struct {
 // Append commits runs as the next records of the writer's stream: all of them, over all their tapes, in one step that a crash cannot split. Where room
 // is not prepared it commits what comes before that, in the order given; records says how many were committed, also with an error.
 //
-// It does no disk work and allocates nothing. Errors: ErrRecord (nothing was committed), ErrNotReady and ErrDiskFull (go on with the rest after Wait),
-// ErrFenced, ErrSyncFailed, ErrFault, ErrClosed (this writer is finished).
+// It does no disk work and allocates nothing, but for the first of records beyond the clock. Errors: ErrRecord (nothing was committed), ErrNotReady and ErrDiskFull (go on with the rest after Wait),
+// ErrFenced, ErrSyncFailed, ErrFault, ErrClosed (this writer is finished), ErrLimit (too many records beyond the clock, see Options.MaxClockSkew).
 func (w *Writer) Append(runs []Run) (records int, err error) {
-	for i := range runs {
-		if err := runs[i].check(); err != nil {
-			return 0, err
-		}
+	if err := w.look(runs); err != nil {
+		return 0, err
 	}
 	d := w.d
 	records, err = d.appendLocked(w, runs)
+	if err == errJudge {
+		records, err = d.appendJudged(w, runs)
+	}
 	if records > 0 {
 		d.watchers.committed()
+	}
+	return records, err
+}
+
+// Note commits one record that the writer's stream does not count: one that no producer sent. It is for the goroutine that appends. Its errors are Append's,
+// and with one nothing was committed.
+func (w *Writer) Note(schema feed.Schema, record []byte) error {
+	if schema.Valid() && len(record) != schema.RecordSize() {
+		return fmt.Errorf("%w: %d bytes to note, want one record of %s", ErrRecord, len(record), schema)
+	}
+	w.noting = true
+	_, err := w.Append([]Run{{Schema: schema, Bytes: record}})
+	w.noting = false
+	return err
+}
+
+// look checks the runs, and notes the greatest time of each schema.
+func (w *Writer) look(runs []Run) error {
+	for i := range runs {
+		if s := runs[i].Schema; s.Valid() {
+			w.greatest[s], w.judged[s] = 0, 0
+		}
+	}
+	for i := range runs {
+		greatest, err := runs[i].check()
+		if err != nil {
+			return err
+		}
+		if s := runs[i].Schema; greatest > w.greatest[s] {
+			w.greatest[s] = greatest
+		}
+	}
+	return nil
+}
+
+// appendJudged appends runs that have times beyond a ceiling.
+func (d *Dataset) appendJudged(w *Writer, runs []Run) (records int, err error) {
+	for err = errJudge; err == errJudge; { // again when somebody else's decision came between
+		if err = d.decide(w, runs); err != nil {
+			return 0, err
+		}
+		records, err = d.appendLocked(w, runs)
+	}
+	if records > 0 {
+		d.countOutliers(w, runs, records)
 	}
 	return records, err
 }
@@ -88,6 +135,9 @@ func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 	if err := w.usable(); err != nil {
 		return 0, err
 	}
+	if err := d.state.ours(); err != nil { // before anything is stored: what lies above our tail may be somebody else's
+		return 0, d.fail(err)
+	}
 	d.pend.done = 0
 	if d.behind() {
 		w.lacking, w.lackingLog = 0, nil
@@ -95,6 +145,9 @@ func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 	}
 	if err := d.wantTapes(w, runs); err != nil {
 		return 0, err
+	}
+	if d.unjudged(w, runs) {
+		return 0, errJudge
 	}
 	for i := range runs {
 		t := d.tapes[runs[i].Schema]
@@ -165,7 +218,12 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	if n <= 0 { // the preparer is behind: to store here would be a first-touch fault, perhaps 25 ms of the event loop
 		return 0, d.lack(w, t)
 	}
-	copy(seg.data[off:], b[:n])
+	crc := &p.slot.tapes[i].fresh.crc
+	for at := 0; at < n; at += sumStep { // in steps, so that what is summed up is still in the cache
+		step := b[at:min(at+sumStep, n)]
+		copy(seg.data[off+int64(at):], step)
+		*crc = updateCRC(*crc, step)
+	}
 	*tail += uint64(n / t.size)
 	p.records += n / t.size
 	p.bytes += int64(n)
@@ -174,6 +232,9 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// sumStep is how many bytes are copied before they are summed up.
+const sumStep = 16 << 10
 
 // entry is the tape's place in the pending commit.
 func (d *Dataset) entry(t *Tape) int {
@@ -187,6 +248,7 @@ func (d *Dataset) entry(t *Tape) int {
 	p.slot.tapes[i].schema = int(t.schema)
 	p.segs[i] = t.active
 	p.slot.tapes[i].place = place{tail: t.tail.Load()}
+	p.slot.tapes[i].fresh = d.state.fresh(int(t.schema))
 	if t.active != nil {
 		p.slot.tapes[i].place.ordinal, p.slot.tapes[i].place.base = t.active.ordinal, t.active.base
 	}
@@ -198,7 +260,11 @@ func (d *Dataset) commit(w *Writer) {
 	p := &d.pend
 	if p.records > 0 {
 		p.slot.stream = w.stream.number
-		p.slot.count = w.stream.count.Load() + uint64(p.records)
+		p.slot.count = w.stream.count.Load()
+		if !w.noting {
+			p.slot.count += uint64(p.records)
+		}
+		p.slot.logs = d.logEnds()
 		d.keepCommitted(&p.slot)
 		d.state.commit(&p.slot)
 		for i := range p.slot.n {

@@ -15,6 +15,7 @@ const (
 	MaxStreams     = 1 << 16        // streams a dataset ever had
 	MaxMappings    = 1 << 20        // entries of a symbol table
 	MaxGaps        = 1 << 16        // entries of a ledger
+	idsLookedAt    = 64             // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
 	MaxTapes       = 32             // slots in the state page; DBN has 20 schemas today
 
 	DefaultMinSegment = 1 << 20     // bytes
@@ -29,9 +30,14 @@ const (
 	blockBytes        = 64 << 10
 	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 
+	DefaultMaxClockSkew = time.Hour        // how far beyond the wall clock a record's times may lie
+	MaxOutlierSteps     = 1 << 16          // entries of outliers.log that speak of kept records: two for each time that a tape's clocks go wrong and right again
+	outlierHold         = time.Minute      // least time between two of a tape, or half the skew that is allowed when that is less
+	outlierLogEvery     = 10 * time.Second // log lines about outliers of one tape
+
 	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
 
-	filesPerDataset = 8 // files: five side logs, the state page, and what a sync or a sealing opens for a moment
+	filesPerDataset = 9 // files: six side logs, the state page, and what a sync or a sealing opens for a moment
 	looksAtOnce     = 8 // files beyond the journal's share
 	filesPerTape    = 4 // files: the segment in use and the next one, one that waits to be sealed and its index
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
 )
 
 // opening is a dataset on its way from files to a running one.
@@ -22,7 +24,8 @@ type opening struct {
 	logEnd    int64
 	logErr    error
 	result    recovered
-	broken    []Gap          // sealed segments that are gone or unreadable
+	broken    []Gap // sealed segments that are gone or unreadable
+	steps     map[feed.Schema]outlierSteps
 	expired   map[int]uint64 // first record of a tape that was not removed for its age
 }
 
@@ -53,7 +56,7 @@ func (o *opening) run() error {
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
-	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.checkpoint, o.enterBroken, o.clearExpired}
+	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.enterBroken, o.clearExpired}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -101,6 +104,9 @@ func (o *opening) openLogs() (err error) {
 		return err
 	}
 	d.ledger = &ledger{log: o.ledgerLog}
+	if err := o.openOutliers(); err != nil {
+		return err
+	}
 	if o.expired, err = expiredIn(o.gaps); err != nil {
 		return err
 	}
@@ -158,6 +164,9 @@ func (o *opening) checkpoint() error {
 			return err
 		}
 		e.logs[i] = l.size.Load()
+		if l.file == nil {
+			continue
+		}
 		if err := l.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", l.path, err)
 		}
@@ -178,7 +187,7 @@ func (o *opening) checkpoint() error {
 		return err
 	}
 	d.syncLog = l
-	return o.finishState()
+	return o.finishState(e)
 }
 
 // upgrade brings a side log of an earlier version to the present one. Without room for that it stays as it is, and readers are served: the first entry that is to
@@ -195,23 +204,32 @@ func (o *opening) upgrade(l *sideLog) error {
 	return err
 }
 
-// finishState maps the state page; a fresh one when the old one was not to be trusted.
-func (o *opening) finishState() (err error) {
+// finishState maps the state page; a fresh one when the old one was not to be trusted, or another epoch begins. From now on it sums up what is committed
+// after this opening: all else is on disk.
+func (o *opening) finishState(e *syncEntry) (err error) {
 	d := o.d
-	if !o.result.trusted {
+	if !o.result.same || d.state.version() != stateVersion {
 		if d.state != nil {
 			d.state.close()
 			d.state = nil
 		}
-		if err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts); err != nil {
+		if err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts, d.logEnds()); err != nil {
 			return err
 		}
 		if d.state, err = mapState(d.disk, d.dir); err != nil {
 			return err
 		}
-		o.wipe()
 	}
-	return nil
+	if _, err := d.state.settle(); err != nil {
+		return err
+	}
+	e.sums = map[int]fresh{}
+	for schema := range e.places {
+		e.sums[schema] = d.state.fresh(schema)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rebase(e)
 }
 
 func (o *opening) enterBroken() error {

@@ -28,10 +28,15 @@ type Tape struct {
 	// Under Dataset.mu.
 	active   *Segment // holds the tail; nil before the first record
 	next     *Segment // prepared
+	frozen   *frozen  // preparer's and the opening's: active is not to be stored to
 	blocked  error    // why there is no next yet: nil (not asked for, or in the making), ErrDiskFull, or another reason to try again
 	unsynced uint64   // first record no sync log entry vouches for
 
 	holesMu sync.Mutex // orders changes of holes
+
+	judge    judge                        // under Dataset.mu
+	steps    atomic.Pointer[outlierSteps] // nil: never an outlier; changed under Dataset.mu, before what they speak of is committed
+	outliers atomic.Uint64                // committed in this process
 
 	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
 

@@ -11,7 +11,7 @@ import (
 // reorder a line. Newlines and tabs stay.
 func Printable(s string) string {
 	for i, r := range s {
-		if !printable(r, s[i:]) {
+		if !harmless(r, s[i:]) {
 			return string(AppendPrintable(make([]byte, 0, len(s)), s))
 		}
 	}
@@ -22,7 +22,7 @@ func Printable(s string) string {
 func AppendPrintable[T ~string | ~[]byte](dst []byte, s T) []byte {
 	text := string(s)
 	for i, r := range text {
-		if !printable(r, text[i:]) {
+		if !harmless(r, text[i:]) {
 			r = '?'
 		}
 		dst = utf8.AppendRune(dst, r)
@@ -30,8 +30,8 @@ func AppendPrintable[T ~string | ~[]byte](dst []byte, s T) []byte {
 	return dst
 }
 
-// printable looks at the rune that s begins with.
-func printable(r rune, s string) bool {
+// harmless looks at the rune that s begins with.
+func harmless(r rune, s string) bool {
 	switch {
 	case r == '\n', r == '\t':
 		return true

@@ -15,7 +15,7 @@ func TestControlCharactersNeverReachATerminal(t *testing.T) {
 		"\ufffd":             "\ufffd", // a replacement that was there already
 		"a\tb\nc":            "a\tb\nc",
 		"\x1b[2J":            "?[2J",
-		"\u009b2J":           "?2J", // CSI as one character
+		"\u009b2J":           "?2J",  // CSI as one character
 		"a\x9b2J":            "a?2J", // and as one byte
 		"\u0085\u0090\u009f": "???",
 		"\r\b\x00\x7f":       "????",
