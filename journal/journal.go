@@ -23,6 +23,8 @@ type Journal struct {
 	dir       string
 	o         Options
 	opened    time.Time // with the monotonic clock
+	began     int64     // what Journal.clock said then
+	doubt     *doubt    // of retaining: how far the clock is to be believed; nil until the first round
 	lock      Lock
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	indexes   indexCache
@@ -41,6 +43,7 @@ type Journal struct {
 // recovery can tell apart, or of a version that is not known, is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
 	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now(), damaged: map[string]error{}}
+	j.began = j.clock()
 	j.datasets.Store(&map[string]*Dataset{})
 	j.files.init()
 	if err := j.o.Disk.Mkdir(dir); err != nil {

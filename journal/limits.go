@@ -29,6 +29,10 @@ const (
 	blockBytes        = 64 << 10
 	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 
+	// What the wall clock may jump, from one stamp of a segment to the next, and be believed; beyond, see doubt.
+	clockLeap     = 24 * time.Hour
+	clockRegained = 4
+
 	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
 
 	filesPerDataset = 8 // files: five side logs, the state page, and what a sync or a sealing opens for a moment

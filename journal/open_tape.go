@@ -168,11 +168,15 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 		if ordinal == p.ordinal {
 			tail = p.tail
 		}
-		return o.d.openActive(t, info, tail)
+		s, err := o.d.openActive(t, info, tail)
+		if err == nil {
+			s.written.Store(o.d.j.stamped(info))
+		}
+		return s, err
 	}
 	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)
-	s.written.Store(int64(info.created))
+	s.written.Store(o.d.j.stamped(info))
 	return s, nil
 }
 

@@ -333,6 +333,81 @@ func TestWallClockThatIsSetChangesNoAge(t *testing.T) {
 	}
 }
 
+// A machine that starts with a clock days ahead, or on a copy of last month, must not lose a week in one pass, nor in the first pass of the next start, when
+// the newest stamps are of the wrong clock themselves. What is older than it may be by every clock goes at once.
+func TestClockThatIsDaysAheadAtTheStartDoesNotExpireAWeekAtOnce(t *testing.T) {
+	const day = 24 * time.Hour
+	a := newAging(t, "j", NewMemDisk(), Retention{Age: 7 * day})
+	for range 4 { // too old by any clock once a week follows
+		a.fill(600, 20*time.Hour)
+	}
+	old := a.tape().active.base
+	for range 7 {
+		a.fill(600, 20*time.Hour)
+	}
+	again := func(ahead time.Duration) {
+		t.Helper()
+		if err := a.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		a.clock.Add(int64(ahead))
+		a.open()
+		a.clock.Add(int64(10 * time.Second))
+		a.j.retainRound()
+	}
+	for range 2 {
+		again(30 * day)
+		if a.tape().First() == 0 || a.tape().First() > old {
+			t.Fatalf("with a clock that is 30 days ahead all before record %d is gone, want what is younger than 7 days by the stamps kept, from %d on or before", a.tape().First(), old)
+		}
+		a.fill(600, 0) // with stamps of the wrong clock
+	}
+	kept := a.tape().First()
+	// If the clock was right, it is believed by and by.
+	a.clock.Add(int64(12 * time.Hour))
+	if a.j.retainRound(); a.tape().First() <= kept || a.tape().First() > kept+4*600 {
+		t.Errorf("after half a day, which counts for two and a half, the tape begins with %d, before with %d", a.tape().First(), kept)
+	}
+	a.clock.Add(int64(60 * time.Hour))
+	if a.j.retainRound(); a.tape().First() <= old {
+		t.Errorf("after three days that the process saw pass, what is 60 days old by the clock is still there from %d on", a.tape().First())
+	}
+}
+
+// A stop over a night, or the clock as it should be, delays nothing.
+func TestOldSegmentsGoAtOnceWhenTheClockIsPlausible(t *testing.T) {
+	a := newAging(t, "j", NewMemDisk(), Retention{Age: 48 * time.Hour})
+	for range 4 {
+		a.fill(600, 20*time.Hour)
+	}
+	if err := a.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.open()
+	a.j.retainRound()
+	if a.tape().First() < 600 {
+		t.Errorf("the tape begins with %d, though 600 records are 80 hours old", a.tape().First())
+	}
+}
+
+// A clock that was years ahead stamped what is there: the disk must not fill up for that.
+func TestStampsOfTheFutureDoNotKeepADiskFull(t *testing.T) {
+	disk := NewMemDisk()
+	a := newAging(t, "j", disk, Retention{Disk: 1})
+	a.clock.Add(int64(1000 * 24 * time.Hour))
+	a.fill(2000, 0)
+	if err := a.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.clock.Add(-int64(1000 * 24 * time.Hour))
+	a.open()
+	disk.Limit(disk.Used() * 2)
+	a.clock.Add(int64(2 * retainLeast))
+	if a.j.retainRound(); a.tape().First() == 0 {
+		t.Error("nothing has gone")
+	}
+}
+
 // A file that cannot be removed, and a ledger that takes no entry, keep everything as it is: in service, with its index.
 func TestExpiryThatFailsHidesNothingMore(t *testing.T) {
 	disk := NewMemDisk()
