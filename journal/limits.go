@@ -20,6 +20,7 @@ const (
 	DefaultMinSegment = 1 << 20     // bytes
 	DefaultMaxSegment = 256 << 20   // bytes
 	smallestSegment   = 16 << 10    // bytes; below this a header would be most of the file
+	diskReserve       = 2 << 20     // bytes of a full disk that smaller segments leave to everything else: a fresh sync log, entries of side logs, indexes
 	fastFill          = time.Minute // a segment that fills within this makes the next one twice as large
 	slowFill          = time.Hour   // one that takes longer, half as large
 	maxSeq            = 1 << 62     // records of a tape

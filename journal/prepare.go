@@ -157,7 +157,7 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 	if extra && !d.j.files.take(1) {
 		return nil, d.prepareError(t, d.j.noFiles("one more segment of "+t.name()))
 	}
-	s, err := d.createSegment(t, ordinal, base, bytes)
+	s, err := d.createFitting(t, ordinal, base, bytes)
 	if err != nil {
 		if extra {
 			d.j.files.used.Add(-1)
@@ -166,6 +166,25 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 	}
 	s.extra = extra
 	return s, nil
+}
+
+// createFitting makes a segment of so many bytes or, on a disk that has less, of a half, a quarter and so on: what there is is used before records have to
+// wait. It leaves diskReserve, without which nothing could be synced, sealed or expired any more.
+func (d *Dataset) createFitting(t *Tape, ordinal, base uint64, bytes int64) (*Segment, error) {
+	wanted := bytes
+	s, err := d.createSegment(t, ordinal, base, bytes)
+	for isFull(err) && bytes > smallestSegment {
+		bytes = max(roundUp(bytes/2, headerUnit), smallestSegment)
+		if used, size, e := d.disk.Usage(d.dir); e == nil && size-used < bytes+diskReserve {
+			continue
+		}
+		s, err = d.createSegment(t, ordinal, base, bytes)
+	}
+	if err == nil && bytes < wanted && !t.squeezed {
+		d.log.Warn("the disk is nearly full: the next segments are as large as there is room", zap.String("tape", t.name()), zap.Int64("bytes", bytes), zap.Int64("wanted", wanted))
+	}
+	t.squeezed = err == nil && bytes < wanted
+	return s, err
 }
 
 // createSegment allocates a segment file in full and makes it durable before anything is stored in it.

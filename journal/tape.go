@@ -35,7 +35,9 @@ type Tape struct {
 
 	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
 
-	began time.Time // preparer's: when the segment before next came into use
+	// The preparer's.
+	began    time.Time // when the segment before next came into use
+	squeezed bool      // the newest segment is smaller than it should be, for want of room
 }
 
 // Schema is the kind of records.
