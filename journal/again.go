@@ -31,6 +31,9 @@ func (o *opening) storeAgain() error {
 		}
 	}
 	for i, l := range o.d.sideLogs() {
+		if l.file == nil {
+			continue
+		}
 		if err := l.storeAgain(last.logs[i]); err != nil {
 			return err
 		}

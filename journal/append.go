@@ -13,20 +13,21 @@ type Run struct {
 	Bytes  []byte
 }
 
-// check looks at each record's length and type: recovery takes a record with another header for one that never reached the disk.
-func (r *Run) check() error {
+// check looks at each record's length and type: recovery takes a record with another header for one that never reached the disk. It returns the greatest time too.
+func (r *Run) check() (greatest uint64, err error) {
 	if !r.Schema.Valid() {
-		return fmt.Errorf("%w: schema %d is none", ErrRecord, r.Schema)
+		return 0, fmt.Errorf("%w: schema %d is none", ErrRecord, r.Schema)
 	}
 	size := r.Schema.RecordSize()
 	if len(r.Bytes)%size != 0 {
-		return fmt.Errorf("%w: a run of %d bytes of %s, whose records have %d", ErrRecord, len(r.Bytes), r.Schema, size)
+		return 0, fmt.Errorf("%w: a run of %d bytes of %s, whose records have %d", ErrRecord, len(r.Bytes), r.Schema, size)
 	}
-	if n := wholeRecords(r.Bytes, r.Schema, size); n < len(r.Bytes)/size {
+	n, greatest := layouts[r.Schema].whole(r.Bytes)
+	if n < len(r.Bytes)/size {
 		h := feed.Record(r.Bytes[n*size:])
-		return fmt.Errorf("%w: record %d of the run has %d bytes and type %v, want %d of %v", ErrRecord, n, h.Size(), h.RType(), size, r.Schema)
+		return 0, fmt.Errorf("%w: record %d of the run has %d bytes and type %v, want %d of %v", ErrRecord, n, h.Size(), h.RType(), size, r.Schema)
 	}
-	return nil
+	return greatest, nil
 }
 
 // wholeRecords counts the records that b begins with, up to the first whose header is not one of s.
@@ -55,18 +56,52 @@ type pending struct {
 // Append commits runs as the next records of the writer's stream: all of them, over all their tapes, in one step that a crash cannot split. Where room
 // is not prepared it commits what comes before that, in the order given; records says how many were committed, also with an error.
 //
-// It does no disk work and allocates nothing. Errors: ErrRecord (nothing was committed), ErrNotReady and ErrDiskFull (go on with the rest after Wait),
-// ErrFenced, ErrSyncFailed, ErrFault, ErrClosed (this writer is finished).
+// It does no disk work and allocates nothing, but for the first of records beyond the clock. Errors: ErrRecord (nothing was committed), ErrNotReady and ErrDiskFull (go on with the rest after Wait),
+// ErrFenced, ErrSyncFailed, ErrFault, ErrClosed (this writer is finished), ErrLimit (too many records beyond the clock, see Options.MaxClockSkew).
 func (w *Writer) Append(runs []Run) (records int, err error) {
-	for i := range runs {
-		if err := runs[i].check(); err != nil {
-			return 0, err
-		}
+	if err := w.look(runs); err != nil {
+		return 0, err
 	}
 	d := w.d
 	records, err = d.appendLocked(w, runs)
+	if err == errJudge {
+		records, err = d.appendJudged(w, runs)
+	}
 	if records > 0 {
 		d.watchers.committed()
+	}
+	return records, err
+}
+
+// look checks the runs, and notes the greatest time of each schema.
+func (w *Writer) look(runs []Run) error {
+	for i := range runs {
+		if s := runs[i].Schema; s.Valid() {
+			w.greatest[s], w.judged[s] = 0, 0
+		}
+	}
+	for i := range runs {
+		greatest, err := runs[i].check()
+		if err != nil {
+			return err
+		}
+		if s := runs[i].Schema; greatest > w.greatest[s] {
+			w.greatest[s] = greatest
+		}
+	}
+	return nil
+}
+
+// appendJudged appends runs that have times beyond a ceiling.
+func (d *Dataset) appendJudged(w *Writer, runs []Run) (records int, err error) {
+	for err = errJudge; err == errJudge; { // again when somebody else's decision came between
+		if err = d.decide(w, runs); err != nil {
+			return 0, err
+		}
+		records, err = d.appendLocked(w, runs)
+	}
+	if records > 0 {
+		d.countOutliers(w, runs, records)
 	}
 	return records, err
 }
@@ -95,6 +130,9 @@ func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 	}
 	if err := d.wantTapes(w, runs); err != nil {
 		return 0, err
+	}
+	if d.unjudged(w, runs) {
+		return 0, errJudge
 	}
 	for i := range runs {
 		t := d.tapes[runs[i].Schema]

@@ -45,7 +45,7 @@ func BenchmarkBlock(b *testing.B) {
 		if at+per > len(all) {
 			at = 0
 		}
-		if k := makeBlock(0, all[at:at+per], trades, 48); k.count == 0 {
+		if k := makeBlock(0, all[at:at+per], trades, 48, nil); k.count == 0 {
 			b.Fatal("an empty block")
 		}
 		at += per

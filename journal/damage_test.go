@@ -243,7 +243,7 @@ func FuzzParsersOfSideFiles(f *testing.F) {
 	g := Gap{Schema: trades, Cause: CauseCut, At: []Position{{trades, 9}}}
 	f.Add(appendFrame(nil, g.append(nil)))
 	info := segmentInfo{schema: trades, recordSize: 48, ordinal: 1, records: 1, header: headerUnit}
-	f.Add(appendIndex(nil, info, []block{makeBlock(0, record(trades, 1, 1), trades, 48)}))
+	f.Add(appendIndex(nil, info, []block{makeBlock(0, record(trades, 1, 1), trades, 48, nil)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, ok := nextFrame(b); ok && len(p) > len(b)-frameHeader {
 			t.Errorf("a frame of %d bytes out of %d", len(p), len(b))

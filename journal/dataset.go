@@ -33,6 +33,7 @@ type Dataset struct {
 	streamsLog *sideLog
 	epochsLog  *sideLog
 	syncLog    *syncLog
+	outliers   outliers
 
 	preparer *worker
 	sealer   *worker
@@ -165,7 +166,7 @@ func (d *Dataset) now() uint64 { return uint64(d.o.Now().UnixNano()) }
 func (d *Dataset) path(name string) string { return filepath.Join(d.dir, name) }
 
 func (d *Dataset) makeTape(s feed.Schema) *Tape {
-	t := &Tape{d: d, schema: s, size: s.RecordSize(), dir: d.path(s.String())}
+	t := &Tape{d: d, schema: s, size: s.RecordSize(), dir: d.path(s.String()), judge: judge{limit: undefTime, serial: 1}}
 	t.segs.Store(&[]*Segment{})
 	return t
 }
@@ -230,8 +231,8 @@ func (d *Dataset) release() {
 		}
 		releaseUnsealed(*t.segs.Load())
 	}
-	for _, l := range []*sideLog{d.streamsLog, d.epochsLog} {
-		if l != nil {
+	for _, l := range []*sideLog{d.streamsLog, d.epochsLog, d.outliers.log} {
+		if l != nil && l.file != nil {
 			l.file.Close()
 		}
 	}

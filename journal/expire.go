@@ -168,7 +168,7 @@ func (s *Segment) times() Times {
 		return noTimes
 	}
 	defer s.Release()
-	blocks, err := makeBlocks(s, s.info(), s.base, s.limit)
+	blocks, err := makeBlocks(s, s.info(), s.base, s.limit, s.tape.outlierSteps())
 	if err != nil {
 		return noTimes
 	}

@@ -42,17 +42,23 @@ func blockRecords(size int) uint64 { return uint64(max(blockBytes/size, 1)) }
 // memory goes; CRC32C, which reads at three places at a time, would wait for each.
 const sumPiece = 8 << 10
 
-// makeBlock sums up b, whole records of s beginning with record first.
-func makeBlock(first uint64, b []byte, s feed.Schema, size int) block {
-	l := layoutOf(s)
+// makeBlock sums up b, whole records of s beginning with record first. Outliers are in the sum, and in no time but the top.
+func makeBlock(first uint64, b []byte, s feed.Schema, size int, steps outlierSteps) block {
+	l := &layouts[s]
 	k := block{first: first, count: uint32(len(b) / size), span: noTimes}
 	for piece := max(sumPiece/size, 1) * size; len(b) > 0; {
 		part := b[:min(piece, len(b))]
-		k.span.add(l.times(part))
+		all := l.times(part)
+		k.top = max(k.top, all.top())
+		if steps != nil && steps.within(first, all.top()) {
+			all = noTimes
+			l.normal(first, part, steps, func(b []byte) { all.add(l.times(b)) })
+		}
+		k.span.add(all)
 		k.crc = updateCRC(k.crc, part)
+		first += uint64(len(part) / size)
 		b = b[len(part):]
 	}
-	k.top = k.span.top()
 	return k
 }
 
@@ -60,7 +66,7 @@ func makeBlock(first uint64, b []byte, s feed.Schema, size int) block {
 const eventOffset = 8
 
 // makeBlocks sums up records [from, to) of a segment file, read in blocks.
-func makeBlocks(f io.ReaderAt, info segmentInfo, from, to uint64) ([]block, error) {
+func makeBlocks(f io.ReaderAt, info segmentInfo, from, to uint64, steps outlierSteps) ([]block, error) {
 	var list []block
 	per := blockRecords(info.recordSize)
 	buf := make([]byte, int(per)*info.recordSize)
@@ -69,7 +75,7 @@ func makeBlocks(f io.ReaderAt, info segmentInfo, from, to uint64) ([]block, erro
 		if _, err := f.ReadAt(b, info.header+int64(from-info.base)*int64(info.recordSize)); err != nil {
 			return nil, fmt.Errorf("index segment %d of %s: %w", info.ordinal, info.schema, err)
 		}
-		list = append(list, makeBlock(from, b, info.schema, info.recordSize))
+		list = append(list, makeBlock(from, b, info.schema, info.recordSize, steps))
 	}
 	return list, nil
 }

@@ -34,9 +34,14 @@ const (
 	clockLeap     = 24 * time.Hour
 	clockRegained = 4
 
+	DefaultMaxClockSkew = time.Hour        // how far beyond the wall clock a record's times may lie
+	MaxOutlierSteps     = 1 << 16          // entries of outliers.log that speak of kept records: two for each time that a tape's clocks go wrong and right again
+	outlierHold         = time.Minute      // least time between two of a tape, or half the skew that is allowed when that is less
+	outlierLogEvery     = 10 * time.Second // log lines about outliers of one tape
+
 	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
 
-	filesPerDataset = 8 // files: five side logs, the state page, and what a sync or a sealing opens for a moment
+	filesPerDataset = 9 // files: six side logs, the state page, and what a sync or a sealing opens for a moment
 	looksAtOnce     = 8 // files beyond the journal's share
 	filesPerTape    = 4 // files: the segment in use and the next one, one that waits to be sealed and its index
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
 )
 
 // opening is a dataset on its way from files to a running one.
@@ -22,7 +24,8 @@ type opening struct {
 	logEnd    int64
 	logErr    error
 	result    recovered
-	broken    []Gap          // sealed segments that are gone or unreadable
+	broken    []Gap // sealed segments that are gone or unreadable
+	steps     map[feed.Schema]outlierSteps
 	expired   map[int]uint64 // first record of a tape that was not removed for its age
 }
 
@@ -53,7 +56,7 @@ func (o *opening) run() error {
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
-	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.checkpoint, o.enterBroken, o.clearExpired}
+	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.enterBroken, o.clearExpired}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -101,6 +104,9 @@ func (o *opening) openLogs() (err error) {
 		return err
 	}
 	d.ledger = &ledger{log: o.ledgerLog}
+	if err := o.openOutliers(); err != nil {
+		return err
+	}
 	if o.expired, err = expiredIn(o.gaps); err != nil {
 		return err
 	}
@@ -158,6 +164,9 @@ func (o *opening) checkpoint() error {
 			return err
 		}
 		e.logs[i] = l.size.Load()
+		if l.file == nil {
+			continue
+		}
 		if err := l.file.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", l.path, err)
 		}

@@ -20,6 +20,7 @@ type Options struct {
 	RetryInterval time.Duration    // how often allocation is tried again on a full disk; 0: DefaultRetryInterval
 	MaxUnsynced   int64            // bytes of a dataset that may be committed and not on disk before appends wait; 0: DefaultMaxUnsynced
 	Retain        Retention        // how long records are kept; zero: for ever
+	MaxClockSkew  time.Duration    // how far beyond the wall clock a record's times may lie before they count for nothing; 0: DefaultMaxClockSkew, negative: for ever
 	AnyFilesystem bool             // open on filesystems other than ext4, XFS and tmpfs too
 
 	elapsed func(since time.Time) time.Duration // nil: time.Since, which no change of the wall clock moves; tests have their own
@@ -51,6 +52,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RetryInterval == 0 {
 		o.RetryInterval = DefaultRetryInterval
+	}
+	if o.MaxClockSkew == 0 {
+		o.MaxClockSkew = DefaultMaxClockSkew
 	}
 	if o.MaxUnsynced == 0 {
 		o.MaxUnsynced = DefaultMaxUnsynced

@@ -168,13 +168,13 @@ func tearSyncLog(d *MemDisk) {
 	if err != nil {
 		panic(err)
 	}
-	e := (&syncEntry{epoch: 1, places: map[int]place{}, counts: []streamCount{{0, 0xFFFFFFFFFF}}}).append(nil)
+	e := (&syncEntry{epoch: 1, places: map[int]place{}, counts: []streamCount{{0, 0xFFFFFFFFFF}}, logs: [numSideLogs]int64{logOutliers: -1}}).append(nil)
 	torn := appendFrame(nil, e)
 	copy(d.node(name).data[end:], torn[:len(torn)-8])
 }
 
 func tearSideLogs(d *MemDisk) {
-	for _, name := range []string{symbolsName, streamsName, ledgerName, epochsName} {
+	for _, name := range []string{symbolsName, streamsName, ledgerName, epochsName, outliersName} {
 		n := d.node(path.Join("j", testDataset, name))
 		n.data = append(n.data, "half an entry"...)
 	}

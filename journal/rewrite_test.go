@@ -238,7 +238,7 @@ func TestSideLogOfVersion1BecomesVersion2AtAnOpening(t *testing.T) {
 		disk := NewMemDisk()
 		unpackGolden(t, disk, "j", "v1-closed")
 		versions := func() (list []uint32) {
-			for _, log := range sideLogs {
+			for _, log := range sideLogs[:logOutliers] { // version 1 has no other
 				h, err := parseSideHead(contents(disk, path.Join("j", testDataset, log.name)), log.name, log.magic)
 				if err != nil {
 					t.Fatal(err)

@@ -58,10 +58,10 @@ func (s *Segment) extendIndex(end uint64) {
 		last := list[len(list)-1]
 		at = last.first + uint64(last.count)
 	}
-	before := len(list)
+	before, steps := len(list), s.tape.outlierSteps()
 	for ; at < end && (at+per <= end || end == s.limit); at += per {
 		to := min(at+per, end)
-		list = append(list, makeBlock(at, s.Mapped(at, to), s.tape.schema, s.tape.size))
+		list = append(list, makeBlock(at, s.Mapped(at, to), s.tape.schema, s.tape.size, steps))
 	}
 	if len(list) > before {
 		s.blocks.Store(&list)

@@ -11,7 +11,7 @@ import (
 )
 
 // Seek is the first committed record whose time by the clock c is not before ts (ns), feed.ClockReplay for a start=; the tail when there is none. Records without that time do not count,
-// and times need not be in order: no record before the one found has such a time. It reads index files and up to one block of the tape from disk.
+// nor do outliers, and times need not be in order: no record before the one found has such a time. It reads index files and up to one block of the tape from disk.
 func (t *Tape) Seek(c feed.Clock, ts uint64) (seq uint64, err error) {
 	tail := t.Tail()
 	if ts == undefTime {
@@ -93,7 +93,7 @@ func (s *Segment) seek(c feed.Clock, ts, end uint64) (uint64, bool, error) {
 
 // scan looks at the records themselves.
 func (s *Segment) scan(c feed.Clock, ts, from, to uint64) (uint64, bool, error) {
-	per, l := blockRecords(s.tape.size), layoutOf(s.tape.schema)
+	per, l := blockRecords(s.tape.size), &layouts[s.tape.schema]
 	var buf []byte
 	for ; from < to; from += per {
 		n := min(per, to-from)
@@ -108,7 +108,8 @@ func (s *Segment) scan(c feed.Clock, ts, from, to uint64) (uint64, bool, error) 
 			}
 		}
 		for i := range n {
-			if v := l.at(c, b[int(i)*s.tape.size:][:s.tape.size]); v >= ts && v != undefTime {
+			r := b[int(i)*s.tape.size:][:s.tape.size]
+			if v := l.at(c, r); v >= ts && v != undefTime && !s.tape.Outlier(from+i, r) {
 				return from + i, true, nil
 			}
 		}
@@ -152,7 +153,7 @@ func (s *Segment) readBlocks() ([]block, error) {
 	if errors.Is(err, ErrVersion) {
 		kept = s.keepIndex()
 	}
-	if blocks, err = makeBlocks(s, s.info(), s.base, s.limit); err != nil {
+	if blocks, err = makeBlocks(s, s.info(), s.base, s.limit, s.tape.outlierSteps()); err != nil {
 		return nil, err
 	}
 	total = totalTimes(blocks)

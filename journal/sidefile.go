@@ -10,10 +10,11 @@ const (
 	sideHeader2 = 40 // bytes of a header of version 2
 	sideVersion = 2
 
-	symbolsMagic = "TWSYMBOL"
-	streamsMagic = "TWSTREAM"
-	ledgerMagic  = "TWLEDGER"
-	epochsMagic  = "TWEPOCHS"
+	symbolsMagic  = "TWSYMBOL"
+	streamsMagic  = "TWSTREAM"
+	ledgerMagic   = "TWLEDGER"
+	epochsMagic   = "TWEPOCHS"
+	outliersMagic = "TWOUTLIE"
 )
 
 // Where each log's length stands in an entry of the sync log.
@@ -22,11 +23,14 @@ const (
 	logStreams
 	logLedger
 	logEpochs
+	logOutliers
+	numSideLogs
 )
 
 // sideLogs is all of them, in the order in which an entry of the sync log has their lengths.
 var sideLogs = []struct{ name, magic string }{
 	{symbolsName, symbolsMagic}, {streamsName, streamsMagic}, {ledgerName, ledgerMagic}, {epochsName, epochsMagic},
+	{outliersName, outliersMagic},
 }
 
 // sideHead is the header of a side log. A log's length is a logical offset: it never falls, also when the log is written anew without the entries that nobody

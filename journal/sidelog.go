@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// A sideLog is an append-only file of frames: symbols.log, streams.log, ledger.log, epochs.log. It grows by ordinary writes, so an append survives kill -9, and
+// A sideLog is an append-only file of frames: symbols.log, streams.log, ledger.log, epochs.log, outliers.log. It grows by ordinary writes, so an append survives kill -9, and
 // a power cut once a sync covered it. Lengths are logical, see sideHead.
 type sideLog struct {
 	disk  Disk

@@ -146,7 +146,11 @@ func (d *Dataset) snapshot() (*syncEntry, []*stream, error) {
 		return nil, nil, d.failed
 	}
 	e := &syncEntry{epoch: d.epoch, places: map[int]place{}}
+	now := d.now()
 	for i, t := range d.tapes {
+		if t != nil {
+			d.raiseCeiling(t, now)
+		}
 		if t == nil || t.active == nil {
 			continue
 		}
@@ -182,8 +186,8 @@ func (d *Dataset) snapshot() (*syncEntry, []*stream, error) {
 	return e, streams, nil
 }
 
-func (d *Dataset) sideLogs() [4]*sideLog {
-	return [4]*sideLog{d.symbols.log, d.streamsLog, d.ledger.log, d.epochsLog}
+func (d *Dataset) sideLogs() [numSideLogs]*sideLog {
+	return [numSideLogs]*sideLog{d.symbols.log, d.streamsLog, d.ledger.log, d.epochsLog, d.outliers.log}
 }
 
 func (d *Dataset) logsSynced(e *syncEntry) bool {

@@ -13,7 +13,7 @@ import (
 const (
 	syncLogName    = "sync.log"
 	syncLogMagic   = "TWSYNCLG"
-	syncLogVersion = 1
+	syncLogVersion = 2
 	flagCheckpoint = 1
 	flagClean      = 2
 )
@@ -25,7 +25,7 @@ type syncEntry struct {
 	places     map[int]place
 	ranges     []syncRange
 	counts     []streamCount
-	logs       [4]int64 // bytes of symbols, streams, ledger and epochs log
+	logs       [numSideLogs]int64 // bytes of symbols, streams, ledger, epochs and outliers log
 }
 
 // syncRange vouches for the bytes of records [from, to) of one segment.
@@ -53,7 +53,7 @@ func (e *syncEntry) append(dst []byte) []byte {
 	}
 	dst = le.AppendUint32(dst, flags)
 	dst = le.AppendUint64(dst, e.epoch)
-	for _, n := range e.logs {
+	for _, n := range e.logs[:logOutliers] {
 		dst = le.AppendUint64(dst, uint64(n))
 	}
 	dst = le.AppendUint32(dst, uint32(len(e.places)))
@@ -78,7 +78,7 @@ func (e *syncEntry) append(dst []byte) []byte {
 		dst = le.AppendUint32(dst, c.stream)
 		dst = le.AppendUint64(dst, c.count)
 	}
-	return dst
+	return le.AppendUint64(dst, uint64(e.logs[logOutliers]))
 }
 
 // parseSyncEntry trusts nothing but the CRC that the frame has passed: numbers out of their bounds are damage.
@@ -86,7 +86,7 @@ func parseSyncEntry(b []byte) (*syncEntry, error) {
 	f := fields{b: b}
 	flags := f.u32()
 	e := &syncEntry{epoch: f.u64(), checkpoint: flags&flagCheckpoint != 0, clean: flags&flagClean != 0, places: map[int]place{}}
-	for i := range e.logs {
+	for i := range logOutliers {
 		e.logs[i] = int64(f.u64())
 	}
 	ok := true
@@ -105,6 +105,9 @@ func parseSyncEntry(b []byte) (*syncEntry, error) {
 		c := streamCount{f.u32(), f.u64()}
 		ok = ok && c.stream < MaxStreams
 		e.counts = append(e.counts, c)
+	}
+	if len(f.b) > 0 { // else of version 1
+		e.logs[logOutliers] = int64(f.u64())
 	}
 	if !ok || !f.done() {
 		return nil, fmt.Errorf("%w: entry of %s", ErrCorrupt, syncLogName)
@@ -128,7 +131,7 @@ func createSyncLog(disk Disk, dir string, e *syncEntry) (*syncLog, error) {
 	e.checkpoint = true
 	b := append(make([]byte, 0, sideHeader), syncLogMagic...)
 	b = binary.LittleEndian.AppendUint32(b, syncLogVersion)
-	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, crc32c(b))
 	b = appendFrame(b, e.append(nil))
 	l := &syncLog{size: max(syncLogBytes, roundUp(2*int64(len(b)), headerUnit)), end: int64(len(b)), from: e.places}
 	path := filepath.Join(dir, syncLogName)

@@ -82,11 +82,15 @@ func (t *Tap) open(ordinal uint64) (*tapSegment, error) {
 
 // SeekTime moves to the first record whose time by the clock c is not before ts (ns), or to the tail. Records without that time do not count.
 func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
-	tail, l := t.Tail(), layoutOf(t.schema)
+	tail, l := t.Tail(), &layouts[t.schema]
 	if ts == undefTime {
 		return t.Seek(tail)
 	}
 	segments, err := t.segments()
+	if err != nil {
+		return err
+	}
+	steps, err := t.outlierSteps()
 	if err != nil {
 		return err
 	}
@@ -115,8 +119,10 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 			}
 			from := t.seq - uint64(len(b)/t.size)
 			for i := 0; i < len(b); i += t.size {
-				if at := l.at(c, b[i:i+t.size]); at >= ts && at != undefTime {
-					t.seq = from + uint64(i/t.size) // it is mapped, and can be read if it expires just now
+				seq := from + uint64(i/t.size)
+				limit, _ := steps.at(seq)
+				if at := l.at(c, b[i:i+t.size]); at >= ts && at != undefTime && (limit == undefTime || !l.beyond(b[i:i+t.size], limit)) {
+					t.seq = seq // it is mapped, and can be read if it expires just now
 					return nil
 				}
 			}
@@ -126,6 +132,25 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 		}
 	}
 	return t.Seek(max(tail, t.seq)) // what was committed meanwhile and not looked at comes next: it may be wanted
+}
+
+// outlierSteps is what the log of outliers says of this tape now.
+func (t *Tap) outlierSteps() (outlierSteps, error) {
+	path := filepath.Join(t.dir, outliersName)
+	f, err := OSDisk{}.Open(path, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	c, err := readSideLog(f, path, outliersMagic, 0)
+	if err != nil {
+		return nil, err
+	}
+	all, err := parseOutlierSteps(c.payloads)
+	return all[t.schema], err
 }
 
 // tapSymbols is what a tap knows of the symbol table.

@@ -33,6 +33,10 @@ type Tape struct {
 
 	holesMu sync.Mutex // orders changes of holes
 
+	judge    judge                        // under Dataset.mu
+	steps    atomic.Pointer[outlierSteps] // nil: never an outlier; changed under Dataset.mu, before what they speak of is committed
+	outliers atomic.Uint64                // committed in this process
+
 	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
 
 	// The preparer's.

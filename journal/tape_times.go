@@ -9,7 +9,7 @@ import (
 // look: all of them when both ends lie within it, none when they lie outside. They may be those of more records than these: of the whole block that the index
 // has. Records that are not indexed yet are looked at, once for all readers. The records are committed, see Tail.
 //
-// It may read a segment's index from disk, or the segment itself when that is lost. Errors: ErrBeyondTail, ErrAgedOut, ErrDamaged, or the disk's own.
+// Outliers are among them: who wants no more than a stretch has to look at the records around one. It may read a segment's index from disk, or the segment itself when that is lost. Errors: ErrBeyondTail, ErrAgedOut, ErrDamaged, or the disk's own.
 func (t *Tape) Times(seq, end uint64) (times Times, to uint64, err error) {
 	if tail := t.Tail(); seq >= end || end > tail {
 		return noTimes, seq, fmt.Errorf("%w: records %d to %d of %s, tail is %d", ErrBeyondTail, seq, end, t.name(), tail)
@@ -36,10 +36,25 @@ func (s *Segment) blockTimes(seq, end uint64) (Times, uint64, error) {
 	}
 	if i := (first - s.base) / per; list != nil && i < uint64(len(*list)) {
 		k := &(*list)[i]
-		return k.span, min(end, k.first+uint64(k.count)), nil
+		return k.all(), min(end, k.first+uint64(k.count)), nil
 	}
 	times, err := s.newest.times(s, first, end)
 	return times, end, err
+}
+
+// all is the times of all records of a block, also of the outliers: how far those may be off is known, not which clock they are by.
+func (k *block) all() Times {
+	t := k.span
+	if k.top <= t.top() {
+		return t
+	}
+	for _, greatest := range []*uint64{&t.MaxEvent, &t.MaxRecv, &t.MaxReplay} {
+		*greatest = max(*greatest, k.top)
+	}
+	if t.MinReplay == undefTime { // nothing but outliers
+		t.MinEvent, t.MinRecv, t.MinReplay = 0, 0, 0
+	}
+	return t
 }
 
 // tailLook remembers the times of the newest records, which no index has yet: everybody who follows a tape asks for them.
@@ -53,7 +68,7 @@ type tailLook struct {
 func (k *tailLook) times(s *Segment, from, to uint64) (Times, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.from != from || k.to < from {
+	if k.from != from || k.to <= from {
 		k.from, k.to, k.span = from, from, noTimes
 	}
 	if k.to >= to {
@@ -67,8 +82,7 @@ func (k *tailLook) times(s *Segment, from, to uint64) (Times, error) {
 				return err
 			}
 		}
-		made := makeBlock(k.to, b, s.tape.schema, s.tape.size)
-		k.span.add(made.span)
+		k.span.add(layouts[s.tape.schema].times(b))
 		return nil
 	})
 	if err != nil {

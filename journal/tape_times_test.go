@@ -41,7 +41,7 @@ func timedTape(t *testing.T, disk *MemDisk, s feed.Schema, n int) (*Journal, *Da
 // checkTimes asks for stretches of the tape in every place: what is answered must hold all their times, and only those of the blocks they lie in.
 func checkTimes(tape *Tape, s feed.Schema, bytes []byte) error {
 	size, per := s.RecordSize(), blockRecords(s.RecordSize())
-	l := layoutOf(s)
+	l := &layouts[s]
 	for seq := uint64(0); seq < tape.Tail(); seq += per / 3 {
 		seg, err := tape.Segment(seq)
 		if err != nil {

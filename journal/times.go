@@ -59,8 +59,25 @@ type layout struct {
 	byRecv bool
 }
 
-func layoutOf(s feed.Schema) layout {
-	return layout{s, s.RecordSize(), s.TsRecvOffset(), s.FlagsOffset(), s.ReplayClock() == feed.ClockRecv}
+var layouts = func() (all [feed.NumSchemas]layout) {
+	for s := range feed.Schema(feed.NumSchemas) {
+		all[s] = layout{s, s.RecordSize(), s.TsRecvOffset(), s.FlagsOffset(), s.ReplayClock() == feed.ClockRecv}
+	}
+	return all
+}()
+
+// whole counts the records that b begins with, up to the first whose header is not one of the schema, and takes the greatest of their times; 0 when they have none.
+func (l *layout) whole(b []byte) (n int, greatest uint64) {
+	le, length, rtype := binary.LittleEndian, byte(l.size/4), byte(l.schema.RType())
+	recv := max(l.recv, eventOffset) // where there is none, ts_event twice
+	for ; len(b) >= l.size; b = b[l.size:] {
+		if b[0] != length || b[1] != rtype {
+			break
+		}
+		n++
+		greatest = max(greatest, le.Uint64(b[eventOffset:])+1, le.Uint64(b[recv:])+1) // undefined is 0 then
+	}
+	return n, max(greatest, 1) - 1
 }
 
 // at is a record's time by a clock; undefTime when it has none.

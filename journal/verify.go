@@ -202,7 +202,7 @@ func (x *verifier) checkBlocks(f File, info segmentInfo) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := makeBlocks(f, info, info.base, info.base+info.records)
+	fresh, err := makeBlocks(f, info, info.base, info.base+info.records, x.steps[info.schema])
 	if err != nil {
 		return err
 	}

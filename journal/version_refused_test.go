@@ -45,8 +45,11 @@ func knownVersion(name string) uint32 {
 			return sideVersion
 		}
 	}
-	if path.Ext(name) == indexSuffix {
+	switch {
+	case path.Ext(name) == indexSuffix:
 		return indexVersion
+	case path.Base(name) == syncLogName:
+		return syncLogVersion
 	}
 	return 1
 }

@@ -24,6 +24,7 @@ type view struct {
 	entries []*syncEntry
 	symbols [][]byte
 	gaps    [][]byte
+	steps   map[feed.Schema]outlierSteps
 	expired map[int]uint64 // first record of a tape that was not removed for its age
 	damage  []error        // of the side logs
 }
@@ -60,7 +61,20 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if v.symbols, err = v.payloads(symbolsName, symbolsMagic, logSymbols); err != nil {
 		return nil, err
 	}
+	if err := v.loadSteps(); err != nil {
+		return nil, err
+	}
 	return v, v.loadGaps()
+}
+
+// loadSteps reads the log of outliers, which a journal of an earlier release does not have.
+func (v *view) loadSteps() error {
+	payloads, err := v.payloads(outliersName, outliersMagic, logOutliers)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	v.steps, err = parseOutlierSteps(payloads)
+	return err
 }
 
 func (v *view) loadGaps() (err error) {

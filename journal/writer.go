@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/tapewire/tapewire/feed"
 )
 
 // WriterOptions name a writer. (Producer, Stream) is one numbering of records: a stream that was seen before goes on where it ended.
@@ -11,6 +13,7 @@ type WriterOptions struct {
 	Producer, Stream string // 1 .. MaxName printable ASCII characters without '|'
 	Resume           uint64 // the oldest record the producer can still send
 	HasResume        bool
+	Future           bool // its records may lie in the future, as a simulation's do: none is an outlier, see Options.MaxClockSkew
 }
 
 // Writer appends one stream's records to a dataset. Append is for one goroutine at a time; everything else may be called from any.
@@ -18,7 +21,12 @@ type Writer struct {
 	d        *Dataset
 	producer string
 	stream   *stream
+	future   bool
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
+
+	// Of Append's goroutine, by schema.
+	greatest [feed.NumSchemas]uint64 // time in the call; 0: none
+	judged   [feed.NumSchemas]uint64 // the decision that the call's times beyond the ceiling had; 0: none
 
 	// Under Dataset.mu.
 	fenced, closed bool
@@ -51,7 +59,7 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{d: d, producer: o.Producer, stream: s}
+	w := &Writer{d: d, producer: o.Producer, stream: s, future: o.Future}
 	d.mu.Lock()
 	if err := d.usable(); err != nil {
 		d.mu.Unlock()
