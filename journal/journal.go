@@ -113,14 +113,25 @@ func (j *Journal) openAll() error {
 				all[name] = d
 			case isDamage(err) || errors.Is(err, ErrVersion):
 				// The others are served all the same.
-				j.damaged[name] = j.openError(name, err)
-				j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(j.damaged[name]))
+				j.notServed(name, j.openError(name, err))
 			default:
 				return j.openError(name, err)
 			}
 		}
 	}
+	linked, _, err := strays(j.o.Disk, j.dir)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	for _, path := range linked {
+		j.notServed(baseName(path), fmt.Errorf("open journal: dataset %s: %w", baseName(path), errLinked))
+	}
 	return nil
+}
+
+func (j *Journal) notServed(name string, err error) {
+	j.damaged[name] = err
+	j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(err))
 }
 
 // openError names the dataset that is not served, or keeps the journal shut, and what a person can do.
