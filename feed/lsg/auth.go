@@ -36,6 +36,7 @@ type AuthRequest struct {
 	Producer  string // the producer's name; a newer session of the same name takes over
 	Stream    string // the ID of the run of numbering
 	Ack       string // AckWritten, AckSynced or "": the server's default
+	Strict    bool   // a price off its instrument's declared increment ends the session
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
 }
@@ -88,7 +89,10 @@ func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	if a.Ack, err = f.oneOf("ack", AckWritten, AckSynced); err != nil {
 		return err
 	}
-	a.Resume, a.HasResume, err = f.number("resume")
+	if a.Strict, err = f.flag("strict", false); err != nil {
+		return err
+	}
+	a.Resume, a.HasResume, err = f.numberTo("resume", MaxRecords)
 	return err
 }
 
@@ -155,6 +159,9 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	w.optional("producer", a.Producer)
 	w.optional("stream", a.Stream)
 	w.optional("ack", a.Ack)
+	if a.Strict {
+		w.flag("strict", true)
+	}
 	w.optional("compression", a.Compression)
 	if a.TsOut {
 		w.flag("ts_out", true)
