@@ -26,8 +26,8 @@ const (
 	slowFill          = time.Hour   // one that takes longer, half as large
 	maxSeq            = 1 << 62     // records of a tape
 	headerUnit        = 4096
-	maxHeader         = 4 << 20 // bytes of a segment's header region; symbol mappings that need more are left out
-	headerShare       = 4       // a header region is at most this part of its file
+	maxHeader         = 64 << 20 // bytes of a segment's header region: 298,000 symbols; mappings that need more are left out
+	headerShare       = 4        // a header region is at most this part of its file, which grows with it up to MaxSegment
 	blockBytes        = 64 << 10
 	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 

@@ -157,12 +157,13 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 		}
 		t.began = now
 	}
-	bytes = min(roundUp(bytes, headerUnit), d.o.MaxSegment)
+	header := d.headerBytes(t)
+	bytes = min(roundUp(max(bytes, headerShare*header), headerUnit), d.o.MaxSegment)
 	extra := t.unsealed() >= filesPerTape-1
 	if extra && !d.j.files.take(1) {
 		return nil, d.prepareError(t, d.j.noFiles("one more segment of "+t.name()))
 	}
-	s, err := d.createFitting(t, ordinal, base, bytes)
+	s, err := d.createFitting(t, ordinal, base, bytes, header)
 	if err != nil {
 		if extra {
 			d.j.files.used.Add(-1)
@@ -174,16 +175,17 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 }
 
 // createFitting makes a segment of so many bytes or, on a disk that has less, of a half, a quarter and so on: what there is is used before records have to
-// wait. It leaves diskReserve, without which nothing could be synced, sealed or expired any more.
-func (d *Dataset) createFitting(t *Tape, ordinal, base uint64, bytes int64) (*Segment, error) {
+// wait. header is what its header wants, of which it gets a share at most. It leaves diskReserve, without which nothing could be synced, sealed or expired any more.
+func (d *Dataset) createFitting(t *Tape, ordinal, base uint64, bytes, header int64) (*Segment, error) {
 	wanted := bytes
-	s, err := d.createSegment(t, ordinal, base, bytes)
+	share := func() int64 { return max(min(header, bytes/headerShare/headerUnit*headerUnit), headerUnit) }
+	s, err := d.createSegment(t, ordinal, base, bytes, share())
 	for isFull(err) && bytes > smallestSegment {
 		bytes = max(roundUp(bytes/2, headerUnit), smallestSegment)
 		if used, size, e := d.disk.Usage(d.dir); e == nil && size-used < bytes+diskReserve {
 			continue
 		}
-		s, err = d.createSegment(t, ordinal, base, bytes)
+		s, err = d.createSegment(t, ordinal, base, bytes, share())
 	}
 	if err == nil && bytes < wanted && !t.squeezed {
 		d.log.Warn("the disk is nearly full: the next segments are as large as there is room", zap.String("tape", t.name()), zap.Int64("bytes", bytes), zap.Int64("wanted", wanted))
@@ -193,8 +195,7 @@ func (d *Dataset) createFitting(t *Tape, ordinal, base uint64, bytes int64) (*Se
 }
 
 // createSegment allocates a segment file in full and makes it durable before anything is stored in it.
-func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes int64) (*Segment, error) {
-	header := d.headerBytes(bytes)
+func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes, header int64) (*Segment, error) {
 	info := segmentInfo{
 		schema: t.schema, recordSize: t.size, ordinal: ordinal, base: base, epoch: d.epoch,
 		records: uint64(bytes-header) / uint64(t.size), created: d.now(), header: header,
