@@ -248,7 +248,11 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 		return nil, false, j.noFiles("dataset " + name)
 	}
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
-	if err := makeDataset(j.o, tmp); err != nil {
+	epoch := uint64(firstEpoch)
+	if last := readLastEpoch(j.o.Disk, j.dir, name); last > 0 {
+		epoch = j.o.nextEpoch(last)
+	}
+	if err := makeDataset(j.o, tmp, epoch); err != nil {
 		// What was made so far would keep a full disk full.
 		return nil, false, errors.Join(err, removeTree(j.o.Disk, tmp))
 	}
@@ -268,7 +272,7 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 }
 
 // makeDataset fills a directory with the files of an empty dataset, all on disk.
-func makeDataset(o Options, dir string) error {
+func makeDataset(o Options, dir string, epoch uint64) error {
 	if err := o.Disk.Mkdir(dir); err != nil {
 		return err
 	}
@@ -277,14 +281,19 @@ func makeDataset(o Options, dir string) error {
 			return err
 		}
 	}
-	l, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: firstEpoch, clean: true})
+	if epoch > firstEpoch {
+		if err := enterBirth(o.Disk, dir, epoch); err != nil {
+			return err
+		}
+	}
+	l, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: epoch, clean: true})
 	if err != nil {
 		return err
 	}
 	if err := l.file.Close(); err != nil { // opening the dataset opens it again
 		return err
 	}
-	if err := createState(o.Disk, dir, firstEpoch, nil, nil, emptyLogs()); err != nil {
+	if err := createState(o.Disk, dir, epoch, nil, nil, emptyLogs()); err != nil {
 		return err
 	}
 	return o.Disk.SyncDir(dir)
