@@ -30,6 +30,7 @@ type Journal struct {
 	indexes   indexCache
 	keeping   *keeping   // nil when everything is kept
 	retaining sync.Mutex // one round at a time
+	pinned    []*Segment // of retaining: removed for their age, and perhaps still held by readers
 	files     files
 	watchers  watchers
 

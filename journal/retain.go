@@ -146,7 +146,7 @@ func (j *Journal) relieve() error {
 	if err != nil {
 		return err
 	}
-	excess := used - size/100*int64(j.o.Retain.Disk)
+	excess := used - size/100*int64(j.o.Retain.Disk) - j.pinnedBytes()
 	if excess <= 0 {
 		return nil
 	}
@@ -159,6 +159,19 @@ func (j *Journal) relieve() error {
 	}
 	j.expireAll(old[:n])
 	return nil
+}
+
+// pinnedBytes is what files hold that were removed and that readers still have open: room that comes by itself, and for which nothing more has to go.
+func (j *Journal) pinnedBytes() (n int64) {
+	j.pinned = slices.DeleteFunc(j.pinned, func(s *Segment) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.file != nil {
+			n += s.Offset(s.limit)
+		}
+		return s.file == nil
+	})
+	return n
 }
 
 // expireAll removes segments, tape by tape.

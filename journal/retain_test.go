@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // aging is a journal of small segments whose clock a test moves.
@@ -173,6 +175,40 @@ func TestFullDiskLetsTheOldestGoButNotWhatIsYoung(t *testing.T) {
 	a.clock.Add(int64(2 * retainLeast))
 	a.j.retainRound()
 	a.kept(young) // there is room now
+}
+
+// A reader that holds a removed file keeps its room taken: that must not cost one file after the other until it lets go.
+func TestFileThatAReaderHoldsIsCountedAsRoomThatComes(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("cannot mount a small tmpfs here: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	a := newAging(t, dir+"/x", OSDisk{}, Retention{})
+	a.fill(20_000, 2*retainLeast)
+	for seq := uint64(0); seq < 10_000; seq += 256 {
+		s, err := a.tape().Segment(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Release()
+	}
+	used, size, err := (OSDisk{}).Usage(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.j.o.Retain.Disk = int(used*100/size) - 1 // one or two percent too much
+	a.j.retainRound()
+	first := a.tape().First()
+	if first == 0 || first >= 10_000 {
+		t.Fatalf("the tape begins with %d", first)
+	}
+	for range 3 {
+		a.j.retainRound()
+	}
+	if a.tape().First() != first {
+		t.Errorf("while a reader holds the first files the tape begins with %d, and then with %d", first, a.tape().First())
+	}
 }
 
 // forEver is after everything.
