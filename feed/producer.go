@@ -21,6 +21,7 @@ type Producer struct {
 	cfg      ProducerConfig
 	accepted uint64
 	session  uint64
+	head     Head
 	over     atomic.Bool   // err is set
 	done     chan struct{} // closed when nothing more will be heard
 	ended    chan struct{} // closed when the goroutine that flushes has ended
@@ -61,7 +62,7 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 		reply.Accepted = max(reply.Accepted, *cfg.Resume) // the gateway has made a gap of what it lacks before Resume
 	}
 	p := &Producer{
-		conn: in.conn, cfg: cfg, accepted: reply.Accepted, session: reply.SessionID, instruments: map[string]declared{},
+		conn: in.conn, cfg: cfg, accepted: reply.Accepted, session: reply.SessionID, head: reply.Head, instruments: map[string]declared{},
 		buf: make([]byte, 0, PublishBuffer), done: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	p.changed.L = &p.mu
@@ -77,6 +78,24 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 // Accepted is the number of the first record to publish: how many records of the stream the gateway had when this session began, or Resume when
 // that is more.
 func (p *Producer) Accepted() uint64 { return p.accepted }
+
+// Head is what was claimed before about the records that the stream begins with; zero: nothing.
+func (p *Producer) Head() Head { return p.head }
+
+// Claim says what the stream's records begin with, for whoever goes on with the stream later: compare Head before. It comes before Start.
+func (p *Producer) Claim(h Head) error {
+	p.out.Lock()
+	defer p.out.Unlock()
+	if p.started {
+		return fmt.Errorf("%w: claim before Start", ErrState)
+	}
+	line, err := h.Append(p.buf)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	p.buf = line // it goes out with Start
+	return nil
+}
 
 // SessionID is the gateway's number for this session.
 func (p *Producer) SessionID() uint64 { return p.session }

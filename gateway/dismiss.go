@@ -23,7 +23,7 @@ func (p *producer) end(err error) gnet.Action {
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
 		p.srv.audit.add(p.entry(auditRefused).why(reason))
 		line := lsg.AuthReply{Error: reason}.Append(nil)
-		if errors.Is(err, journal.ErrDiskFull) { // that passes, and its SDK would give up for good on success=0
+		if errors.Is(err, journal.ErrDiskFull) || errors.Is(err, journal.ErrOwned) || errors.Is(err, journal.ErrNoStream) { // success=0 has no code, and its SDK would give up for good
 			e.Text = reason
 			line = e.Append(nil)
 		}

@@ -29,6 +29,7 @@ type ingest struct {
 	known    map[uint32]int64 // instruments declared in this session and their price increment, 0: none; nil: any goes
 	asked    atomic.Bool      // an answer is owing, or the text phase goes on: no ack comes between
 
+	claimed      lsg.Head
 	declarations int // instrument lines so far
 	entries      int // instruments, mappings and gaps of this turn
 
@@ -130,16 +131,46 @@ func (in *ingest) line(b []byte) (int, error) {
 	switch {
 	case lsg.IsStartSession(text):
 		in.phase = phaseMetadata
+	case lsg.IsHead(text):
+		if err := in.claim(text); err != nil {
+			return 0, err
+		}
 	case lsg.IsInstrument(text):
 		if err := in.instrument(text); err != nil {
 			return 0, err // nothing is taken of a line that has to wait
 		}
 	default:
-		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
+		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=..., head=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
 	}
 	in.text = in.text[:0]
 	in.textEnded()
 	return n, nil
+}
+
+// claim notes what the stream's records begin with.
+func (in *ingest) claim(text string) error {
+	head, err := lsg.ParseHead(text)
+	if err != nil {
+		return &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+	}
+	if in.claimed == head {
+		return nil // it was entered beside the loop, and the line is taken again
+	}
+	err = in.aside(func(ctx context.Context) error {
+		for {
+			err := in.p.writer.Claim(head)
+			if err == nil {
+				in.claimed = head
+			}
+			if !waits(err) {
+				return err
+			}
+			if err := in.p.await(ctx); err != nil {
+				return err
+			}
+		}
+	})
+	return err
 }
 
 // instrument declares one instrument and answers with its id, or says why that

@@ -34,10 +34,14 @@ type datasetFeed struct {
 	lastRecord  [feed.NumSchemas]moment // the last commit
 }
 
-// dataset finds a dataset or, below the limit, makes it.
-func (ps *producers) dataset(j *journal.Journal, name string, most int) (*journal.Dataset, error) {
+// dataset finds a dataset or, below the limit, makes it, unless the stream that is
+// asked for must be there.
+func (ps *producers) dataset(j *journal.Journal, name string, most int, existing bool) (*journal.Dataset, error) {
 	ps.opening.Lock()
 	defer ps.opening.Unlock()
+	if existing && j.Lookup(name) == nil {
+		return nil, fmt.Errorf("%w: there is no dataset %s", journal.ErrNoStream, name)
+	}
 	if j.Lookup(name) == nil && len(j.Datasets()) >= most {
 		return nil, fmt.Errorf("this gateway has %d datasets, which is its limit; publish to one of them or raise the file limit", most)
 	}
@@ -61,7 +65,8 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	ps.opening.Lock()
 	defer ps.opening.Unlock()
 	p.writer, err = d.OpenWriter(journal.WriterOptions{
-		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume,
+		Producer: p.req.Producer, Stream: p.req.Stream, Existing: p.req.Existing, Resume: p.req.Resume, HasResume: p.req.HasResume,
+		Owner: p.owner(), Takeover: p.key != nil && p.key.May(RightTakeover, p.req.Dataset),
 	})
 	if err != nil {
 		return nil, err
@@ -73,6 +78,14 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	older = ps.byKey[key]
 	ps.byKey[key] = p
 	return older, nil
+}
+
+// owner is the key that the producer's name belongs to; open mode has no owners.
+func (p *producer) owner() string {
+	if p.key == nil {
+		return ""
+	}
+	return p.key.Name
 }
 
 // feedOf finds or makes what is shared. The caller holds mu.

@@ -41,21 +41,32 @@ func parseEpochs(payloads [][]byte) ([]Epoch, error) {
 func (s *stream) append(dst []byte, at uint64) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.number)
 	dst = binary.LittleEndian.AppendUint64(dst, at)
-	return appendText(appendText(dst, s.producer), s.name)
+	dst = appendText(appendText(dst, s.producer), s.name)
+	return s.claims.append(dst)
 }
 
-// parseStreams reads streams.log: frame i is stream number i.
-func parseStreams(payloads [][]byte) ([]*stream, error) {
-	var list []*stream
+// parseStreams reads streams.log, and to whom the producers' names belong. An entry has the next number, or one that there was before: then it says what is
+// claimed of that stream from now on.
+func parseStreams(payloads [][]byte) (list []*stream, owners map[string]string, err error) {
+	owners = map[string]string{}
 	for i, p := range payloads {
 		f := fields{b: p}
-		s := &stream{number: f.u32()}
+		number := int(f.u32())
 		f.u64() // when it was entered
-		s.producer, s.name = f.text(), f.text()
-		if !f.done() || int(s.number) != i || i >= MaxStreams {
-			return nil, fmt.Errorf("%w: entry %d of %s", ErrCorrupt, i, streamsName)
+		producer, name := f.text(), f.text()
+		claims := parseClaims(&f)
+		switch {
+		case !f.done() || number > len(list) || number >= MaxStreams:
+			return nil, nil, fmt.Errorf("%w: entry %d of %s", ErrCorrupt, i, streamsName)
+		case number == len(list):
+			list = append(list, &stream{number: uint32(number), producer: producer, name: name})
+		case list[number].producer != producer || list[number].name != name:
+			return nil, nil, fmt.Errorf("%w: entry %d of %s is of another stream", ErrCorrupt, i, streamsName)
 		}
-		list = append(list, s)
+		list[number].claims = claims
+		if claims.owner != "" {
+			owners[producer] = claims.owner
+		}
 	}
-	return list, nil
+	return list, owners, nil
 }

@@ -20,6 +20,10 @@ var (
 	ErrRecord = errors.New("not a whole record of its schema")
 	// ErrFenced: a newer writer of the same producer name took over. This one is finished.
 	ErrFenced = errors.New("fenced by a newer session of the same producer")
+	// ErrOwned: the producer's name belongs to another key.
+	ErrOwned = errors.New("the producer's name belongs to another key")
+	// ErrNoStream: WriterOptions.Existing asked for a stream that nobody made.
+	ErrNoStream = errors.New("no such stream")
 	// ErrNotReady: the space for the next record is not prepared yet. Writer.Wait returns when it is.
 	ErrNotReady = errors.New("next segment is not ready yet")
 	// ErrDiskFull: the disk has no room. A state, not a failure: Writer.Wait returns when there is room again, without a restart, and Dataset.Err tells of it.

@@ -6,11 +6,15 @@ import (
 	"sync/atomic"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // WriterOptions name a writer. (Producer, Stream) is one numbering of records: a stream that was seen before goes on where it ended.
 type WriterOptions struct {
 	Producer, Stream string // 1 .. MaxName printable ASCII characters without '|'
+	Existing         bool   // the stream must be there: ErrNoStream otherwise
+	Owner            string // the key of the session, to which the producer's name belongs from now on; empty: in open mode, which looks at no owner
+	Takeover         bool   // it may have a name that belongs to another key
 	Resume           uint64 // the oldest record the producer can still send
 	HasResume        bool
 	Future           bool // its records may lie in the future, as a simulation's do: none is an outlier, see Options.MaxClockSkew
@@ -22,6 +26,7 @@ type Writer struct {
 	producer string
 	stream   *stream
 	future   bool
+	head     Head
 	noting   bool          // what Append is given is not counted
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
 
@@ -41,12 +46,13 @@ type stream struct {
 	producer, name string
 	count          atomic.Uint64
 	synced         atomic.Uint64
-	dirty          bool // under Dataset.mu: the sync log does not have the count yet
+	claims         claims // under Dataset.openMu
+	dirty          bool   // under Dataset.mu: the sync log does not have the count yet
 }
 
 // OpenWriter opens a stream for appending, and fences the older writer of the same producer, if there is one. When the producer can only go on from a
 // record beyond what was accepted (Resume), the gap goes into the ledger and counting goes on from there.
-// Errors: ErrName, ErrLimit (MaxStreams), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
+// Errors: ErrName, ErrOwned, ErrNoStream, ErrLimit (MaxStreams), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
 func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	if err := checkName("producer", o.Producer, MaxName); err != nil {
 		return nil, err
@@ -56,11 +62,14 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	}
 	d.openMu.Lock()
 	defer d.openMu.Unlock()
-	s, err := d.addStream(o.Producer, o.Stream)
+	if o.Resume > lsg.MaxRecords {
+		return nil, fmt.Errorf("%w: resume=%d, a stream has at most %d records", ErrLimit, o.Resume, uint64(lsg.MaxRecords))
+	}
+	s, err := d.addStream(&o)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{d: d, producer: o.Producer, stream: s, future: o.Future}
+	w := &Writer{d: d, producer: o.Producer, stream: s, future: o.Future, head: s.claims.head}
 	d.mu.Lock()
 	if err := d.usable(); err != nil {
 		d.mu.Unlock()
@@ -82,25 +91,38 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	return w, nil
 }
 
-// addStream finds the stream or enters it into streams.log. The caller holds openMu.
-func (d *Dataset) addStream(producer, name string) (*stream, error) {
+// addStream finds the stream or enters it into streams.log, if the name may be used. The caller holds openMu.
+func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
+	changes, err := d.checkOwner(o)
+	if err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
-	s := d.streamOf[streamKey{producer, name}]
+	s := d.streamOf[streamKey{o.Producer, o.Stream}]
 	n := len(d.streams)
 	d.mu.Unlock()
 	if s != nil {
-		return s, nil
+		if changes {
+			err = d.claim(nil, s, claims{owner: o.Owner, head: s.claims.head})
+		}
+		return s, err
+	}
+	if o.Existing {
+		return nil, fmt.Errorf("%w: %s of producer %s in %s", ErrNoStream, o.Stream, o.Producer, d.name)
 	}
 	if n >= MaxStreams {
 		return nil, fmt.Errorf("%w: dataset %s has %d streams; publish to another dataset, or go on with a stream that exists", ErrLimit, d.name, n)
 	}
-	s = &stream{number: uint32(n), producer: producer, name: name}
+	s = &stream{number: uint32(n), producer: o.Producer, name: o.Stream, claims: claims{owner: o.Owner}}
 	if err := d.appendSide(nil, d.streamsLog, s.append(nil, d.now())); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	d.enterStream(s)
 	d.mu.Unlock()
+	if o.Owner != "" {
+		d.owners[o.Producer] = o.Owner
+	}
 	return s, nil
 }
 

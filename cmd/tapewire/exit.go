@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/tapewire/tapewire/feed"
@@ -104,9 +105,9 @@ func clientError(addr string, err error) error {
 	case errors.As(err, &refused) && refused.Text == lsg.TLSOnly:
 		return withExit(exitConnect, fmt.Errorf("%w\nadd --tls, and --tls-ca FILE when the gateway's certificate is signed by an authority of your own", err))
 	case errors.As(err, &refused):
-		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code)))
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code, refused.Text)))
 	case errors.As(err, &rejected):
-		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code)))
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code, rejected.Text)))
 	case errors.As(err, &ended):
 		return sessionEnd(ended)
 	case errors.Is(err, feed.ErrConfig):
@@ -119,10 +120,17 @@ func clientError(addr string, err error) error {
 	return err
 }
 
-// refusalRemedy says what to do about a refusal.
-func refusalRemedy(code string) string {
+// refusalRemedy says what to do about a refusal, where the gateway's words do not: a key that was given is not missing, and what else a gateway refuses at
+// the authentication has nothing to do with keys.
+func refusalRemedy(code, text string) string {
 	switch code {
 	case lsg.CodeAuth:
+		switch {
+		case !strings.HasPrefix(strings.ToLower(text), "authentication failed"):
+			return ""
+		case clientKey() != feed.OpenModeKey:
+			return "\nthe key that was used is that of TAPEWIRE_KEY or DATABENTO_API_KEY; the gateway's key file decides what it may do"
+		}
 		return "\nset TAPEWIRE_KEY to a key of the gateway's key file that has the right for this dataset; make one with: tapewire key new"
 	case lsg.CodeFenced:
 		return "\nanother publisher took over; if it sends the same, let it finish, else give each its own --producer NAME"

@@ -15,6 +15,7 @@ type AuthReply struct {
 	SessionID   uint64
 	Accepted    uint64 // with HasAccepted: records of the producer's stream that are in the tapes; the producer goes on from there
 	HasAccepted bool
+	Head        Head          // what was claimed before about the records that the stream begins with; zero: nothing
 	Retain      time.Duration // with HasAccepted: how long the gateway keeps records after they were written; 0: for ever, or it does not say
 	Error       string        // why not, when Success is false
 }
@@ -34,6 +35,9 @@ func (r AuthReply) Append(dst []byte) []byte {
 		if s := uint64(r.Retain / time.Second); s > 0 {
 			w.number("retain_s", s)
 		}
+	}
+	if r.Head != (Head{}) {
+		w.text("head", r.Head.String())
 	}
 	return append(w.buf, '\n')
 }
@@ -60,7 +64,10 @@ func ParseAuthReply(line string) (AuthReply, error) {
 	if s, ok, err := f.number("retain_s"); ok && err == nil && s <= maxRetain {
 		r.Retain = time.Duration(s) * time.Second
 	}
-	return r, nil
+	if head, ok := f.Lookup("head"); ok {
+		r.Head, err = parseHead(head)
+	}
+	return r, err
 }
 
 // maxRetain bounds what is believed of retain_s, in seconds.
