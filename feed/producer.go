@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tapewire/tapewire/feed/lsg"
 )
@@ -20,6 +21,7 @@ type Producer struct {
 	conn     net.Conn
 	cfg      ProducerConfig
 	accepted uint64
+	retain   time.Duration
 	session  uint64
 	head     Head
 	over     atomic.Bool   // err is set
@@ -62,7 +64,7 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 		reply.Accepted = max(reply.Accepted, *cfg.Resume) // the gateway has made a gap of what it lacks before Resume
 	}
 	p := &Producer{
-		conn: in.conn, cfg: cfg, accepted: reply.Accepted, session: reply.SessionID, head: reply.Head, instruments: map[string]declared{},
+		conn: in.conn, cfg: cfg, accepted: reply.Accepted, retain: reply.Retain, session: reply.SessionID, head: reply.Head, instruments: map[string]declared{},
 		buf: make([]byte, 0, PublishBuffer), done: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	p.changed.L = &p.mu
@@ -79,23 +81,11 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 // that is more.
 func (p *Producer) Accepted() uint64 { return p.accepted }
 
-// Head is what was claimed before about the records that the stream begins with; zero: nothing.
-func (p *Producer) Head() Head { return p.head }
+// Retain is how long the gateway keeps records after they were written; 0: for ever, or it does not say.
+func (p *Producer) Retain() time.Duration { return p.retain }
 
-// Claim says what the stream's records begin with, for whoever goes on with the stream later: compare Head before. It comes before Start.
-func (p *Producer) Claim(h Head) error {
-	p.out.Lock()
-	defer p.out.Unlock()
-	if p.started {
-		return fmt.Errorf("%w: claim before Start", ErrState)
-	}
-	line, err := h.Append(p.buf)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	p.buf = line // it goes out with Start
-	return nil
-}
+// Head is how the stream begins, as the gateway knew it before this session; the zero value: it did not.
+func (p *Producer) Head() Head { return p.head }
 
 // SessionID is the gateway's number for this session.
 func (p *Producer) SessionID() uint64 { return p.session }

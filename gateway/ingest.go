@@ -29,8 +29,11 @@ type ingest struct {
 	known    map[uint32]int64 // instruments declared in this session and their price increment, 0: none; nil: any goes
 	asked    atomic.Bool      // an answer is owing, or the text phase goes on: no ack comes between
 
-	claimed      lsg.Head
+	told map[uint32]struct{} // ids that the gateway gave out and this session may use
+	used [toldIDs]uint64     // 1 + ids that were looked up and may be used, where their low bits say
+
 	declarations int // instrument lines so far
+	badSymbols   int // names that were passed over
 	entries      int // instruments, mappings and gaps of this turn
 
 	partial []byte // the begin of a record whose end has not come
@@ -131,46 +134,16 @@ func (in *ingest) line(b []byte) (int, error) {
 	switch {
 	case lsg.IsStartSession(text):
 		in.phase = phaseMetadata
-	case lsg.IsHead(text):
-		if err := in.claim(text); err != nil {
-			return 0, err
-		}
 	case lsg.IsInstrument(text):
 		if err := in.instrument(text); err != nil {
 			return 0, err // nothing is taken of a line that has to wait
 		}
 	default:
-		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=..., head=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
+		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
 	}
 	in.text = in.text[:0]
 	in.textEnded()
 	return n, nil
-}
-
-// claim notes what the stream's records begin with.
-func (in *ingest) claim(text string) error {
-	head, err := lsg.ParseHead(text)
-	if err != nil {
-		return &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
-	}
-	if in.claimed == head {
-		return nil // it was entered beside the loop, and the line is taken again
-	}
-	err = in.aside(func(ctx context.Context) error {
-		for {
-			err := in.p.writer.Claim(head)
-			if err == nil {
-				in.claimed = head
-			}
-			if !waits(err) {
-				return err
-			}
-			if err := in.p.await(ctx); err != nil {
-				return err
-			}
-		}
-	})
-	return err
 }
 
 // instrument declares one instrument and answers with its id, or says why that
@@ -199,6 +172,7 @@ func (in *ingest) instrument(text string) error {
 	}
 	in.declarations++
 	in.know(id, decl)
+	in.tell(id)
 	reply, err := lsg.InstrumentReply{Symbol: decl.Symbol, ID: id}.Append(nil)
 	if err != nil {
 		return err
@@ -255,7 +229,7 @@ func (in *ingest) control(r feed.Record) error {
 			return err
 		}
 		in.entries++
-		return in.p.writer.Map(m.InstrumentID, m.OutSymbol())
+		return in.enter(mappingOf(m))
 	}
 	m, ok := feed.View[feed.SystemMsg](up)
 	if !ok || m.Code != feed.SystemUnset {

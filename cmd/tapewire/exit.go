@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"regexp"
-	"strings"
 	"syscall"
 
 	"github.com/tapewire/tapewire/feed"
@@ -66,14 +65,14 @@ func sessionEnd(ended *feed.SessionError) error {
 	case ended.Text != "" && ended.Code != feed.ErrorInternal:
 		return withExit(exitRefused, ended)
 	case ended.Text != "":
-		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, againWithStart))
+		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, howToGoOn))
 	case isGone(ended):
-		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", againWithStart))
+		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", howToGoOn))
 	}
 	return withExit(exitConnect, ended)
 }
 
-const againWithStart = "run again with --start and the time of the last record"
+const howToGoOn = "run again with --start and the time of the last record; with -o FILE, --resume goes on exactly"
 
 // lossText is why a session ended that will be followed by another one.
 func lossText(err error) error {
@@ -118,24 +117,6 @@ func clientError(addr string, err error) error {
 		return withExit(exitConnect, err)
 	}
 	return err
-}
-
-// refusalRemedy says what to do about a refusal, where the gateway's words do not: a key that was given is not missing, and what else a gateway refuses at
-// the authentication has nothing to do with keys.
-func refusalRemedy(code, text string) string {
-	switch code {
-	case lsg.CodeAuth:
-		switch {
-		case !strings.HasPrefix(strings.ToLower(text), "authentication failed"):
-			return ""
-		case clientKey() != feed.OpenModeKey:
-			return "\nthe key that was used is that of TAPEWIRE_KEY or DATABENTO_API_KEY; the gateway's key file decides what it may do"
-		}
-		return "\nset TAPEWIRE_KEY to a key of the gateway's key file that has the right for this dataset; make one with: tapewire key new"
-	case lsg.CodeFenced:
-		return "\nanother publisher took over; if it sends the same, let it finish, else give each its own --producer NAME"
-	}
-	return ""
 }
 
 // listenHint completes `tapewire serve` so that it would listen where the client looked.

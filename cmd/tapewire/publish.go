@@ -55,13 +55,14 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
+	var kept time.Duration
 	for _, src := range sources {
 		dataset := cmp.Or(p.Dataset, src.dataset)
 		if err := checkDataset(dataset); err != nil {
 			return fmt.Errorf("%s: %w", src.name, err)
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
-			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
+			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Head: src.head, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
 		}}
 		if err := job.start(ctx, p.Producer); err != nil {
 			if ctx.Err() != nil {
@@ -69,6 +70,10 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 			}
 			return fmt.Errorf("%s: %w", src.name, clientError(p.address(), err))
 		}
+		kept = job.kept
+	}
+	if kept > 0 {
+		fmt.Fprintf(c.out, "the gateway keeps records for %s after they were published, whatever their own times (serve --retain)\n", ageText(kept))
 	}
 	return nil
 }
@@ -90,7 +95,8 @@ type publication struct {
 	acked   uint64
 	session int
 
-	mappings int // symbol mappings that the source has
+	kept     time.Duration // how long the gateway keeps records; 0: for ever, or it does not say
+	mappings int           // symbol mappings that the source has
 }
 
 // start finds the stream that a file belongs to, and publishes. A file that was published by an earlier release, or that began like another one, has its stream
@@ -138,7 +144,7 @@ func (p *publication) exists(ctx context.Context) (bool, error) {
 // errOtherData: the stream was made of other records than those that are to be published into it.
 var errOtherData = errors.New("the stream holds other records")
 
-// recognise holds what the stream was made of against the source, and claims for the stream what it is made of now.
+// recognise holds how the stream began against the source.
 func (p *publication) recognise(ctx context.Context, producer *feed.Producer) error {
 	before := producer.Head()
 	if p.src.head == (feed.Head{}) || before == p.src.head {
@@ -153,10 +159,10 @@ func (p *publication) recognise(ctx context.Context, producer *feed.Producer) er
 			return err
 		}
 		if !same {
-			return usage("%w: stream %s was begun with %s of which these are not the first ones; publish them with a --stream ID of their own", errOtherData, p.cfg.Stream, counted(before.Records, "record"))
+			return usage("%w: the first %s of stream %s are others than these; publish these with a --stream ID of their own", errOtherData, counted(before.Records, "record"), p.cfg.Stream)
 		}
 	}
-	return producer.Claim(p.src.head)
+	return nil
 }
 
 // run publishes, tries again while that makes sense, and prints what came of it. Only a session that was lost is tried again: when the first one
@@ -197,11 +203,14 @@ func (p *publication) once(ctx context.Context) (err error) {
 	}
 	defer dec.Close()
 	producer, err := feed.DialProducer(ctx, p.cfg)
+	if refused := (*feed.RefusedError)(nil); errors.As(err, &refused) && refused.Code == lsg.CodeStreamHead {
+		return usage("%w: stream %s of the gateway begins with others than these; publish these with a --stream ID of their own", errOtherData, p.cfg.Stream)
+	}
 	if err != nil {
 		return err
 	}
 	if p.session++; p.session == 1 {
-		p.had = producer.Accepted()
+		p.had, p.kept = producer.Accepted(), producer.Retain()
 	}
 	stop := context.AfterFunc(ctx, func() { producer.Close(ctx) }) // ends whatever blocks
 	show := showProgress(p.screen.err, p.src, producer)

@@ -118,7 +118,10 @@ func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed
 	}
 	defer dec.Close()
 	src.dataset = dec.Metadata().Dataset
-	sum, first := newRecordSum(dec.Metadata().Schema), []byte(nil)
+	// The stream that every file had before files could grow: by all its records.
+	digest := sha256.New()
+	fmt.Fprintln(digest, dec.Metadata().Schema)
+	sum, first := newRecordSum(), []byte(nil)
 	for rec, err := range dec.Records() {
 		if err == nil {
 			err = ctx.Err()
@@ -126,12 +129,13 @@ func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed
 		if err != nil {
 			return nil, fmt.Errorf("%s: nothing of it was published: %w", path, err)
 		}
-		if sum.add(rec); sum.head.Records == 1 && first == nil {
+		digest.Write(rec)
+		if sum.add(rec); sum.records == 1 && first == nil {
 			first = bytes.Clone(rec)
 		}
 	}
-	src.records, src.head = sum.head.Records, sum.claim()
-	whole := sum.whole()
+	src.records, src.head = sum.records, sum.head()
+	whole := hex.EncodeToString(digest.Sum(nil))[:digestChars]
 	switch {
 	case src.stream != "":
 	case src.records == 0:
@@ -145,36 +149,26 @@ func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed
 // recordSum digests records as version 3: the same data compressed, or upgraded before, is the same.
 type recordSum struct {
 	hash    hash.Hash
-	head    feed.Head // of the data records so far, without its digest
-	control []byte    // control records behind the last of them: a file that grows may have them elsewhere
+	records uint64
 }
 
-func newRecordSum(schema feed.Schema) *recordSum {
-	s := &recordSum{hash: sha256.New()}
-	fmt.Fprintln(s.hash, schema)
-	return s
-}
+func newRecordSum() *recordSum { return &recordSum{hash: sha256.New()} }
 
+// add takes data records; a file that grows may have others elsewhere.
 func (s *recordSum) add(rec feed.Record) {
-	if rec.RType().IsControl() {
-		s.control = append(s.control, rec...)
-		return
+	if !rec.RType().IsControl() {
+		s.hash.Write(rec)
+		s.records++
 	}
-	s.hash.Write(s.control)
-	s.control = s.control[:0]
-	s.hash.Write(rec)
-	s.head.Records++
 }
 
-// claim is the digest of the data records so far.
-func (s *recordSum) claim() feed.Head {
-	return feed.Head{Records: s.head.Records, Digest: hex.EncodeToString(s.hash.Sum(nil))[:digestChars]}
-}
-
-// whole is the stream of a file by all its records, as every file had one before files could grow.
-func (s *recordSum) whole() string {
-	s.hash.Write(s.control)
-	return hex.EncodeToString(s.hash.Sum(nil))[:digestChars]
+// head is that of the records so far.
+func (s *recordSum) head() (h feed.Head) {
+	if s.records > 0 {
+		h.Records = s.records
+		s.hash.Sum(h.Sum[:0])
+	}
+	return h
 }
 
 // firstSum is the stream of a file by its first data record: that stays when the file grows. Whether the rest is the same is seen by the head.
@@ -195,8 +189,8 @@ func (s *source) sameHead(ctx context.Context, claimed feed.Head) (bool, error) 
 		return false, err
 	}
 	defer dec.Close()
-	sum := newRecordSum(dec.Metadata().Schema)
-	for sum.head.Records < claimed.Records {
+	sum := newRecordSum()
+	for sum.records < claimed.Records {
 		rec, err := dec.Next()
 		if errors.Is(err, io.EOF) {
 			return false, nil
@@ -209,7 +203,7 @@ func (s *source) sameHead(ctx context.Context, claimed feed.Head) (bool, error) 
 		}
 		sum.add(rec)
 	}
-	return sum.claim() == claimed, nil
+	return sum.head() == claimed, nil
 }
 
 // inputSource is standard input. Its stream is new unless it was named.

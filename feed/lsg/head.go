@@ -1,52 +1,47 @@
 package lsg
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// Head says what a stream's records begin with: the digest of the first so many. The producer claims it on a line before start_session, and whoever goes on
-// with the stream is told of it with the authentication, to compare: so a file that has grown is told from another one. What is digested is the
-// producer's affair; the server keeps it as it is.
+// Head says how a stream begins: the SHA-256 of its first Records records, their bytes one after the other as the producer sends them. How many are taken is
+// the producer's choice. A stream keeps its head, so that who goes on with it is found out when the data is other data.
 type Head struct {
-	Records uint64
-	Digest  string // hex
+	Records uint64 // 0: no head
+	Sum     [sha256.Size]byte
 }
 
-// String is the form on the line, N:HEX.
-func (h Head) String() string { return strconv.FormatUint(h.Records, 10) + ":" + h.Digest }
-
-// IsHead tells whether a line claims a head.
-func IsHead(line string) bool { return strings.HasPrefix(line, "head=") }
-
-// ParseHead reads the line.
-func ParseHead(line string) (Head, error) {
-	f, err := Parse(line)
-	if err != nil {
-		return Head{}, err
+// ParseHead reads the form of a line, N:HEX.
+func ParseHead(s string) (Head, error) {
+	n, sum, _ := strings.Cut(s, ":")
+	var h Head
+	var err error
+	if h.Records, err = strconv.ParseUint(n, 10, 62); err != nil || h.Records == 0 || len(sum) != hex.EncodedLen(len(h.Sum)) {
+		return Head{}, fmt.Errorf("%w: head=%s; write the number of records, ':' and their SHA-256 as 64 hex digits", ErrValue, quote(s))
 	}
-	if err := f.only("head"); err != nil {
-		return Head{}, err
+	if _, err := hex.Decode(h.Sum[:], []byte(sum)); err != nil {
+		return Head{}, fmt.Errorf("%w: head=%s; the SHA-256 is 64 hex digits", ErrValue, quote(s))
 	}
-	return parseHead(f.Get("head"))
+	return h, nil
 }
 
-func parseHead(value string) (Head, error) {
-	number, digest, ok := strings.Cut(value, ":")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if !ok || err != nil || n > MaxRecords || digest == "" || len(digest) > MaxDigest || strings.Trim(digest, "0123456789abcdef") != "" {
-		return Head{}, fmt.Errorf("%w: head=%s; write RECORDS:DIGEST, a number and at most %d hex digits", ErrValue, quote(value), MaxDigest)
+// String is the form of a line; empty for no head.
+func (h Head) String() string {
+	if h.Records == 0 {
+		return ""
 	}
-	return Head{Records: n, Digest: digest}, nil
+	return fmt.Sprintf("%d:%x", h.Records, h.Sum)
 }
 
-// Append writes the line with its newline.
-func (h Head) Append(dst []byte) ([]byte, error) {
-	if _, err := parseHead(h.String()); err != nil {
-		return dst, err
+// head reads the field; no head when it is absent.
+func (f Fields) head() (Head, error) {
+	value, ok := f.Lookup("head")
+	if !ok {
+		return Head{}, nil
 	}
-	w := lineWriter{buf: dst, start: len(dst)}
-	w.text("head", h.String())
-	return w.line()
+	return ParseHead(value)
 }

@@ -32,7 +32,6 @@ const (
 	MaxDataset        = 15      // bytes; DBN's dataset string is 16 with its NUL
 	MaxName           = 128     // bytes of a producer's name or stream ID; a digest in hex fits, also behind a prefix
 	MaxRecords        = 1 << 62 // records of a stream or a tape; a count is never near the end of its 64 bits
-	MaxDigest         = 64      // characters of a digest in hex
 	MaxProse          = 512     // bytes of an error's text; the rest is cut
 	MaxInBand         = 302     // bytes of a line inside a SystemMsg: 303 with its NUL
 )

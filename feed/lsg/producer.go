@@ -20,6 +20,7 @@ const (
 	CodeNoStream          = "no_stream"          // existing=1, and nobody has published this stream
 	CodeOwned             = "owned"              // the producer's name belongs to another key
 	CodeIDConflict        = "id_conflict"        // the ID is another live symbol's
+	CodeStreamHead        = "stream_head"        // the stream was begun with other data
 	CodeLimit             = "limit"              // a named limit of the server
 	CodeShutdown          = "shutdown"           // the server goes down
 )
