@@ -135,6 +135,9 @@ func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 	if err := w.usable(); err != nil {
 		return 0, err
 	}
+	if err := d.state.ours(); err != nil { // before anything is stored: what lies above our tail may be somebody else's
+		return 0, d.fail(err)
+	}
 	d.pend.done = 0
 	if d.behind() {
 		w.lacking, w.lackingLog = 0, nil
@@ -215,7 +218,12 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	if n <= 0 { // the preparer is behind: to store here would be a first-touch fault, perhaps 25 ms of the event loop
 		return 0, d.lack(w, t)
 	}
-	copy(seg.data[off:], b[:n])
+	crc := &p.slot.tapes[i].fresh.crc
+	for at := 0; at < n; at += sumStep { // in steps, so that what is summed up is still in the cache
+		step := b[at:min(at+sumStep, n)]
+		copy(seg.data[off+int64(at):], step)
+		*crc = updateCRC(*crc, step)
+	}
 	*tail += uint64(n / t.size)
 	p.records += n / t.size
 	p.bytes += int64(n)
@@ -224,6 +232,9 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// sumStep is how many bytes are copied before they are summed up.
+const sumStep = 16 << 10
 
 // entry is the tape's place in the pending commit.
 func (d *Dataset) entry(t *Tape) int {
@@ -237,6 +248,7 @@ func (d *Dataset) entry(t *Tape) int {
 	p.slot.tapes[i].schema = int(t.schema)
 	p.segs[i] = t.active
 	p.slot.tapes[i].place = place{tail: t.tail.Load()}
+	p.slot.tapes[i].fresh = d.state.fresh(int(t.schema))
 	if t.active != nil {
 		p.slot.tapes[i].place.ordinal, p.slot.tapes[i].place.base = t.active.ordinal, t.active.base
 	}
@@ -252,6 +264,7 @@ func (d *Dataset) commit(w *Writer) {
 		if !w.noting {
 			p.slot.count += uint64(p.records)
 		}
+		p.slot.logs = d.logEnds()
 		d.keepCommitted(&p.slot)
 		d.state.commit(&p.slot)
 		for i := range p.slot.n {

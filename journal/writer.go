@@ -128,8 +128,10 @@ func (w *Writer) skipTo(n uint64) error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	s := slot{stream: w.stream.number, count: n}
-	d.state.commit(&s)
+	if err := d.state.ours(); err != nil {
+		return d.fail(err)
+	}
+	d.state.commit(&slot{stream: w.stream.number, count: n, logs: d.logEnds()})
 	w.stream.count.Store(n)
 	w.accepted.Store(n)
 	d.touch(w.stream, 0)
