@@ -69,8 +69,8 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer rec.Close()
-	r := receiver{cmd: s, screen: c, rec: rec, open: len(subscriptions), records: rec.saved.Records}
-	if s.Limit > 0 && r.records >= s.Limit {
+	r := receiver{cmd: s, screen: c, rec: rec, open: rec.open(), records: rec.saved.Records}
+	if s.Limit > 0 && r.records >= s.Limit || r.open == 0 { // an earlier run has it all
 		r.total()
 		return nil
 	}
