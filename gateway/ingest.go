@@ -29,7 +29,11 @@ type ingest struct {
 	known    map[uint32]int64 // instruments declared in this session and their price increment, 0: none; nil: any goes
 	asked    atomic.Bool      // an answer is owing, or the text phase goes on: no ack comes between
 
+	told map[uint32]struct{} // ids that the gateway gave out and this session may use
+	used [toldIDs]uint64     // 1 + ids that were looked up and may be used, where their low bits say
+
 	declarations int // instrument lines so far
+	badSymbols   int // names that were passed over
 	entries      int // instruments, mappings and gaps of this turn
 
 	partial []byte // the begin of a record whose end has not come
@@ -168,6 +172,7 @@ func (in *ingest) instrument(text string) error {
 	}
 	in.declarations++
 	in.know(id, decl)
+	in.tell(id)
 	reply, err := lsg.InstrumentReply{Symbol: decl.Symbol, ID: id}.Append(nil)
 	if err != nil {
 		return err
@@ -224,7 +229,7 @@ func (in *ingest) control(r feed.Record) error {
 			return err
 		}
 		in.entries++
-		return in.p.writer.Map(m.InstrumentID, m.OutSymbol())
+		return in.enter(mappingOf(m))
 	}
 	m, ok := feed.View[feed.SystemMsg](up)
 	if !ok || m.Code != feed.SystemUnset {
