@@ -253,8 +253,10 @@ func (r *ResumingSubscriber) system(code SystemCode, text string) (pass bool) {
 			}
 		}
 	case lsg.IsWaiting(text):
-		if c := r.course(lsg.WaitingFor(text)); c != nil {
-			c.First = !c.Known
+		if w, err := lsg.ParseWaiting(text); err == nil && w.Symbol == "" {
+			if c := r.course(w.Schema); c != nil {
+				c.First = !c.Known
+			}
 		}
 	}
 	return true

@@ -270,6 +270,19 @@ func TestWhatWaitsForItsFirstRecordMissesNoneOfAnOutage(t *testing.T) {
 	wantReceived(t, got, "waiting|dataset=TEST.SET|schema=trades|text=nothing yet", "1", "2")
 }
 
+// Only a whole schema that waits begins with its first record: a symbol that nobody has published brings no past of others.
+func TestASymbolThatIsWaitedForBringsNoPast(t *testing.T) {
+	addr := serveSessions(t,
+		testSession{"id=1", told("waiting|dataset=TEST.SET|schema=trades|symbol=A|text=nobody has published A yet")},
+		testSession{"is_last=1|id=1", slices.Concat(told("position|schema=trades|epoch=1|seq=5"), testTrades(1, 1), told("over"))},
+	)
+	got, _, err := receive(t, resumingConfig(addr, liveTrades))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantReceived(t, got, "waiting|dataset=TEST.SET|schema=trades|symbol=A|text=nobody has published A yet", "1")
+}
+
 func TestAnEndThatWasReachedIsNotAskedForAgain(t *testing.T) {
 	cfg := resumingConfig("", Subscription{Schema: SchemaTrades, Start: new(uint64), End: new(uint64(50))})
 	cfg.Addr = serveSessions(t,
