@@ -71,7 +71,7 @@ func (s *session) steady(c *cursor, table *journal.Symbols, end uint64) (to uint
 	if table == nil {
 		return end, true, nil
 	}
-	if c.entry != s.names.entries {
+	if c.entry != s.names.entries || c.schema != s.names.schema && table.Reused() {
 		return end, false, nil
 	}
 	if !table.Dated() {
@@ -285,11 +285,12 @@ func (s *session) readyNames(c *cursor, end uint64) (to uint64, each, waits bool
 	}
 	run, differ := to-c.seq, uint64(len(s.names.differ))
 	usual := !table.Dated() || c.same.one && c.same.day == s.names.day
+	apart := c.entry != s.names.entries || c.schema != s.names.schema && table.Reused()
 	switch {
-	case c.entry == s.names.entries && usual && run >= differ, differ >= mostDiffer:
+	case !apart && usual && run >= differ, differ >= mostDiffer:
 		s.restoreNames()
 		return to, false, true, nil
-	case c.entry == s.names.entries && !usual && c.same.one && s.worthAWalk(run):
+	case !apart && !usual && c.same.one && s.worthAWalk(run):
 		s.rebase(c.same.day)
 		return to, false, true, nil
 	}

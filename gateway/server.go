@@ -196,8 +196,8 @@ func (s *Server) serveGnet() {
 		gnet.WithReuseAddr(true), // or the sockets of a gateway that was killed would keep checkFree off the port
 		gnet.WithReadBufferCap(readBuffer),
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
-		gnet.WithTicker(s.certs != nil || s.cfg.Listener != nil),                     // see OnTick
-		gnet.WithLoadBalancing(gnet.LeastConnections),                                // the default may not be asked by several acceptors at once
+		gnet.WithTicker(s.certs != nil || s.cfg.Listener != nil), // see OnTick
+		gnet.WithLoadBalancing(gnet.LeastConnections),            // the default may not be asked by several acceptors at once
 		gnet.WithLogger(s.log.WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, s.log.Level()))).Sugar()), // it announces what serve has said already
 	)
 	if err == nil && !s.stopping.Load() {
