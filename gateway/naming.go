@@ -153,6 +153,17 @@ func (s *session) follow() (done bool) {
 	return done
 }
 
+// unnamed reports whether an entry is in effect, where a cursor stands that has
+// records to come, that was not taken in.
+func (s *session) unnamed() bool {
+	for _, c := range s.cursors {
+		if c.tape != nil && c.seq < c.tail && c.entry < c.table.Len() && c.table.Effect(c.entry, c.schema) <= c.seq {
+			return true
+		}
+	}
+	return false
+}
+
 // enter takes in entry i of the table.
 func (s *session) enter(table *journal.Symbols, i int) {
 	m := table.At(i)

@@ -16,6 +16,7 @@ import (
 // scribe writes names and records of several days to a journal, at random.
 type scribe struct {
 	t     *testing.T
+	s     *Server
 	seed  uint64
 	rnd   *rand.Rand
 	d     *journal.Dataset
@@ -38,7 +39,7 @@ func newScribe(t *testing.T, s *Server, seed uint64, ids, days int) *scribe {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Close)
-	return &scribe{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 3)), d: d, w: w, ids: ids, days: days}
+	return &scribe{t: t, s: s, seed: seed, rnd: rand.New(rand.NewPCG(seed, 3)), d: d, w: w, ids: ids, days: days}
 }
 
 func (x *scribe) symbol() string { return fmt.Sprintf("S%d", x.rnd.IntN(x.ids)) }
@@ -140,7 +141,12 @@ func (x *scribe) reads(c *rawClient, what string, wants func(name string) bool, 
 		next[schema] = len(b) / schema.RecordSize()
 	}
 	names := c.names
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	for buf := make([]byte, feed.MaxRecordSize); left > 0; {
+		if _, err := c.r.Peek(1); err != nil {
+			dumpSessions(x.t, x.s)
+			x.t.Fatalf("seed %d: %s: %d records never came: %v; %+v", x.seed, what, left, err, x.s.Sessions())
+		}
 		r := c.next(buf)
 		if m, ok := feed.View[feed.SymbolMappingMsg](r); ok {
 			names[m.InstrumentID] = m.OutSymbol()
@@ -234,5 +240,20 @@ func namesHold(t *testing.T, seed uint64) {
 			x.reads(c, r.what+", and what came", r.wants, next)
 		}
 		c.conn.Close()
+	}
+}
+
+func dumpSessions(t *testing.T, s *Server) {
+	for _, l := range s.loops {
+		l.call(func() {
+			for _, x := range l.sessions {
+				if x != nil {
+					t.Logf("DUMP cold %v intros %d queued %v writable %v seeking %d out %d partial %v walk %+v entries %d day %d differ %v tablelen %d readable %v scan %v", l.cold, len(x.intros), x.queued, x.writable, x.seeking, len(x.out), x.partial != nil, x.names.walk, x.names.entries, x.names.day, x.names.differ, x.symbolTable().Len(), x.readable, x.scan != nil)
+					for _, c := range x.cursors {
+						t.Logf("DUMP %s seq %d tail %d realtail %d entry %d behind %v repl %v live %v same %+v limit %d filter %+v wants %d effect %v", c.schema, c.seq, c.tail, c.tape.Tail(), c.entry, c.behind, c.replaying, c.live != nil, c.same, c.limit(), *c.filter, len(c.wants), c.entry < c.table.Len() && c.table.Effect(c.entry, c.schema) <= c.seq)
+					}
+				}
+			}
+		})
 	}
 }

@@ -90,6 +90,8 @@ func (s *session) step(budget int) (n int, idle bool, err error) {
 	}
 	group := s.choose()
 	switch {
+	case len(group) == 0 && s.unnamed():
+		return 1, false, nil // somebody was named since tell looked, below records that are there already
 	case len(group) == 0:
 		return 0, true, nil
 	case len(group) == 1 && group[0].skipTo > 0:
