@@ -300,12 +300,15 @@ func (s *session) readyNames(c *cursor, end uint64) (to uint64, each, waits bool
 	switch {
 	case !apart && usual && run >= differ, differ >= mostDiffer:
 		s.restoreNames()
-		return to, false, true, nil
 	case !apart && !usual && c.same.one && s.worthAWalk(run):
 		s.rebase(c.same.day)
-		return to, false, true, nil
+	default:
+		return to, true, false, nil
 	}
-	return to, true, false, nil
+	// It is this cursor's turn again when that is told, or two of different days would
+	// have the names changed to and fro and nothing sent.
+	s.preferReplay = !s.preferReplay
+	return to, false, true, nil
 }
 
 // worthAWalk reports whether to tell the names of another day costs no more than

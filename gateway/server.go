@@ -51,6 +51,7 @@ type Server struct {
 	audit   *auditLog // nil without Config.Audit
 	log     *zap.Logger
 	metrics *serverMetrics
+	budgets *budgets
 
 	strangers *zap.Logger // log, for what clients without a key can cause: some lines a second
 
@@ -125,6 +126,7 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	s.keys.Store(cfg.Keys)
 	s.strangers = strangersLog(s.log)
 	s.metrics = newServerMetrics(s)
+	s.budgets = newBudgets(&s.limits, s.metrics)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
