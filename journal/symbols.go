@@ -26,7 +26,7 @@ type Symbols struct {
 	ids     idTable        // id -> its newest entry
 	busy    sync.Map       // id -> *idIndex, of those with more than chainMost entries
 	dated   atomic.Bool
-	reused  atomic.Bool // an id had two symbols on one day, one deleted before the other
+	reused  atomic.Bool               // an id had two symbols on one day, one deleted before the other
 	needed  atomic.Int64              // entries that count towards MaxMappings
 	pages   atomic.Pointer[seenPages] // which ids records have used that nobody had named
 
