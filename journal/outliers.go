@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"sort"
 	"sync"
 	"time"
 
@@ -16,71 +14,6 @@ import (
 )
 
 const outliersName = "outliers.log"
-
-// An outlier is a record whose ts_event or ts_recv lay beyond the wall clock by more than Options.MaxClockSkew when it was committed. It is kept and served like
-// any other, but moves no greatest time: one broken clock must not hide a day from start=.
-//
-// What is judged once is never judged again, whatever clock a later process has: outliers.log keeps the limits, not the records. From a step's record on, those of
-// its tape with a time beyond its limit are outliers, up to the next step. So a million of them in a row are one entry, and an index that is made again says the same.
-type outlierStep struct {
-	schema   feed.Schema
-	from     uint64 // record
-	limit    uint64 // ns; undefTime: there are no outliers from here on
-	wall     uint64 // ns, when it was entered
-	producer string // whose record it was; empty: the journal's own
-}
-
-func (s *outlierStep) append(dst []byte) []byte {
-	le := binary.LittleEndian
-	dst = le.AppendUint16(dst, uint16(s.schema))
-	for _, v := range []uint64{s.from, s.limit, s.wall} {
-		dst = le.AppendUint64(dst, v)
-	}
-	return appendText(dst, s.producer)
-}
-
-func parseOutlierStep(b []byte) (outlierStep, error) {
-	f := fields{b: b}
-	s := outlierStep{schema: feed.Schema(f.u16()), from: f.u64(), limit: f.u64(), wall: f.u64(), producer: f.text()}
-	if !f.done() || !s.schema.Valid() {
-		return s, fmt.Errorf("%w: entry of %s", ErrCorrupt, outliersName)
-	}
-	return s, nil
-}
-
-// outlierSteps is those of a tape, by from.
-type outlierSteps []outlierStep
-
-// with is the steps with one more behind them. What an earlier one says of records from its own on holds no more: a power cut may have taken those.
-func (l outlierSteps) with(s outlierStep) outlierSteps {
-	n := len(l)
-	for n > 0 && l[n-1].from >= s.from {
-		n--
-	}
-	return append(l[:n:n], s)
-}
-
-// at is the limit for record seq, and where the next step begins.
-func (l outlierSteps) at(seq uint64) (limit, until uint64) {
-	i := sort.Search(len(l), func(i int) bool { return l[i].from > seq })
-	limit, until = undefTime, math.MaxUint64
-	if i > 0 {
-		limit = l[i-1].limit
-	}
-	if i < len(l) {
-		until = l[i].from
-	}
-	return limit, until
-}
-
-// within says whether an outlier may be among records from seq on whose greatest time is top: which they are not when it is below every limit.
-func (l outlierSteps) within(seq, top uint64) bool {
-	limit, _ := l.at(seq)
-	for i := len(l) - 1; i >= 0 && l[i].from > seq; i-- {
-		limit = min(limit, l[i].limit)
-	}
-	return top > limit
-}
 
 // beyond says whether a record has a time beyond the limit.
 func (l *layout) beyond(r []byte, limit uint64) bool {
@@ -278,13 +211,6 @@ func (d *Dataset) takeStep(t *Tape, s outlierStep) {
 	}
 }
 
-func (t *Tape) outlierSteps() outlierSteps {
-	if l := t.steps.Load(); l != nil {
-		return *l
-	}
-	return nil
-}
-
 // Outlier says whether r, record seq, was beyond the clock when it was committed: its times are not to be ordered by.
 func (t *Tape) Outlier(seq uint64, r feed.Record) bool {
 	l := t.steps.Load()
@@ -329,70 +255,4 @@ func (d *Dataset) tellOutlier(w *Writer, t *Tape, r feed.Record) {
 			zap.String("ts_event", feed.FormatTime(r.TsEvent())), zap.String("ts_recv", feed.FormatTime(r.TsRecv())), zap.Uint64("records", told.more))
 		told.at, told.more = now, 0
 	}
-}
-
-// openOutliers opens the log, which a journal of an earlier release does not have.
-func (o *opening) openOutliers() error {
-	d := o.d
-	path := d.path(outliersName)
-	log, payloads, err := openSideLog(d.disk, path, outliersMagic, o.q, o.vouched(logOutliers), true)
-	if errors.Is(err, fs.ErrNotExist) {
-		if o.vouched(logOutliers) > 0 {
-			d.log.Error("the log of records beyond the clock is gone; an index that is made again takes their times for what they say", zap.String("file", path))
-		}
-		if err = createSideLog(d.disk, path, outliersMagic); err == nil {
-			log, payloads, err = openSideLog(d.disk, path, outliersMagic, o.q, 0, true)
-		}
-		if isFull(err) {
-			d.log.Warn("no room for the log of records beyond the clock: none is judged until a restart", zap.Error(err))
-			log, d.outliers.off, err = &sideLog{path: path}, true, nil
-		}
-	}
-	if err != nil {
-		return err
-	}
-	d.outliers.log = log
-	o.steps, err = parseOutlierSteps(payloads)
-	return err
-}
-
-func parseOutlierSteps(payloads [][]byte) (map[feed.Schema]outlierSteps, error) {
-	all := map[feed.Schema]outlierSteps{}
-	for _, p := range payloads {
-		s, err := parseOutlierStep(p)
-		if err != nil {
-			return nil, err
-		}
-		all[s.schema] = all[s.schema].with(s)
-	}
-	return all, nil
-}
-
-// loadOutliers gives the tapes their steps. Those beyond a tail are of records that were never committed, or that a power cut took: they are ended there, or
-// they would hold for others that come to have the same numbers.
-func (o *opening) loadOutliers() error {
-	for schema, steps := range o.steps {
-		tail := uint64(0)
-		t := o.d.tapes[schema]
-		if t != nil {
-			tail = t.Tail()
-		}
-		if n := len(steps); steps[n-1].from > tail || t == nil {
-			end := outlierStep{schema: schema, from: tail, limit: undefTime, wall: o.d.now()}
-			if err := o.d.appendSide(nil, o.d.outliers.log, end.append(nil)); err != nil {
-				return err
-			}
-			steps = steps.with(end)
-		}
-		if t == nil {
-			continue
-		}
-		t.steps.Store(&steps)
-		last := steps[len(steps)-1]
-		t.judge.limit, t.judge.entered = last.limit, last.wall
-		if last.limit != undefTime {
-			t.judge.ceiling = last.limit
-		}
-	}
-	return nil
 }
