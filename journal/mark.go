@@ -17,8 +17,8 @@ type Mark struct {
 }
 
 func gapMark(t *Tape, g *Gap) (Mark, bool) {
-	if g.isHole() || g.isExpired() {
-		return Mark{}, false // told by Tape.NextHole
+	if g.isHole() || g.isExpired() || g.Cause == CauseCorrected {
+		return Mark{}, false // told by Tape.NextHole, or no gap
 	}
 	return Mark{Seq: seqIn(g.At, t.schema), Gap: g}, g.Schema == anySchema || g.Schema == t.schema
 }

@@ -180,17 +180,19 @@ func (r *tapReader) take(ctx context.Context, b []byte) (done bool, err error) {
 		return false, err
 	}
 	const look = 1 << 12 // records between looks at ctx: a run may be a whole segment
-	for i, size := 0, r.tap.RecordSize(); len(b) > 0; i, b = i+1, b[size:] {
+	size := r.tap.RecordSize()
+	first := r.tap.Seq() - uint64(len(b)/size)
+	for i := 0; len(b) > 0; i, b = i+1, b[size:] {
 		if i%look == 0 && ctx.Err() != nil {
 			return true, nil
 		}
 		rec := feed.Record(b[:size])
 		id := rec.InstrumentID()
-		name, _ := r.tap.Symbol(id)
+		name, _ := r.tap.SymbolAt(first+uint64(i), rec)
 		if !r.wants(id, name) {
 			continue
 		}
-		if was, ok := r.told[id]; name != "" && (!ok || was != name) {
+		if r.told[id] != name { // also that it has none any more
 			r.told[id] = name
 			if err := r.out.Control(mappingOf(id, name, rec.TsEvent())); err != nil {
 				return false, err
