@@ -248,7 +248,7 @@ func (p *producer) welcome() error {
 	p.srv.log.Info("producer connected", zap.Uint64("session", p.session), zap.String("remote", p.client.remote),
 		zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer), zap.String("stream", p.req.Stream),
 		zap.Uint64("accepted", accepted), zap.String("key", keyName(p.key)))
-	p.line(lsg.AuthReply{Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true, Retain: p.srv.journal.Retention().Age}.Append(nil))
+	p.line(lsg.AuthReply{Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true, Head: p.writer.Head(), Retain: p.srv.journal.Retention().Age}.Append(nil))
 	if p.req.Heartbeat > 0 {
 		p.watchIdle(min(p.req.Heartbeat, lsg.MaxHeartbeat) + producerGrace)
 	}

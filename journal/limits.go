@@ -12,7 +12,8 @@ const (
 	MaxName        = lsg.MaxName    // bytes of a producer's or stream's name; a digest in hex fits
 	MaxSymbol      = lsg.MaxSymbol  // bytes; DBN v3 has 71 with the closing zero
 	MaxCause       = 64             // bytes of a gap's cause
-	MaxStreams     = 1 << 16        // streams a dataset ever had
+	MaxStreams     = 1 << 16        // streams of a dataset that kept records need
+	MaxSkip        = 1 << 40        // records that Resume may skip at once
 	MaxMappings    = 1 << 20        // entries of a symbol table
 	MaxGaps        = 1 << 16        // entries of a ledger
 	idsLookedAt    = 64             // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id

@@ -39,6 +39,7 @@ type AuthRequest struct {
 	Strict    bool   // a price off its instrument's declared increment ends the session
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
+	Head      Head // how the stream begins; the zero value when the line has none
 }
 
 // IsAuthRequest tells whether a line is meant as an authentication.
@@ -92,7 +93,10 @@ func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	if a.Strict, err = f.flag("strict", false); err != nil {
 		return err
 	}
-	a.Resume, a.HasResume, err = f.numberTo("resume", MaxRecords)
+	if a.Resume, a.HasResume, err = f.numberTo("resume", MaxRecords); err != nil {
+		return err
+	}
+	a.Head, err = f.head()
 	return err
 }
 
@@ -177,5 +181,6 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	if a.HasResume {
 		w.number("resume", a.Resume)
 	}
+	w.optional("head", a.Head.String())
 	return w.line()
 }
