@@ -266,15 +266,11 @@ func (c *cursor) dayThere(table *journal.Symbols) journal.Day {
 	if !table.Dated() {
 		return journal.NoDay
 	}
-	if c.tape != nil {
-		from := c.seq
-		if from >= c.tail && from > c.tape.First() {
-			from = c.tail - 1
-		}
-		if from < c.tail {
-			if times, to, err := c.tape.Times(from, from+1); err == nil {
-				return dayOf(times, to).day
-			}
+	if c.tape != nil && c.tail > c.tape.First() {
+		there := &cursor{schema: c.schema, size: c.schema.RecordSize(), tape: c.tape, table: table, tail: c.tail, seq: min(c.seq, c.tail-1), entry: table.Len()}
+		defer there.release()
+		if b, err := there.window(there.size); err == nil {
+			return journal.DayOf(feed.Record(b).IndexTime())
 		}
 	}
 	if c.entry > 0 {
