@@ -222,11 +222,10 @@ func agedOut(tape *journal.Tape, r request) *journal.Gap {
 	if tape == nil || r.hasResume || r.start == 0 {
 		return nil
 	}
-	g, ok := tape.Expired()
-	if !ok || g.ToTs == feed.UndefTimestamp || g.ToTs < r.start {
+	g, ok := tape.ExpiredIn(r.start, feed.UndefTimestamp)
+	if !ok {
 		return nil
 	}
-	g.FromTs, g.ToTs = max(g.FromTs, r.start), g.ToTs+1
 	return &g
 }
 
