@@ -66,13 +66,32 @@ func sessionEnd(ended *feed.SessionError) error {
 		return withExit(exitRefused, ended)
 	case ended.Text != "":
 		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, againWithStart))
-	case errors.Is(ended, io.EOF), errors.Is(ended, io.ErrUnexpectedEOF), errors.Is(ended, syscall.ECONNRESET):
+	case isGone(ended):
 		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", againWithStart))
 	}
 	return withExit(exitConnect, ended)
 }
 
 const againWithStart = "run again with --start and the time of the last record"
+
+// lossText is why a session ended that will be followed by another one.
+func lossText(err error) error {
+	var ended *feed.SessionError
+	switch {
+	case errors.As(err, &ended) && ended.Text != "":
+		return fmt.Errorf("the gateway ended the session: %s", ended.Text)
+	case errors.As(err, &ended) && isGone(ended):
+		return errors.New("the gateway is gone (connection closed)")
+	case errors.Is(err, feed.ErrConnect) && errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("the gateway is gone (nothing listens there)")
+	}
+	return err
+}
+
+// isGone tells whether a connection just ended.
+func isGone(ended *feed.SessionError) bool {
+	return errors.Is(ended, io.EOF) || errors.Is(ended, io.ErrUnexpectedEOF) || errors.Is(ended, syscall.ECONNRESET) || errors.Is(ended, syscall.EPIPE)
+}
 
 // clientError gives an error of the SDK its exit code and a remedy.
 func clientError(addr string, err error) error {

@@ -93,7 +93,7 @@ const helpWidth = 110
 func joinNegative(args []string) []string {
 	joined := make([]string, 0, len(args))
 	for _, arg := range args {
-		if n := len(joined); n > 0 && joined[n-1] == "--start" && negative.MatchString(arg) {
+		if n := len(joined); n > 0 && (joined[n-1] == "--start" || joined[n-1] == "--end") && negative.MatchString(arg) {
 			joined[n-1] += "=" + arg
 			continue
 		}
