@@ -45,6 +45,8 @@ type ProducerConfig struct {
 	Stream string
 
 	Ack         AckLevel      // AckWritten when empty
+	Future      bool          // the records' times may lie in the future, as a simulation's do: else those far beyond the gateway's clock count as a broken clock's
+	KeepTsRecv  bool          // an undefined ts_recv stays as it is, as in a file; else the gateway stamps it with the time of receipt
 	Resume      *uint64       // the number of the oldest record that can still be sent; what lies between the tapes and it becomes a gap
 	Client      string        // what the gateway's log calls this program
 	Heartbeat   time.Duration // whole seconds; sent when nothing else was for so long
@@ -68,6 +70,10 @@ func (c ProducerConfig) login() login {
 	request := lsg.AuthRequest{
 		Dataset: c.Dataset, Client: c.Client, Heartbeat: c.Heartbeat,
 		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack),
+	}
+	request.Future = c.Future
+	if c.KeepTsRecv {
+		request.TsRecv = lsg.TsRecvKeep
 	}
 	if c.Resume != nil {
 		request.Resume, request.HasResume = *c.Resume, true

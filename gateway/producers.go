@@ -57,7 +57,7 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	ps.opening.Lock()
 	defer ps.opening.Unlock()
 	p.writer, err = d.OpenWriter(journal.WriterOptions{
-		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume,
+		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume, Future: p.req.Future,
 	})
 	if err != nil {
 		return nil, err

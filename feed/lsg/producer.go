@@ -14,6 +14,7 @@ const (
 	CodeBadRType          = "bad_rtype"          // an unknown or deprecated rtype
 	CodeSchemaMismatch    = "schema_mismatch"    // a record that does not belong to the schema of the metadata
 	CodeUnknownInstrument = "unknown_instrument" // an ID that this session did not declare
+	CodeBadTime           = "bad_time"           // a ts_event of 0 or undefined where the schema's replay goes by it
 	CodeIDConflict        = "id_conflict"        // the ID is another live symbol's
 	CodeLimit             = "limit"              // a named limit of the server
 	CodeShutdown          = "shutdown"           // the server goes down
