@@ -36,7 +36,7 @@ func (d *Dataset) expire(t *Tape, segs []*Segment) error {
 	d.log.Info("expired", zap.String("tape", t.name()), zap.Int("segments", len(segs)), zap.Uint64("first_kept", first))
 	t.leaveBehind(first)
 	t.expired = append(t.expired, segs...)
-	return d.removeExpired(t)
+	return errors.Join(d.removeExpired(t), d.forgetSteps(t))
 }
 
 // beyondRecovery is those of the segments that no recovery can go back to, whatever of the sync log it finds: they lie before its first entry. When that

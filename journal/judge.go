@@ -23,10 +23,11 @@ type judge struct {
 
 // outliers is the dataset's log of them.
 type outliers struct {
-	mu   sync.Mutex // orders decisions; taken before Dataset.mu
-	log  *sideLog
-	off  bool // there was no room for the log when the journal was opened
-	told [feed.NumSchemas]struct {
+	mu        sync.Mutex // orders decisions; taken before Dataset.mu
+	log       *sideLog
+	off       bool // there was no room for the log when the journal was opened
+	forgotten int  // entries of the log that no kept record needs
+	told      [feed.NumSchemas]struct {
 		at   time.Time
 		more uint64 // since then
 	}

@@ -158,6 +158,43 @@ func (o *opening) openOutliers() error {
 	return err
 }
 
+// forgetSteps drops the steps that no kept record needs, after the tape has begun later; the log is written anew without them once they are many.
+func (d *Dataset) forgetSteps(t *Tape) error {
+	d.outliers.mu.Lock()
+	d.mu.Lock()
+	steps, first, n := t.outlierSteps(), t.First(), 0
+	for n+1 < len(steps) && steps[n+1].from <= first {
+		n++
+	}
+	if n > 0 {
+		steps = steps[n:]
+		t.steps.Store(&steps)
+	}
+	tapes := d.tapes
+	d.mu.Unlock()
+	log := d.outliers.log
+	d.outliers.forgotten += n
+	due := d.outliers.forgotten >= outlierRewrite
+	d.outliers.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return log.rewrite(func(emit func([]byte)) int64 {
+		d.outliers.mu.Lock()
+		defer d.outliers.mu.Unlock()
+		for _, t := range tapes {
+			if t == nil {
+				continue
+			}
+			for _, s := range t.outlierSteps() {
+				emit(s.append(nil))
+			}
+		}
+		d.outliers.forgotten = 0
+		return log.size.Load()
+	})
+}
+
 func parseOutlierSteps(payloads [][]byte) (map[feed.Schema]outlierSteps, error) {
 	all := map[feed.Schema]outlierSteps{}
 	for _, p := range payloads {
@@ -188,6 +225,10 @@ func (o *opening) loadOutliers() error {
 		}
 		if t == nil {
 			continue
+		}
+		for len(steps) > 1 && steps[1].from <= t.First() {
+			steps = steps[1:]
+			o.d.outliers.forgotten++
 		}
 		t.steps.Store(&steps)
 		last := steps[len(steps)-1]
