@@ -47,6 +47,7 @@ type ProducerConfig struct {
 	Ack         AckLevel      // AckWritten when empty
 	Future      bool          // the records' times may lie in the future, as a simulation's do: else those far beyond the gateway's clock count as a broken clock's
 	KeepTsRecv  bool          // an undefined ts_recv stays as it is, as in a file; else the gateway stamps it with the time of receipt
+	Strict      bool          // end the session at a price off the increment that its instrument declared; such prices are only counted otherwise
 	Resume      *uint64       // the number of the oldest record that can still be sent; what lies between the tapes and it becomes a gap
 	Client      string        // what the gateway's log calls this program
 	Heartbeat   time.Duration // whole seconds; sent when nothing else was for so long
@@ -69,9 +70,8 @@ func (c ProducerConfig) withDefaults() (ProducerConfig, error) {
 func (c ProducerConfig) login() login {
 	request := lsg.AuthRequest{
 		Dataset: c.Dataset, Client: c.Client, Heartbeat: c.Heartbeat,
-		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack),
+		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack), Strict: c.Strict, Future: c.Future,
 	}
-	request.Future = c.Future
 	if c.KeepTsRecv {
 		request.TsRecv = lsg.TsRecvKeep
 	}

@@ -65,6 +65,8 @@ func (in *ingest) begin(header []byte) ([]idSymbol, error) {
 		in.upgrade = make([]byte, 0, upgradeBuffer)
 	}
 	in.phase = phaseRecords
+	in.asked.Store(false)
+	in.p.wake() // for the acks that waited
 	return slices.Collect(mappingsOf(&m)), nil
 }
 

@@ -64,6 +64,11 @@ func (m *serverMetrics) rejects(code string) *metrics.Counter {
 	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_rejects_total{code=%q}", code))
 }
 
+// offTick counts records with a price off the increment that their producer declared.
+func (m *serverMetrics) offTick(dataset string) *metrics.Counter {
+	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_off_tick_total{dataset=%q}", dataset))
+}
+
 func (m *serverMetrics) sendCalls(path string) *metrics.Counter {
 	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_send_calls_total{path=%q}", path))
 }

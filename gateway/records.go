@@ -20,7 +20,7 @@ func (in *ingest) records(b []byte) (n int, err error) {
 		in.whole = append(in.whole[:0], in.partial...)
 		in.partial = in.partial[:0]
 		if _, err := in.some(in.whole); err != nil {
-			if waits(err) { // take its last byte again, after the wait
+			if again(err) { // take its last byte again, after the wait
 				in.partial = append(in.partial, in.whole[:len(in.whole)-1]...)
 				n--
 			}
@@ -225,8 +225,15 @@ func (in *ingest) onlyTimed(schema feed.Schema, run []byte) ([]byte, error) {
 // records before the first one of another instrument, and the error for that.
 func (in *ingest) onlyKnown(run []byte, size int) ([]byte, error) {
 	for at := 0; at < len(run); at += size {
-		id := feed.Record(run[at : at+size]).InstrumentID()
-		if _, ok := in.known[id]; !ok {
+		r := feed.Record(run[at : at+size])
+		id := r.InstrumentID()
+		tick, ok := in.known[id]
+		if ok && tick > 0 && offTick(r, tick) {
+			if err := in.offTick(at/size, r, tick); err != nil {
+				return run[:at], err
+			}
+		}
+		if !ok {
 			return run[:at], in.reject(at/size, &refusal{
 				code: lsg.CodeUnknownInstrument, got: fmt.Sprint(id),
 				text: "this session declared its instruments and this id is none of them; declare it or use the id of the instrument= reply",

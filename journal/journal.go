@@ -270,7 +270,7 @@ func makeDataset(o Options, dir string) error {
 	if err := l.file.Close(); err != nil { // opening the dataset opens it again
 		return err
 	}
-	if err := createState(o.Disk, dir, firstEpoch, nil, nil); err != nil {
+	if err := createState(o.Disk, dir, firstEpoch, nil, nil, emptyLogs()); err != nil {
 		return err
 	}
 	return o.Disk.SyncDir(dir)

@@ -106,6 +106,11 @@ func (d *Dataset) newTape(s feed.Schema) *Tape {
 }
 
 func (d *Dataset) prepareTape(t *Tape) error {
+	if t.frozen != nil {
+		if err := d.thaw(t); err != nil {
+			return err
+		}
+	}
 	d.mu.Lock()
 	active, next, tail := t.active, t.next, t.Tail()
 	d.mu.Unlock()
@@ -190,12 +195,24 @@ func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes int64) (*Se
 	if err != nil {
 		return nil, err
 	}
-	return d.openActive(t, info, base)
+	return d.openActive(t, path, info, base)
 }
 
 // openActive maps a segment that is not sealed and populates it from the tail on. The tape holds one reference to it until it is sealed.
-func (d *Dataset) openActive(t *Tape, info segmentInfo, tail uint64) (*Segment, error) {
-	f, err := d.disk.Open(segmentPath(t.dir, info.ordinal, activeSuffix), false)
+func (d *Dataset) openActive(t *Tape, path string, info segmentInfo, tail uint64) (*Segment, error) {
+	s, err := d.mapActive(t, path, info, tail)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.populate(s, tail); err != nil {
+		s.Release()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (d *Dataset) mapActive(t *Tape, path string, info segmentInfo, tail uint64) (*Segment, error) {
+	f, err := d.disk.Open(path, false)
 	if err != nil {
 		return nil, err
 	}
@@ -208,10 +225,6 @@ func (d *Dataset) openActive(t *Tape, info segmentInfo, tail uint64) (*Segment, 
 	s.data = s.mem.Bytes()
 	s.refs.Store(1)
 	s.populated.Store(s.Offset(tail) / pageSize * pageSize)
-	if err := d.populate(s, tail); err != nil {
-		s.Release()
-		return nil, err
-	}
 	return s, nil
 }
 

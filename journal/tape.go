@@ -28,6 +28,7 @@ type Tape struct {
 	// Under Dataset.mu.
 	active   *Segment // holds the tail; nil before the first record
 	next     *Segment // prepared
+	frozen   *frozen  // preparer's and the opening's: active is not to be stored to
 	blocked  error    // why there is no next yet: nil (not asked for, or in the making), ErrDiskFull, or another reason to try again
 	unsynced uint64   // first record no sync log entry vouches for
 

@@ -22,6 +22,7 @@ type Writer struct {
 	producer string
 	stream   *stream
 	future   bool
+	noting   bool          // what Append is given is not counted
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
 
 	// Of Append's goroutine, by schema.
@@ -127,8 +128,10 @@ func (w *Writer) skipTo(n uint64) error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	s := slot{stream: w.stream.number, count: n}
-	d.state.commit(&s)
+	if err := d.state.ours(); err != nil {
+		return d.fail(err)
+	}
+	d.state.commit(&slot{stream: w.stream.number, count: n, logs: d.logEnds()})
 	w.stream.count.Store(n)
 	w.accepted.Store(n)
 	d.touch(w.stream, 0)

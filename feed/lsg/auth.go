@@ -37,6 +37,7 @@ type AuthRequest struct {
 	Producer  string // the producer's name; a newer session of the same name takes over
 	Stream    string // the ID of the run of numbering
 	Ack       string // AckWritten, AckSynced or "": the server's default
+	Strict    bool   // a price off its instrument's declared increment ends the session
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
 	Future    bool   // its times may lie in the future: no record counts as one of a broken clock
@@ -97,7 +98,10 @@ func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	if a.TsRecv, err = f.oneOf("ts_recv", TsRecvKeep); err != nil {
 		return err
 	}
-	a.Resume, a.HasResume, err = f.number("resume")
+	if a.Strict, err = f.flag("strict", false); err != nil {
+		return err
+	}
+	a.Resume, a.HasResume, err = f.numberTo("resume", MaxRecords)
 	return err
 }
 
@@ -167,6 +171,9 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	w.optional("ts_recv", a.TsRecv)
 	if a.Future {
 		w.flag("future", true)
+	}
+	if a.Strict {
+		w.flag("strict", true)
 	}
 	w.optional("compression", a.Compression)
 	if a.TsOut {
