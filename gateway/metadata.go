@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
 )
@@ -13,7 +15,7 @@ import (
 func (in *ingest) metadata(b []byte) (int, error) {
 	const prelude = 8
 	want := prelude
-	if len(in.header) >= prelude {
+	if in.collected >= prelude {
 		size, err := feed.MetadataSize(in.header)
 		if err != nil {
 			return 0, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
@@ -21,18 +23,23 @@ func (in *ingest) metadata(b []byte) (int, error) {
 		if most := in.p.srv.limits.Metadata; size > most {
 			return 0, &refusal{code: lsg.CodeLimit, want: fmt.Sprintf("at most %d bytes", most), got: fmt.Sprint(size), text: "DBN metadata is too large"}
 		}
+		if err := in.p.claims.metadata.set(int64(size)); err != nil {
+			return 0, err
+		}
 		want = size
 	}
-	n := min(want-len(in.header), len(b))
-	in.header = append(in.header, b[:n]...)
-	if len(in.header) < want || want == prelude {
+	n := min(want-in.collected, len(b))
+	in.collect(b[:n])
+	if in.collected < want || want == prelude {
 		return n, nil
 	}
-	header := in.header
-	in.header = nil
+	header, pieces := in.header, in.pieces
+	in.header, in.pieces, in.collected = nil, nil, 0
 	in.textEnded()
-	if len(header) > inlineMetadata {
+	if want > inlineMetadata {
 		return n, in.aside(func(ctx context.Context) error {
+			defer in.p.claims.metadata.drop()
+			header := slices.Concat(append([][]byte{header}, pieces...)...)
 			mappings, err := in.begin(header)
 			if err != nil {
 				return err
@@ -50,15 +57,38 @@ func (in *ingest) metadata(b []byte) (int, error) {
 	return n, err
 }
 
+// metadataPiece is the size in bytes of the pieces that long metadata is collected
+// in: a buffer that grows would be copied again and again, on the event loop.
+const metadataPiece = 64 << 10
+
+func (in *ingest) collect(b []byte) {
+	in.collected += len(b)
+	if in.collected <= inlineMetadata {
+		in.header = append(in.header, b...)
+		return
+	}
+	for len(b) > 0 {
+		last := len(in.pieces) - 1
+		if last < 0 || len(in.pieces[last]) == metadataPiece {
+			in.pieces = append(in.pieces, make([]byte, 0, metadataPiece))
+			last++
+		}
+		piece := &in.pieces[last]
+		n := min(len(b), metadataPiece-len(*piece))
+		*piece = append(*piece, b[:n]...)
+		b = b[n:]
+	}
+}
+
 // begin takes over what the metadata says about the records, and returns the
 // mappings it has.
-func (in *ingest) begin(header []byte) ([]idSymbol, error) {
+func (in *ingest) begin(header []byte) (mappings, error) {
 	m, err := feed.ParseMetadata(header)
 	if err != nil {
-		return nil, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+		return mappings{}, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
 	}
 	if m.Dataset != in.p.req.Dataset {
-		return nil, &refusal{code: lsg.CodeBadMetadata, want: in.p.req.Dataset, got: m.Dataset, text: "the metadata is of another dataset than the authentication line"}
+		return mappings{}, &refusal{code: lsg.CodeBadMetadata, want: in.p.req.Dataset, got: m.Dataset, text: "the metadata is of another dataset than the authentication line"}
 	}
 	in.version, in.tsOut, in.declared = m.Version, m.TsOut, m.Schema
 	if in.older() {
@@ -67,32 +97,14 @@ func (in *ingest) begin(header []byte) ([]idSymbol, error) {
 	in.phase = phaseRecords
 	in.asked.Store(false)
 	in.p.wake() // for the acks that waited
-	return slices.Collect(mappingsOf(&m)), nil
+	all, passed := mappingsOf(&m)
+	if passed > 0 {
+		in.p.srv.log.Warn("symbol mappings of the metadata are passed over: no day lies between their dates",
+			zap.Uint64("session", in.p.session), zap.String("producer", in.p.req.Producer), zap.Int("mappings", passed))
+	}
+	return all, nil
 }
 
 // inlineMetadata is the size in bytes from which metadata is read, and its
 // mappings entered, off the event loop.
 const inlineMetadata = 32 << 10
-
-// enter adds mappings to the symbol table. Those it has cost next to nothing.
-func (in *ingest) enter(mappings []idSymbol) error {
-	for _, m := range mappings {
-		if err := in.p.writer.Map(m.id, m.symbol); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// enterAll is enter where it may wait for the disk.
-func (in *ingest) enterAll(ctx context.Context, mappings []idSymbol) error {
-	for {
-		err := in.enter(mappings)
-		if !waits(err) {
-			return err
-		}
-		if err := in.p.await(ctx); err != nil {
-			return err
-		}
-	}
-}

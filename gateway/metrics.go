@@ -23,6 +23,7 @@ type serverMetrics struct {
 	batches      *metrics.Counter // commits so far
 	skipped      *metrics.Counter // records, by slow readers
 	damaged      *metrics.Counter // records that sessions were told to be damaged, instead of being sent them
+	badSymbols   *metrics.Counter // names that were passed over, because nobody could ask for them
 	slowWarnings *metrics.Counter
 	laneChanges  *metrics.Counter // sessions that went from one lane to the other
 	paced        *metrics.Counter // times that a producer had to rest for its key's rate
@@ -40,6 +41,7 @@ func newServerMetrics(srv *Server) *serverMetrics {
 		batches:      set.NewCounter("tapewire_published_batches_total"),
 		skipped:      set.NewCounter("tapewire_skipped_records_total"),
 		damaged:      set.NewCounter("tapewire_damaged_records_total"),
+		badSymbols:   set.NewCounter("tapewire_bad_symbols_total"),
 		slowWarnings: set.NewCounter("tapewire_slow_reader_warnings_total"),
 		laneChanges:  set.NewCounter("tapewire_lane_changes_total"),
 		paced:        set.NewCounter("tapewire_paced_total"),
@@ -87,6 +89,12 @@ func (m *serverMetrics) watchTLS(l *tlsListener) {
 	m.handshakes(handshakeOK) // there from the start, at 0
 	m.set.NewGauge("tapewire_tls_connections", func() float64 { return float64(l.open.Load()) })
 	m.set.NewGauge("tapewire_tls_certificate_expires_timestamp_seconds", func() float64 { return float64(l.certs.expires.Load()) })
+}
+
+// watchBudget shows a budget, by the code that its refusals have.
+func (m *serverMetrics) watchBudget(code string, b *budget) {
+	m.set.NewGauge(fmt.Sprintf("tapewire_budget{of=%q}", code), func() float64 { return float64(b.inUse()) })
+	m.set.NewGauge(fmt.Sprintf("tapewire_budget_limit{of=%q}", code), func() float64 { return float64(b.most) })
 }
 
 // write prints everything, with what is computed only when somebody looks.

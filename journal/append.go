@@ -271,7 +271,7 @@ func (d *Dataset) commit(w *Writer) {
 			d.publish(d.tapes[p.slot.tapes[i].schema], p.segs[i], p.slot.tapes[i].place.tail)
 		}
 		w.stream.count.Store(p.slot.count)
-		w.accepted.Store(p.slot.count)
+		w.accepted.Store(w.stream.records())
 		d.touch(w.stream, p.bytes)
 	}
 	for i := range p.slot.n {

@@ -63,8 +63,6 @@ type Dataset struct {
 	changed  chan struct{} // closed, and replaced, when Wait should look again
 }
 
-type streamKey struct{ producer, stream string }
-
 // Name is the dataset's name.
 func (d *Dataset) Name() string { return d.name }
 

@@ -6,10 +6,7 @@ import (
 	"math/rand/v2"
 )
 
-const (
-	epochsName  = "epochs.log"
-	streamsName = "streams.log"
-)
+const epochsName = "epochs.log"
 
 // Epoch is a stretch of a dataset's life without a cut. A record that was read as (epoch, seq) is still that record in a later epoch
 // when seq lies below the First of every epoch that came after it.
@@ -38,29 +35,6 @@ func parseEpochs(payloads [][]byte) ([]Epoch, error) {
 			return nil, fmt.Errorf("%w: entry of %s", ErrCorrupt, epochsName)
 		}
 		list = append(list, e)
-	}
-	return list, nil
-}
-
-// append is a stream's entry, made at a wall time in ns.
-func (s *stream) append(dst []byte, at uint64) []byte {
-	dst = binary.LittleEndian.AppendUint32(dst, s.number)
-	dst = binary.LittleEndian.AppendUint64(dst, at)
-	return appendText(appendText(dst, s.producer), s.name)
-}
-
-// parseStreams reads streams.log: frame i is stream number i.
-func parseStreams(payloads [][]byte) ([]*stream, error) {
-	var list []*stream
-	for i, p := range payloads {
-		f := fields{b: p}
-		s := &stream{number: f.u32()}
-		f.u64() // when it was entered
-		s.producer, s.name = f.text(), f.text()
-		if !f.done() || int(s.number) != i || i >= MaxStreams {
-			return nil, fmt.Errorf("%w: entry %d of %s", ErrCorrupt, i, streamsName)
-		}
-		list = append(list, s)
 	}
 	return list, nil
 }

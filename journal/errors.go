@@ -20,6 +20,8 @@ var (
 	ErrRecord = errors.New("not a whole record of its schema")
 	// ErrFenced: a newer writer of the same producer name took over. This one is finished.
 	ErrFenced = errors.New("fenced by a newer session of the same producer")
+	// ErrStreamHead: the stream was begun with other data than the writer wants to go on with.
+	ErrStreamHead = errors.New("the stream was begun with other data")
 	// ErrNotReady: the space for the next record is not prepared yet. Writer.Wait returns when it is.
 	ErrNotReady = errors.New("next segment is not ready yet")
 	// ErrDiskFull: the disk has no room. A state, not a failure: Writer.Wait returns when there is room again, without a restart, and Dataset.Err tells of it.
@@ -36,6 +38,8 @@ var (
 	ErrAgedOut = errors.New("position is older than the first record kept")
 	// ErrBeyondTail: the position is above the tail; no such record exists yet.
 	ErrBeyondTail = errors.New("position is beyond the tail")
+	// ErrTableFull: a table of the dataset has no room, as records that are kept need all that is in it. It has room again when records expire.
+	ErrTableFull = errors.New("table is full")
 	// ErrLimit: a named bound (see limits.go) would be exceeded.
 	ErrLimit = errors.New("limit reached")
 	// ErrFiles: the journal has as many files open as it may. What is open goes on; what needs one more is refused, and may be tried again.

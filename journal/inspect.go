@@ -57,7 +57,7 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 			info.Problem = errors.Join(v.damage...).Error()
 		}
 		for i, s := range v.streams {
-			info.Streams = append(info.Streams, StreamInfo{s.producer, s.name, v.counts[i]})
+			info.Streams = append(info.Streams, StreamInfo{s.producer, s.name, max(v.counts[i], s.base) - s.base})
 		}
 		for schema := range feed.Schema(feed.NumSchemas) {
 			if _, ok := v.places[int(schema)]; !ok {

@@ -276,6 +276,9 @@ func makeDataset(o Options, dir string) error {
 	return o.Disk.SyncDir(dir)
 }
 
+// DatasetRule is how a dataset may be called, in words.
+var DatasetRule = fmt.Sprintf("1 to %d of A-Z 0-9 . _ -, beginning with a letter or digit", MaxDatasetName)
+
 // CheckDataset says whether name can be a dataset's: 1 to MaxDatasetName capital letters, digits, '.', '_' and '-', beginning with a letter or digit.
 func CheckDataset(name string) error {
 	bad := name == "" || len(name) > MaxDatasetName
@@ -285,7 +288,7 @@ func CheckDataset(name string) error {
 		bad = bad || !alnum && (i == 0 || c != '.' && c != '_' && c != '-')
 	}
 	if bad {
-		return fmt.Errorf("%w: dataset %.*q: want 1 to %d of A-Z 0-9 . _ -, beginning with a letter or digit", ErrName, 2*MaxDatasetName, name, MaxDatasetName)
+		return fmt.Errorf("%w: dataset %.*q: want %s", ErrName, 2*MaxDatasetName, name, DatasetRule)
 	}
 	return nil
 }

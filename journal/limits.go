@@ -12,7 +12,8 @@ const (
 	MaxName        = lsg.MaxName    // bytes of a producer's or stream's name; a digest in hex fits
 	MaxSymbol      = lsg.MaxSymbol  // bytes; DBN v3 has 71 with the closing zero
 	MaxCause       = 64             // bytes of a gap's cause
-	MaxStreams     = 1 << 16        // streams a dataset ever had
+	MaxStreams     = 1 << 16        // streams of a dataset that kept records need
+	MaxSkip        = 1 << 40        // records that Resume may skip at once
 	MaxMappings    = 1 << 20        // entries of a symbol table
 	MaxGaps        = 1 << 16        // entries of a ledger
 	idsLookedAt    = 64             // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
@@ -25,8 +26,8 @@ const (
 	slowFill          = time.Hour   // one that takes longer, half as large
 	maxSeq            = 1 << 62     // records of a tape
 	headerUnit        = 4096
-	maxHeader         = 4 << 20 // bytes of a segment's header region; symbol mappings that need more are left out
-	headerShare       = 4       // a header region is at most this part of its file
+	maxHeader         = 64 << 20 // bytes of a segment's header region: 298,000 symbols; mappings that need more are left out
+	headerShare       = 4        // a header region is at most this part of its file, which grows with it up to MaxSegment
 	blockBytes        = 64 << 10
 	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 

@@ -133,6 +133,8 @@ func (o *opening) loadTables() (err error) {
 		return err
 	}
 	for i, s := range o.d.streams {
+		// Less than base: counts of the stream that had the number before, or of records of this one that are lost.
+		o.result.counts[i] = max(o.result.counts[i], s.base)
 		s.count.Store(o.result.counts[i])
 	}
 	return o.enterCut()

@@ -157,12 +157,14 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 		}
 		t.began = now
 	}
-	bytes = min(roundUp(bytes, headerUnit), d.o.MaxSegment)
+	header := d.headerBytes(t)
+	bytes = min(roundUp(max(bytes, headerShare*header), headerUnit), d.o.MaxSegment)
+	header = max(min(header, bytes/headerShare/headerUnit*headerUnit), headerUnit)
 	extra := t.unsealed() >= filesPerTape-1
 	if extra && !d.j.files.take(1) {
 		return nil, d.prepareError(t, d.j.noFiles("one more segment of "+t.name()))
 	}
-	s, err := d.createSegment(t, ordinal, base, bytes)
+	s, err := d.createSegment(t, ordinal, base, bytes, header)
 	if err != nil {
 		if extra {
 			d.j.files.used.Add(-1)
@@ -174,8 +176,7 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 }
 
 // createSegment allocates a segment file in full and makes it durable before anything is stored in it.
-func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes int64) (*Segment, error) {
-	header := d.headerBytes(bytes)
+func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes, header int64) (*Segment, error) {
 	info := segmentInfo{
 		schema: t.schema, recordSize: t.size, ordinal: ordinal, base: base, epoch: d.epoch,
 		records: uint64(bytes-header) / uint64(t.size), created: d.now(), header: header,

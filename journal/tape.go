@@ -40,6 +40,8 @@ type Tape struct {
 
 	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
 
+	named atomic.Pointer[namedIn] // of the last segment that was sealed
+
 	began time.Time // preparer's: when the segment before next came into use
 }
 

@@ -13,7 +13,8 @@ type WriterOptions struct {
 	Producer, Stream string // 1 .. MaxName printable ASCII characters without '|'
 	Resume           uint64 // the oldest record the producer can still send
 	HasResume        bool
-	Future           bool // its records may lie in the future, as a simulation's do: none is an outlier, see Options.MaxClockSkew
+	Head             StreamHead // how the stream begins; the zero value: not told
+	Future           bool       // its records may lie in the future, as a simulation's do: none is an outlier, see Options.MaxClockSkew
 }
 
 // Writer appends one stream's records to a dataset. Append is for one goroutine at a time; everything else may be called from any.
@@ -21,6 +22,8 @@ type Writer struct {
 	d        *Dataset
 	producer string
 	stream   *stream
+	head     StreamHead // what it was opened with
+	known    StreamHead // of the stream when it was opened
 	future   bool
 	noting   bool          // what Append is given is not counted
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
@@ -35,18 +38,10 @@ type Writer struct {
 	lackingLog     *sideLog // that Map, Instrument or Gap found no room in since the last Append; nil: none
 }
 
-// stream counts the records of one (producer, stream) over all schemas.
-type stream struct {
-	number         uint32 // slot in the state page
-	producer, name string
-	count          atomic.Uint64
-	synced         atomic.Uint64
-	dirty          bool // under Dataset.mu: the sync log does not have the count yet
-}
-
 // OpenWriter opens a stream for appending, and fences the older writer of the same producer, if there is one. When the producer can only go on from a
-// record beyond what was accepted (Resume), the gap goes into the ledger and counting goes on from there.
-// Errors: ErrName, ErrLimit (MaxStreams), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
+// record beyond what was accepted (Resume), the gap goes into the ledger and counting goes on from there. A stream that was begun with other data (Head) is
+// not gone on with.
+// Errors: ErrName, ErrStreamHead, ErrLimit (MaxSkip), ErrTableFull (MaxStreams, MaxProducerStreams: later there may be room), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
 func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	if err := checkName("producer", o.Producer, MaxName); err != nil {
 		return nil, err
@@ -56,11 +51,11 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	}
 	d.openMu.Lock()
 	defer d.openMu.Unlock()
-	s, err := d.addStream(o.Producer, o.Stream)
+	s, err := d.findStream(&o)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{d: d, producer: o.Producer, stream: s, future: o.Future}
+	w := &Writer{d: d, producer: o.Producer, stream: s, head: o.Head, known: s.head, future: o.Future}
 	d.mu.Lock()
 	if err := d.usable(); err != nil {
 		d.mu.Unlock()
@@ -70,53 +65,22 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 		old.fenced = true
 	}
 	d.writers[o.Producer] = w
-	w.accepted.Store(s.count.Load())
+	w.accepted.Store(s.records())
 	d.announce()
 	d.mu.Unlock()
-	if o.HasResume && o.Resume > s.count.Load() {
+	if o.HasResume && o.Resume > s.records() {
 		if err := w.skipTo(o.Resume); err != nil {
-			w.Close()
+			w.end()
 			return nil, err
 		}
 	}
 	return w, nil
 }
 
-// addStream finds the stream or enters it into streams.log. The caller holds openMu.
-func (d *Dataset) addStream(producer, name string) (*stream, error) {
-	d.mu.Lock()
-	s := d.streamOf[streamKey{producer, name}]
-	n := len(d.streams)
-	d.mu.Unlock()
-	if s != nil {
-		return s, nil
-	}
-	if n >= MaxStreams {
-		return nil, fmt.Errorf("%w: dataset %s has %d streams; publish to another dataset, or go on with a stream that exists", ErrLimit, d.name, n)
-	}
-	s = &stream{number: uint32(n), producer: producer, name: name}
-	if err := d.appendSide(nil, d.streamsLog, s.append(nil, d.now())); err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	d.enterStream(s)
-	d.mu.Unlock()
-	return s, nil
-}
-
-// enterStream makes room for the stream in the list of dirty ones, which Append fills.
-func (d *Dataset) enterStream(s *stream) {
-	d.streams = append(d.streams, s)
-	d.streamOf[streamKey{s.producer, s.name}] = s
-	if cap(d.dirty) < len(d.streams) {
-		d.dirty = append(make([]*stream, 0, 2*len(d.streams)), d.dirty...)
-	}
-}
-
 // skipTo enters the gap of records that the producer can no longer send, then counts on from record n.
 func (w *Writer) skipTo(n uint64) error {
 	d := w.d
-	from := w.stream.count.Load()
+	from := w.stream.records()
 	g := Gap{Schema: anySchema, FromTs: undefTime, ToTs: undefTime, FromRecord: from, ToRecord: n, Records: n - from, Cause: CauseUpstream}
 	if !d.ledger.has(w.producer, w.stream.name, from, n) { // else a crash came between the entry and the count
 		if err := w.Gap(g); err != nil {
@@ -131,8 +95,9 @@ func (w *Writer) skipTo(n uint64) error {
 	if err := d.state.ours(); err != nil {
 		return d.fail(err)
 	}
-	d.state.commit(&slot{stream: w.stream.number, count: n, logs: d.logEnds()})
-	w.stream.count.Store(n)
+	s := slot{stream: w.stream.number, count: w.stream.base + n, logs: d.logEnds()}
+	d.state.commit(&s)
+	w.stream.count.Store(s.count)
 	w.accepted.Store(n)
 	d.touch(w.stream, 0)
 	return nil
@@ -154,7 +119,12 @@ func (w *Writer) usable() error {
 func (w *Writer) Accepted() uint64 { return w.accepted.Load() }
 
 // Synced is how many of the accepted records are on disk.
-func (w *Writer) Synced() uint64 { return min(w.stream.synced.Load(), w.accepted.Load()) }
+func (w *Writer) Synced() uint64 {
+	return min(w.stream.synced.Load()-w.stream.base, w.accepted.Load())
+}
+
+// Head is how the stream was known to begin when this writer was opened; the zero value when nobody told.
+func (w *Writer) Head() StreamHead { return w.known }
 
 // Wait returns nil when Append may go on after ErrNotReady or ErrDiskFull, or Map, Instrument and Gap after ErrDiskFull; an error when they never will or
 // ctx ended. A full disk is tried again every Options.RetryInterval, for as long as it takes; Dataset.Err tells of it meanwhile.
@@ -198,6 +168,16 @@ func (d *Dataset) hasRoom(schemas uint32) bool {
 
 // Close ends the writer; its stream can be opened again. It does not wait for a sync.
 func (w *Writer) Close() {
+	w.end()
+	if w.head.Records > 0 {
+		w.d.openMu.Lock()
+		defer w.d.openMu.Unlock()
+		w.keepHead()
+	}
+}
+
+// end is Close for one that holds Dataset.openMu.
+func (w *Writer) end() {
 	d := w.d
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -46,7 +46,7 @@ func report(w io.Writer, err error) int {
 	if errors.Is(err, syscall.EPIPE) {
 		return exitFailed // whoever read our output has gone, and so has the need to tell
 	}
-	fmt.Fprintln(w, "tapewire:", plain(err))
+	fmt.Fprintln(w, "tapewire:", lsg.Printable(plain(err)))
 	var exit exitError
 	if errors.As(err, &exit) {
 		return exit.code
@@ -65,14 +65,14 @@ func sessionEnd(ended *feed.SessionError) error {
 	case ended.Text != "" && ended.Code != feed.ErrorInternal:
 		return withExit(exitRefused, ended)
 	case ended.Text != "":
-		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, againWithStart))
+		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, howToGoOn))
 	case isGone(ended):
-		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", againWithStart))
+		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", howToGoOn))
 	}
 	return withExit(exitConnect, ended)
 }
 
-const againWithStart = "run again with --start and the time of the last record"
+const howToGoOn = "run again with --start and the time of the last record; with -o FILE, --resume goes on exactly"
 
 // lossText is why a session ended that will be followed by another one.
 func lossText(err error) error {
@@ -104,9 +104,9 @@ func clientError(addr string, err error) error {
 	case errors.As(err, &refused) && refused.Text == lsg.TLSOnly:
 		return withExit(exitConnect, fmt.Errorf("%w\nadd --tls, and --tls-ca FILE when the gateway's certificate is signed by an authority of your own", err))
 	case errors.As(err, &refused):
-		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code)))
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code, refused.Text)))
 	case errors.As(err, &rejected):
-		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code)))
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code, rejected.Text)))
 	case errors.As(err, &ended):
 		return sessionEnd(ended)
 	case errors.Is(err, feed.ErrConfig):
@@ -117,17 +117,6 @@ func clientError(addr string, err error) error {
 		return withExit(exitConnect, err)
 	}
 	return err
-}
-
-// refusalRemedy says what to do about a refusal.
-func refusalRemedy(code string) string {
-	switch code {
-	case lsg.CodeAuth:
-		return "\nset TAPEWIRE_KEY to a key of the gateway's key file that has the right for this dataset; make one with: tapewire key new"
-	case lsg.CodeFenced:
-		return "\nanother publisher took over; if it sends the same, let it finish, else give each its own --producer NAME"
-	}
-	return ""
 }
 
 // listenHint completes `tapewire serve` so that it would listen where the client looked.

@@ -10,12 +10,16 @@ import (
 	"text/tabwriter"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
 type journalCmd struct {
 	Ls     journalLsCmd     `cmd:"" help:"List datasets, tapes, and the streams that they were published in."`
 	Verify journalVerifyCmd `cmd:"" help:"Read everything and hold it against its checksums."`
+
+	Backup  journalBackupCmd  `cmd:"" help:"Copy the data directory, also while the gateway runs, and verify the copy."`
+	Restore journalRestoreCmd `cmd:"" help:"Make a data directory of a backup, and verify it."`
 }
 
 type dataFlag struct {
@@ -63,7 +67,7 @@ func (l *journalLsCmd) Run(c console) error {
 	if len(datasets) == 0 {
 		fmt.Fprintf(c.out, "no datasets in %s yet\n", l.Data)
 	}
-	problems, err := printDatasets(c.out, l.Data, datasets)
+	problems, err := printDatasets(lsg.PrintableWriter{To: c.out}, l.Data, datasets)
 	if err != nil {
 		return err
 	}
@@ -129,6 +133,7 @@ func (v *journalVerifyCmd) Run(c console) error {
 		return err
 	}
 	terminal := isTerminal(c.err)
+	c.out = lsg.PrintableWriter{To: c.out}
 	report, err := journal.Verify(v.Data, func(p journal.Progress) {
 		if terminal {
 			fmt.Fprintf(c.err, "\r%s %s: segment %d, %s records checked\x1b[K", p.Dataset, p.Schema, p.Segment, grouped(p.Records))

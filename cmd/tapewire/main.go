@@ -5,7 +5,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +17,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/tapewire/tapewire/feed"
 )
 
 // cli is the command line; kong reads names, defaults and help from its tags.
@@ -120,11 +117,6 @@ func usageError(err error) error {
 type gatewayFlag struct {
 	tlsFlags
 	Gateway string `help:"The gateway's address; the port is 13000 unless given (default ${default}); tls://HOST[:PORT] is --tls." placeholder:"HOST[:PORT]" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
-}
-
-// clientKey is the key to authenticate with. It has no flag, since command lines are seen by everybody on a machine.
-func clientKey() string {
-	return cmp.Or(os.Getenv("TAPEWIRE_KEY"), os.Getenv("DATABENTO_API_KEY"), feed.OpenModeKey)
 }
 
 type versionCmd struct{}

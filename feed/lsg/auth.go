@@ -42,6 +42,7 @@ type AuthRequest struct {
 	HasResume bool
 	Future    bool   // its times may lie in the future: no record counts as one of a broken clock
 	TsRecv    string // TsRecvKeep, or "" to have undefined ones stamped
+	Head      Head // how the stream begins; the zero value when the line has none
 }
 
 // IsAuthRequest tells whether a line is meant as an authentication.
@@ -101,7 +102,10 @@ func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	if a.Strict, err = f.flag("strict", false); err != nil {
 		return err
 	}
-	a.Resume, a.HasResume, err = f.numberTo("resume", MaxRecords)
+	if a.Resume, a.HasResume, err = f.numberTo("resume", MaxRecords); err != nil {
+		return err
+	}
+	a.Head, err = f.head()
 	return err
 }
 
@@ -190,5 +194,6 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	if a.HasResume {
 		w.number("resume", a.Resume)
 	}
+	w.optional("head", a.Head.String())
 	return w.line()
 }

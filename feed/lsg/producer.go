@@ -19,6 +19,7 @@ const (
 	CodeBadInstrument     = "bad_instrument"     // the answer to an instrument line: a field has no meaning
 	CodeOffTick           = "off_tick"           // with strict=1: a price is not a multiple of its instrument's increment
 	CodeIDConflict        = "id_conflict"        // the ID is another live symbol's
+	CodeStreamHead        = "stream_head"        // the stream was begun with other data
 	CodeLimit             = "limit"              // a named limit of the server
 	CodeShutdown          = "shutdown"           // the server goes down
 )
