@@ -42,7 +42,7 @@ type AuthRequest struct {
 	HasResume bool
 	Future    bool   // its times may lie in the future: no record counts as one of a broken clock
 	TsRecv    string // TsRecvKeep, or "" to have undefined ones stamped
-	Head      Head // how the stream begins; the zero value when the line has none
+	Head      Head   // how the stream begins; the zero value when the line has none
 }
 
 // IsAuthRequest tells whether a line is meant as an authentication.
