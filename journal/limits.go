@@ -17,6 +17,7 @@ const (
 	MaxMappings    = 1 << 20        // entries of a symbol table
 	MaxGaps        = 1 << 16        // entries of a ledger
 	idsLookedAt    = 64             // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
+	maxOwner       = 255            // bytes of the name of a key that a producer's name belongs to
 	MaxTapes       = 32             // slots in the state page; DBN has 20 schemas today
 
 	DefaultMinSegment = 1 << 20     // bytes

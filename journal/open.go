@@ -110,13 +110,14 @@ func (o *opening) openLogs() (err error) {
 	if o.expired, err = expiredIn(o.gaps); err != nil {
 		return err
 	}
-	list, err := parseStreams(streams)
+	list, owners, err := parseStreams(streams)
 	if err != nil {
 		return err
 	}
 	for _, s := range list {
 		d.enterStream(s)
 	}
+	d.owners = owners
 	d.epochs, err = parseEpochs(epochs)
 	return err
 }

@@ -20,6 +20,7 @@ type StreamHead = lsg.Head
 type stream struct {
 	number         uint32 // slot in the state page
 	producer, name string
+	owner          string     // the key that made the entry; empty: in open mode. Under Dataset.openMu
 	head           StreamHead // under Dataset.openMu
 	base           uint64     // count of the slot when the stream got it
 	count          atomic.Uint64
@@ -37,12 +38,16 @@ func (s *stream) append(dst []byte, at uint64) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.number)
 	dst = binary.LittleEndian.AppendUint64(dst, at)
 	dst = appendText(appendText(dst, s.producer), s.name)
-	if s.base == 0 && s.head.Records == 0 {
+	if s.base == 0 && s.head.Records == 0 && s.owner == "" {
 		return dst // an entry of version 1 says all
 	}
 	dst = binary.LittleEndian.AppendUint64(dst, s.base)
 	dst = binary.LittleEndian.AppendUint64(dst, s.head.Records)
-	return append(dst, s.head.Sum[:]...)
+	dst = append(dst, s.head.Sum[:]...)
+	if s.owner == "" {
+		return dst
+	}
+	return appendText(dst, s.owner)
 }
 
 func parseStream(p []byte) (*stream, error) {
@@ -54,6 +59,9 @@ func parseStream(p []byte) (*stream, error) {
 		s.base, s.head.Records = f.u64(), f.u64()
 		copy(s.head.Sum[:], f.take(len(s.head.Sum)))
 	}
+	if len(f.b) > 0 {
+		s.owner = f.text()
+	}
 	if !f.done() || s.number >= MaxStreams || s.base > maxSeq {
 		return nil, fmt.Errorf("%w: entry of %s", ErrCorrupt, streamsName)
 	}
@@ -62,35 +70,51 @@ func parseStream(p []byte) (*stream, error) {
 	return s, nil
 }
 
-// parseStreams reads streams.log: of the entries of a number the last one counts. Numbers are given from 0 on without a hole.
-func parseStreams(payloads [][]byte) ([]*stream, error) {
-	var list []*stream
+// parseStreams reads streams.log: of the entries of a number the last one counts. Numbers are given from 0 on without a hole. A producer's name belongs to the
+// owner that the last entry has which names one.
+func parseStreams(payloads [][]byte) (list []*stream, owners map[string]string, err error) {
+	owners = map[string]string{}
 	for i, p := range payloads {
 		s, err := parseStream(p)
+		if err == nil && s.owner != "" {
+			owners[s.producer] = s.owner
+		}
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		case int(s.number) < len(list):
 			list[s.number] = s
 		case int(s.number) == len(list):
 			list = append(list, s)
 		default:
-			return nil, fmt.Errorf("%w: entry %d of %s is of stream %d, those before it are of %d", ErrCorrupt, i, streamsName, s.number, len(list))
+			return nil, nil, fmt.Errorf("%w: entry %d of %s is of stream %d, those before it are of %d", ErrCorrupt, i, streamsName, s.number, len(list))
 		}
 	}
-	return list, nil
+	return list, owners, nil
 }
 
 // findStream finds the stream that a writer wants to go on with, or enters it into streams.log. The caller holds openMu.
 func (d *Dataset) findStream(o *WriterOptions) (*stream, error) {
+	changes, err := d.checkOwner(o)
+	if err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	s := d.streamOf[streamKey{o.Producer, o.Stream}]
 	d.mu.Unlock()
-	if s == nil {
+	switch {
+	case s == nil && o.Existing:
+		return nil, fmt.Errorf("%w: %s of producer %s in %s", ErrNoStream, o.Stream, o.Producer, d.name)
+	case s == nil:
 		return d.addStream(o)
 	}
 	if err := s.canResume(o); err != nil {
 		return nil, err
+	}
+	if changes {
+		if err := d.setOwner(s, o.Owner); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case o.Head.Records == 0 || o.Head == s.head:
@@ -121,7 +145,7 @@ func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 	if n >= MaxStreams {
 		return nil, fmt.Errorf("%w: dataset %s has %d streams; publish to another dataset, or go on with a stream that exists", ErrTableFull, d.name, n)
 	}
-	s := &stream{number: uint32(n), producer: o.Producer, name: o.Stream, head: o.Head}
+	s := &stream{number: uint32(n), producer: o.Producer, name: o.Stream, owner: o.Owner, head: o.Head}
 	if err := s.canResume(o); err != nil {
 		return nil, err
 	}
@@ -131,6 +155,9 @@ func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 	d.mu.Lock()
 	d.enterStream(s)
 	d.mu.Unlock()
+	if o.Owner != "" {
+		d.owners[o.Producer] = o.Owner
+	}
 	return s, nil
 }
 

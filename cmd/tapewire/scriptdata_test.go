@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"strconv"
 	"strings"
@@ -120,4 +121,11 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 	b := []byte(ts.ReadFile(args[0]))
 	b[len(b)-1] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
+}
+
+// scriptWhole is `whole FILE`: it sets WHOLE to the stream's ID that FILE had before files could grow.
+func scriptWhole(ts *testscript.TestScript, neg bool, args []string) {
+	src, err := (&publishCmd{}).fileSource(context.Background(), ts.MkAbs(args[0]), nil)
+	ts.Check(err)
+	ts.Setenv("WHOLE", src.whole)
 }

@@ -37,6 +37,7 @@ type AuthRequest struct {
 	Producer  string // the producer's name; a newer session of the same name takes over
 	Stream    string // the ID of the run of numbering
 	Ack       string // AckWritten, AckSynced or "": the server's default
+	Existing  bool   // the stream must be there already: one that is new is refused with CodeNoStream
 	Strict    bool   // a price off its instrument's declared increment ends the session
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
@@ -97,6 +98,9 @@ func (a *AuthRequest) parseProducer(f Fields) (err error) {
 		return err
 	}
 	if a.TsRecv, err = f.oneOf("ts_recv", TsRecvKeep); err != nil {
+		return err
+	}
+	if a.Existing, err = f.flag("existing", false); err != nil {
 		return err
 	}
 	if a.Strict, err = f.flag("strict", false); err != nil {
@@ -175,6 +179,9 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	w.optional("ts_recv", a.TsRecv)
 	if a.Future {
 		w.flag("future", true)
+	}
+	if a.Existing {
+		w.flag("existing", true)
 	}
 	if a.Strict {
 		w.flag("strict", true)
