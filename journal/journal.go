@@ -23,11 +23,14 @@ type Journal struct {
 	dir       string
 	o         Options
 	opened    time.Time // with the monotonic clock
+	began     int64     // what Journal.clock said then
+	doubt     *doubt    // of retaining: how far the clock is to be believed; nil until the first round
 	lock      Lock
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	indexes   indexCache
 	keeping   *keeping   // nil when everything is kept
 	retaining sync.Mutex // one round at a time
+	pinned    []*Segment // of retaining: removed for their age, and perhaps still held by readers
 	files     files
 	watchers  watchers
 
@@ -41,6 +44,7 @@ type Journal struct {
 // recovery can tell apart, or of a version that is not known, is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
 	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now(), damaged: map[string]error{}}
+	j.began = j.clock()
 	j.datasets.Store(&map[string]*Dataset{})
 	j.files.init()
 	if err := j.o.Disk.Mkdir(dir); err != nil {
@@ -110,14 +114,25 @@ func (j *Journal) openAll() error {
 				all[name] = d
 			case isDamage(err) || errors.Is(err, ErrVersion):
 				// The others are served all the same.
-				j.damaged[name] = j.openError(name, err)
-				j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(j.damaged[name]))
+				j.notServed(name, j.openError(name, err))
 			default:
 				return j.openError(name, err)
 			}
 		}
 	}
+	linked, _, err := strays(j.o.Disk, j.dir)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	for _, path := range linked {
+		j.notServed(baseName(path), fmt.Errorf("open journal: dataset %s: %w", baseName(path), errLinked))
+	}
 	return nil
+}
+
+func (j *Journal) notServed(name string, err error) {
+	j.damaged[name] = err
+	j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(err))
 }
 
 // openError names the dataset that is not served, or keeps the journal shut, and what a person can do.
@@ -234,7 +249,11 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 		return nil, false, j.noFiles("dataset " + name)
 	}
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
-	if err := makeDataset(j.o, tmp); err != nil {
+	epoch := uint64(firstEpoch)
+	if last := readLastEpoch(j.o.Disk, j.dir, name); last > 0 {
+		epoch = j.o.nextEpoch(last)
+	}
+	if err := makeDataset(j.o, tmp, epoch); err != nil {
 		// What was made so far would keep a full disk full.
 		return nil, false, errors.Join(err, removeTree(j.o.Disk, tmp))
 	}
@@ -254,7 +273,7 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 }
 
 // makeDataset fills a directory with the files of an empty dataset, all on disk.
-func makeDataset(o Options, dir string) error {
+func makeDataset(o Options, dir string, epoch uint64) error {
 	if err := o.Disk.Mkdir(dir); err != nil {
 		return err
 	}
@@ -263,14 +282,19 @@ func makeDataset(o Options, dir string) error {
 			return err
 		}
 	}
-	l, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: firstEpoch, clean: true})
+	if epoch > firstEpoch {
+		if err := enterBirth(o.Disk, dir, epoch); err != nil {
+			return err
+		}
+	}
+	l, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: epoch, clean: true})
 	if err != nil {
 		return err
 	}
 	if err := l.file.Close(); err != nil { // opening the dataset opens it again
 		return err
 	}
-	if err := createState(o.Disk, dir, firstEpoch, nil, nil, emptyLogs()); err != nil {
+	if err := createState(o.Disk, dir, epoch, nil, nil, emptyLogs()); err != nil {
 		return err
 	}
 	return o.Disk.SyncDir(dir)
