@@ -111,11 +111,7 @@ func (d *Dataset) enterMappings(w *Writer, who string, list []Mapping) error {
 	if err := d.appendSide(w, s.log, appendMappings(nil, list)); err != nil {
 		return err
 	}
-	before := make([]string, len(list))
-	for i := range list {
-		before[i], _ = s.Symbol(list[i].ID)
-	}
-	d.addMarks(func() { s.enter(list) }, len(list), func(t *Tape, i int) (Mark, bool) { return mappingMark(t, list[i], before[i]) })
+	s.enter(list)
 	return nil
 }
 
