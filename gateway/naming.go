@@ -257,15 +257,9 @@ func (c *cursor) dayThere(table *journal.Symbols) journal.Day {
 	if !table.Dated() {
 		return journal.NoDay
 	}
-	if c.tape != nil {
-		from := c.seq
-		if from >= c.tail && from > c.tape.First() {
-			from = c.tail - 1
-		}
-		if from < c.tail {
-			if times, to, err := c.tape.Times(from, from+1); err == nil {
-				return dayOf(times, to).day
-			}
+	if c.tape != nil && c.tail > c.tape.First() {
+		if ts, err := c.timeOf(min(c.seq, c.tail-1)); err == nil {
+			return journal.DayOf(ts)
 		}
 	}
 	if c.entry > 0 {
@@ -274,6 +268,21 @@ func (c *cursor) dayThere(table *journal.Symbols) journal.Day {
 		}
 	}
 	return journal.NoDay
+}
+
+// timeOf is the index time of a record of the cursor's tape, wherever the cursor stands.
+func (c *cursor) timeOf(seq uint64) (uint64, error) {
+	seg, err := c.tape.Segment(seq)
+	if err != nil {
+		return 0, err
+	}
+	defer seg.Release()
+	if _, err := seg.Check(seq, seq+1); err != nil {
+		return 0, err
+	}
+	r := make([]byte, c.schema.RecordSize())
+	_, err = seg.ReadAt(r, seg.Offset(seq))
+	return feed.Record(r).IndexTime(), err
 }
 
 // readyNames prepares the names for the records of a cursor up to end. It reports
