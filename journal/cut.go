@@ -125,8 +125,10 @@ func (o *opening) enterCut() error {
 			At: []Position{{r.schema, o.result.places[int(r.schema)].tail}},
 		}
 		if !o.known(g) {
-			if err := o.d.enterGap(nil, g); err != nil {
+			if err := o.d.enterGap(nil, g); errors.Is(err, ErrDiskFull) {
 				return err
+			} else if err != nil {
+				o.d.enterUnwritten(g, err)
 			}
 		}
 	}

@@ -140,19 +140,19 @@ func (d *Dataset) appendExpired(t *Tape, first uint64, times Times) (int64, erro
 	if err := d.appendSide(nil, l.log, g.append(nil)); err != nil {
 		return 0, err
 	}
-	l.enter(g)
+	l.enter(g, nil)
+	l.frames++
 	return l.log.size.Load(), nil
 }
 
 // Expired is the ledger's entry of what was removed from the tape for its age: all records before First, in one entry, with the least and the greatest time
 // by which DBN orders them.
 func (t *Tape) Expired() (Gap, bool) {
-	for _, g := range t.d.ledger.all() {
-		if g.isExpired() && g.Schema == t.schema {
-			return g, true
-		}
+	g := t.d.ledger.find(func(g *Gap) bool { return g.isExpired() && g.Schema == t.schema })
+	if g == nil {
+		return Gap{}, false
 	}
-	return Gap{}, false
+	return *g, true
 }
 
 // times is the span of all records of a sealed segment: of the records themselves when there is no index; empty when they cannot be read.

@@ -33,7 +33,8 @@ type Journal struct {
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets
 	closed   bool
-	damaged  map[string]error                    // datasets that are not served, and why; never changed after Open
+	damagedMu sync.Mutex
+	damaged   map[string]error // datasets that are not served, and why
 	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
 }
 
@@ -108,12 +109,10 @@ func (j *Journal) openAll() error {
 			switch {
 			case err == nil:
 				all[name] = d
-			case isDamage(err) || errors.Is(err, ErrVersion):
-				// The others are served all the same.
-				j.damaged[name] = j.openError(name, err)
-				j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(j.damaged[name]))
-			default:
-				return j.openError(name, err)
+			default: // the others are served all the same
+				err = j.openError(name, err)
+				j.notServed(name, err)
+				j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(err))
 			}
 		}
 	}
@@ -137,12 +136,34 @@ func isDamage(err error) bool {
 	return errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO)
 }
 
+// staysDamaged says that to try again helps nobody, as it does after a full disk or without descriptors.
+func staysDamaged(err error) bool { return isDamage(err) || errors.Is(err, ErrVersion) }
+
 // Damaged is why a dataset that is there is not served: its files are damaged, or of a version that is not known (ErrVersion). It is nil when the dataset is
 // served, or when there is none of that name.
-func (j *Journal) Damaged(name string) error { return j.damaged[name] }
+func (j *Journal) Damaged(name string) error {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	return j.damaged[name]
+}
 
 // AllDamaged is the datasets that are not served, by name.
-func (j *Journal) AllDamaged() map[string]error { return maps.Clone(j.damaged) }
+func (j *Journal) AllDamaged() map[string]error {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	return maps.Clone(j.damaged)
+}
+
+// notServed notes why a dataset is not served; nil: it is now.
+func (j *Journal) notServed(name string, why error) {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	if why == nil {
+		delete(j.damaged, name)
+		return
+	}
+	j.damaged[name] = why
+}
 
 func removeTree(disk Disk, dir string) error {
 	names, err := disk.List(dir)
@@ -205,7 +226,7 @@ func (j *Journal) Create(name string) (*Dataset, error) {
 	if d := j.Lookup(name); d != nil {
 		return d, nil
 	}
-	if err := j.Damaged(name); err != nil {
+	if err := j.Damaged(name); err != nil && staysDamaged(err) {
 		return nil, err
 	}
 	if err := CheckDataset(name); err != nil {
@@ -233,24 +254,33 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	if !j.files.room(filesPerDataset) {
 		return nil, false, j.noFiles("dataset " + name)
 	}
-	tmp := filepath.Join(j.dir, name+tmpSuffix)
-	if err := makeDataset(j.o, tmp); err != nil {
-		// What was made so far would keep a full disk full.
-		return nil, false, errors.Join(err, removeTree(j.o.Disk, tmp))
+	there := j.Damaged(name) != nil // and what kept it from being served may be over
+	if !there {
+		if err := j.makeNew(name); err != nil {
+			return nil, false, err
+		}
 	}
-	if err := j.o.Disk.Rename(tmp, filepath.Join(j.dir, name)); err != nil {
+	if d, err = j.openDataset(name, !there); err != nil {
 		return nil, false, err
 	}
-	if err := j.o.Disk.SyncDir(j.dir); err != nil {
-		return nil, false, err
-	}
-	if d, err = j.openDataset(name, true); err != nil {
-		return nil, false, err
-	}
+	j.notServed(name, nil)
 	all := maps.Clone(*j.datasets.Load())
 	all[name] = d
 	j.datasets.Store(&all)
 	return d, true, nil
+}
+
+// makeNew puts the directory of an empty dataset in its place.
+func (j *Journal) makeNew(name string) error {
+	tmp := filepath.Join(j.dir, name+tmpSuffix)
+	if err := makeDataset(j.o, tmp); err != nil {
+		// What was made so far would keep a full disk full.
+		return errors.Join(err, removeTree(j.o.Disk, tmp))
+	}
+	if err := j.o.Disk.Rename(tmp, filepath.Join(j.dir, name)); err != nil {
+		return err
+	}
+	return j.o.Disk.SyncDir(j.dir)
 }
 
 // makeDataset fills a directory with the files of an empty dataset, all on disk.

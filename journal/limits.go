@@ -15,8 +15,17 @@ const (
 	MaxStreams     = 1 << 16        // streams of a dataset that kept records need
 	MaxSkip        = 1 << 40        // records that Resume may skip at once
 	MaxMappings    = 1 << 20        // entries of a symbol table
-	MaxGaps        = 1 << 16        // entries of a ledger
-	MaxTapes       = 32             // slots in the state page; DBN has 20 schemas today
+	MaxGaps        = 1 << 16        // entries of a ledger that kept records need
+	gapsReserved   = 1 << 12        // of those are for what a recovery or retention enters
+	gapsSlack      = 1 << 12        // entries of its log that need no room, beside as many as do, before it is written anew
+	gapsToldSingly = 1 << 6         // reports at one place that live readers are told one by one, and not in sums
+
+	MaxProducerStreams = MaxStreams / 4 * 3 // of one producer's name
+	streamsSlack       = 1 << 12            // entries of the streams' log that need no room, beside as many as do, before it is written anew
+	tableWarn          = 80                 // percent of a table from which on the log says that it fills up
+
+	MaxProducerGaps = 1 << 15 // entries of one producer's name
+	MaxTapes        = 32      // slots in the state page; DBN has 20 schemas today
 
 	DefaultMinSegment = 1 << 20     // bytes
 	DefaultMaxSegment = 256 << 20   // bytes
