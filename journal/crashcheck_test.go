@@ -167,7 +167,7 @@ func (w *world) checkTables(mapped, told int) error {
 	}
 	var causes []string
 	for _, g := range w.d.Gaps() {
-		if g.Producer != "" {
+		if g.Producer == "p2" {
 			causes = append(causes, g.Cause)
 		}
 	}
@@ -185,7 +185,7 @@ func (w *world) settle() {
 	}
 	gaps := 0
 	for _, g := range w.d.Gaps() {
-		if g.Producer != "" {
+		if g.Producer == "p2" {
 			gaps++
 		}
 	}

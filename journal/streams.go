@@ -123,11 +123,12 @@ func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 	n, own := len(d.streams), d.streamsOf[o.Producer]
 	d.mu.Unlock()
 	s := &stream{number: uint32(n), producer: o.Producer, name: o.Stream, head: o.Head, entered: d.now()}
-	if n >= MaxStreams || own >= MaxProducerStreams {
-		old := d.forgettable(func(old *stream) bool { return own < MaxProducerStreams || old.producer == o.Producer })
+	most, mostOwn := d.mostStreams()
+	if n >= most || own >= mostOwn {
+		old := d.forgettable(func(old *stream) bool { return own < mostOwn || old.producer == o.Producer })
 		if old == nil {
 			return nil, fmt.Errorf("%w: dataset %s has %d streams, %d of them of producer %s (%d and %d are the most), and records of all of them are kept or written; "+
-				"there is room when records expire (--retain): publish to another dataset, or go on with a stream that exists", ErrTableFull, d.name, n, own, o.Producer, MaxStreams, MaxProducerStreams)
+				"there is room when records expire (--retain): publish to another dataset, or go on with a stream that exists", ErrTableFull, d.name, n, own, o.Producer, most, mostOwn)
 		}
 		s.number, s.base = old.number, old.count.Load()
 	}
@@ -144,6 +145,14 @@ func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 	d.mu.Unlock()
 	d.warnOfStreams()
 	return s, nil
+}
+
+// mostStreams is how many streams there may be, and how many of one producer.
+func (d *Dataset) mostStreams() (all, own int) {
+	if n := d.o.streams; n > 0 {
+		return n, n / 4 * 3
+	}
+	return MaxStreams, MaxProducerStreams
 }
 
 // appendStream puts the stream's entry into the log. The caller holds openMu.
