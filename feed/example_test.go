@@ -29,7 +29,7 @@ func ExampleResumingProducer() {
 	producer, err := feed.DialResumingProducer(ctx, feed.ResumingConfig{
 		ProducerConfig: feed.ProducerConfig{Addr: "127.0.0.1:13000", Dataset: "BINA.SPOT", Name: "binance-1"},
 		Metadata:       feed.Metadata{Schema: feed.SchemaTrades},
-		Instruments:    []feed.Instrument{{Symbol: "BTCUSDT", PriceIncrement: "0.01", Lot: "0.00001", Currency: "USDT", Class: "K"}},
+		Instruments:    []feed.Instrument{{Symbol: "BTCUSDT", PriceIncrement: "0.01", Lot: "0.00001", Asset: "BTC", Currency: "USDT", Class: "X"}},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tapewire/tapewire/feed/lsg"
 )
@@ -20,6 +21,7 @@ type Producer struct {
 	conn     net.Conn
 	cfg      ProducerConfig
 	accepted uint64
+	retain   time.Duration
 	session  uint64
 	over     atomic.Bool   // err is set
 	done     chan struct{} // closed when nothing more will be heard
@@ -38,7 +40,7 @@ type Producer struct {
 	changed     sync.Cond // of mu: any of the fields below
 	acked       uint64
 	paused      string // the gateway's reason, "" when it takes records
-	instruments map[string]uint32
+	instruments map[string]declared
 	writeErr    error // the first failed write
 	err         error // why the session is over; set once
 
@@ -61,7 +63,7 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 		reply.Accepted = max(reply.Accepted, *cfg.Resume) // the gateway has made a gap of what it lacks before Resume
 	}
 	p := &Producer{
-		conn: in.conn, cfg: cfg, accepted: reply.Accepted, session: reply.SessionID, instruments: map[string]uint32{},
+		conn: in.conn, cfg: cfg, accepted: reply.Accepted, retain: reply.Retain, session: reply.SessionID, instruments: map[string]declared{},
 		buf: make([]byte, 0, PublishBuffer), done: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	p.changed.L = &p.mu
@@ -77,6 +79,9 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 // Accepted is the number of the first record to publish: how many records of the stream the gateway had when this session began, or Resume when
 // that is more.
 func (p *Producer) Accepted() uint64 { return p.accepted }
+
+// Retain is how long the gateway keeps records after they were written; 0: for ever, or it does not say.
+func (p *Producer) Retain() time.Duration { return p.retain }
 
 // SessionID is the gateway's number for this session.
 func (p *Producer) SessionID() uint64 { return p.session }
@@ -111,8 +116,14 @@ func (p *Producer) Err() error {
 	return p.err
 }
 
-// Instrument declares an instrument and returns the ID that its records must carry: the same one for the same symbol for ever. It may be called
-// before Start and after it.
+// declared is the gateway's answer to an instrument line.
+type declared struct {
+	id  uint32
+	err error
+}
+
+// Instrument declares an instrument and returns the ID that its records must carry: the same one for the same symbol, tick and lot for ever. It may be
+// called before Start and after it. An InstrumentError says that the gateway refused this instrument; the session goes on.
 func (p *Producer) Instrument(ctx context.Context, in Instrument) (id uint32, err error) {
 	p.mu.Lock()
 	delete(p.instruments, in.Symbol)
@@ -120,12 +131,16 @@ func (p *Producer) Instrument(ctx context.Context, in Instrument) (id uint32, er
 	if err := p.sendInstrument(in); err != nil {
 		return 0, err
 	}
+	var answer declared
 	err = p.await(ctx, func() bool {
 		var ok bool
-		id, ok = p.instruments[in.Symbol]
+		answer, ok = p.instruments[in.Symbol]
 		return ok
 	})
-	return id, err
+	if err != nil {
+		return 0, err
+	}
+	return answer.id, answer.err
 }
 
 // Start ends the text phase: records can be published after it. The metadata says what they are; its Dataset and Version may be left empty. Set

@@ -45,6 +45,7 @@ type ProducerConfig struct {
 	Stream string
 
 	Ack         AckLevel      // AckWritten when empty
+	Strict      bool          // end the session at a price off the increment that its instrument declared; such prices are only counted otherwise
 	Resume      *uint64       // the number of the oldest record that can still be sent; what lies between the tapes and it becomes a gap
 	Client      string        // what the gateway's log calls this program
 	Heartbeat   time.Duration // whole seconds; sent when nothing else was for so long
@@ -67,7 +68,7 @@ func (c ProducerConfig) withDefaults() (ProducerConfig, error) {
 func (c ProducerConfig) login() login {
 	request := lsg.AuthRequest{
 		Dataset: c.Dataset, Client: c.Client, Heartbeat: c.Heartbeat,
-		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack),
+		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack), Strict: c.Strict,
 	}
 	if c.Resume != nil {
 		request.Resume, request.HasResume = *c.Resume, true

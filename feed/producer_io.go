@@ -51,7 +51,7 @@ func (p *Producer) hear(line string) error {
 	case lsg.IsInstrument(line):
 		reply, err := lsg.ParseInstrumentReply(line)
 		if err == nil {
-			p.instruments[reply.Symbol] = reply.ID
+			p.instruments[reply.Symbol] = declared{id: reply.ID}
 		}
 		return err
 	case lsg.IsPause(line):
@@ -65,6 +65,10 @@ func (p *Producer) hear(line string) error {
 		e, err := lsg.ParseProducerError(line)
 		if err != nil {
 			return err
+		}
+		if e.Instrument != "" {
+			p.instruments[e.Instrument] = declared{err: &InstrumentError{Symbol: e.Instrument, Code: e.Code, Text: e.Text}}
+			return nil
 		}
 		return (*ProducerError)(&e)
 	}

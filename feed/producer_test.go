@@ -24,7 +24,7 @@ func TestProducerSpeaksTheWholeSessionOfTheDesign(t *testing.T) {
 		}); p.auth != want {
 			return fmt.Errorf("auth line says %+v, want %+v", p.auth, want)
 		}
-		if err := p.expect("instrument=BTCUSDT|price_increment=0.01|lot=0.00001|currency=USDT|class=K"); err != nil {
+		if err := p.expect("instrument=BTCUSDT|price_increment=0.01|lot=0.00001|asset=BTC|quote=USDT|class=X"); err != nil {
 			return err
 		}
 		if err := p.send("instrument=BTCUSDT|instrument_id=17\n"); err != nil {
@@ -49,7 +49,7 @@ func TestProducerSpeaksTheWholeSessionOfTheDesign(t *testing.T) {
 	if p.Accepted() != 5 || p.Sent() != 5 || p.Acked() != 5 || p.SessionID() != 41 {
 		t.Errorf("accepted %d, sent %d, acked %d, session %d", p.Accepted(), p.Sent(), p.Acked(), p.SessionID())
 	}
-	id, err := p.Instrument(testContext(t), Instrument{Symbol: "BTCUSDT", PriceIncrement: "0.01", Lot: "0.00001", Currency: "USDT", Class: "K"})
+	id, err := p.Instrument(testContext(t), Instrument{Symbol: "BTCUSDT", PriceIncrement: "0.01", Lot: "0.00001", Asset: "BTC", Currency: "USDT", Class: "X"})
 	if err != nil || id != 17 {
 		t.Fatalf("instrument: %d, %v", id, err)
 	}

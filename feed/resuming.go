@@ -3,7 +3,9 @@ package feed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,7 +21,7 @@ const (
 type ResumingConfig struct {
 	ProducerConfig
 	Metadata    Metadata     // as for Producer.Start
-	Instruments []Instrument // declared in every session before Start
+	Instruments []Instrument // declared in every session before Start; one that the gateway refuses fails the first dial
 	MaxHeld     int          // bytes; DefaultMaxHeld when 0
 
 	pause time.Duration // RedialFirst, but for tests
@@ -43,7 +45,7 @@ type ResumingProducer struct {
 	changed chan struct{} // closed and replaced when there is a new connection, or err
 	p       *Producer     // nil while there is no connection
 	held    heldRecords
-	ids     map[string]uint32
+	ids     map[string]learned
 	acked   uint64 // over the sessions before p
 	dropped uint64
 	closing bool
@@ -64,7 +66,7 @@ func DialResumingProducer(ctx context.Context, cfg ResumingConfig) (*ResumingPro
 		return nil, err
 	}
 	cfg.MaxHeld, cfg.pause = cmp.Or(cfg.MaxHeld, DefaultMaxHeld), cmp.Or(cfg.pause, RedialFirst)
-	r := &ResumingProducer{cfg: cfg, ids: map[string]uint32{}, done: make(chan struct{}), changed: make(chan struct{})}
+	r := &ResumingProducer{cfg: cfg, ids: map[string]learned{}, done: make(chan struct{}), changed: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	p, err := r.dial(ctx, cfg.ProducerConfig)
 	if err != nil {
@@ -113,26 +115,53 @@ func (r *ResumingProducer) Err() error {
 func (r *ResumingProducer) InstrumentID(symbol string) (uint32, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id, ok := r.ids[symbol]
-	return id, ok
+	known, ok := r.ids[symbol]
+	return known.id, ok
 }
 
-// Instrument declares one more instrument, in this session and all later ones. It waits for a connection.
+// Instrument declares one more instrument, in this session and all later ones. It waits for a connection. Declared again with another tick or lot, the
+// instrument has a new ID from then on; records that were published before keep the old one. An InstrumentError says that the gateway refused it.
 func (r *ResumingProducer) Instrument(ctx context.Context, in Instrument) (id uint32, err error) {
 	if _, err := in.Text(); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	r.mu.Lock()
-	r.cfg.Instruments = append(r.cfg.Instruments, in) // first, so that a session that begins meanwhile declares it too
-	r.mu.Unlock()
+	r.declareLater(in) // first, so that a session that begins meanwhile declares it too
+	var refused *InstrumentError
 	err = r.withConnection(ctx, func(p *Producer) error {
-		id, err = p.Instrument(ctx, in)
+		if id, err = p.Instrument(ctx, in); errors.As(err, &refused) {
+			return nil // not the connection's fault
+		}
 		return err
 	})
+	if refused != nil {
+		r.forget(in)
+		return 0, refused
+	}
 	if err != nil {
 		return 0, err
 	}
-	return id, r.learn(in.Symbol, id)
+	return id, r.learn(in, id)
+}
+
+// learned is the ID that a declaration got.
+type learned struct {
+	id uint32
+	in Instrument
+}
+
+// declareLater has later sessions declare the instrument, in place of what was declared of its symbol before.
+func (r *ResumingProducer) declareLater(in Instrument) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cfg.Instruments = slices.DeleteFunc(slices.Clone(r.cfg.Instruments), func(old Instrument) bool { return old.Symbol == in.Symbol })
+	r.cfg.Instruments = append(r.cfg.Instruments, in)
+}
+
+// forget leaves an instrument out that the gateway refused.
+func (r *ResumingProducer) forget(in Instrument) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cfg.Instruments = slices.DeleteFunc(slices.Clone(r.cfg.Instruments), func(old Instrument) bool { return old == in })
 }
 
 // Publish sends whole records, and keeps them until they are acked. It fails with ErrLength, publishing nothing, when one of them is not whole;

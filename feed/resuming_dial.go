@@ -53,16 +53,16 @@ func (r *ResumingProducer) declareOne(ctx context.Context, p *Producer, in Instr
 	if err != nil {
 		return err
 	}
-	return r.learn(in.Symbol, id)
+	return r.learn(in, id)
 }
 
-func (r *ResumingProducer) learn(symbol string, id uint32) error {
+func (r *ResumingProducer) learn(in Instrument, id uint32) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if old, ok := r.ids[symbol]; ok && old != id {
-		return fmt.Errorf("%w: instrument %s had ID %d and has %d now; was the journal replaced?", ErrChanged, symbol, old, id)
+	if old, ok := r.ids[in.Symbol]; ok && old.in == in && old.id != id {
+		return fmt.Errorf("%w: instrument %s had ID %d and has %d now; was the journal replaced?", ErrChanged, in.Symbol, old.id, id)
 	}
-	r.ids[symbol] = id
+	r.ids[in.Symbol] = learned{id, in}
 	return nil
 }
 

@@ -3,10 +3,8 @@ package feed
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +17,9 @@ type ResumingSubscriberConfig struct {
 	SubscriberConfig
 	Subscriptions []Subscription // one for each schema, without Resume and Snapshot
 	Progress      []Progress     // of an earlier one, to go on there; schemas that are not among them begin where their subscription says
+
+	Once    bool // do not try again: the end of the session is the end
+	Patient bool // try again also when the first session does not come about
 
 	// Lost is told why a session ended, or did not come about, and after which pause the next one is tried. It may be nil.
 	Lost func(err error, pause time.Duration)
@@ -66,7 +67,11 @@ func DialResumingSubscriber(ctx context.Context, cfg ResumingSubscriberConfig) (
 	if len(r.courses) == 0 {
 		return nil, fmt.Errorf("%w: there are no Subscriptions", ErrConfig)
 	}
-	if err := r.dial(ctx); err != nil {
+	err := r.dial(ctx)
+	if err != nil && cfg.Patient && r.again(ctx, err) {
+		err = r.redial(ctx)
+	}
+	if err != nil {
 		r.cancel(err)
 		return nil, err
 	}
@@ -93,46 +98,6 @@ func (r *ResumingSubscriber) add(sub Subscription) error {
 	}
 	r.courses = append(r.courses, c)
 	r.byType[sub.Schema.RType()] = c
-	return nil
-}
-
-// dial begins a session.
-func (r *ResumingSubscriber) dial(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(r.ctx, func() { cancel(ErrClosed) })()
-	sub, err := DialSubscriber(ctx, r.cfg.SubscriberConfig)
-	if err != nil {
-		return cmp.Or(context.Cause(ctx), err)
-	}
-	stop := context.AfterFunc(ctx, func() { sub.Close() })
-	for _, c := range r.courses {
-		if c.Ended {
-			continue
-		}
-		if err = sub.Subscribe(c.begin()); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		_, err = sub.Start()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !stop() {
-		err = context.Cause(ctx)
-	} else if err == nil {
-		err = context.Cause(r.ctx)
-	}
-	if err != nil {
-		sub.Close()
-		return err
-	}
-	r.sub, r.moved = sub, false
-	for id, name := range r.names.names {
-		r.stale[id] = name
-	}
-	r.names = SymbolMap{}
 	return nil
 }
 
@@ -169,16 +134,15 @@ func (r *ResumingSubscriber) Records(ctx context.Context) iter.Seq2[Record, erro
 			if err == nil {
 				return // the loop was left
 			}
-			if ctx.Err() == nil && !errors.Is(err, ErrClosed) && !IsFinal(err) {
-				if r.moved || time.Since(began) > RedialLongest {
-					r.pause = r.cfg.pause
-				}
-				if r.drop(sub); r.wait(ctx, err) {
+			if r.moved || time.Since(began) > RedialLongest {
+				r.pause = r.cfg.pause
+			}
+			if r.useful(ctx, err) && !r.cfg.Once {
+				if r.drop(sub); r.again(ctx, err) {
 					continue
 				}
-				err = cmp.Or(context.Cause(ctx), ErrClosed)
 			}
-			yield(nil, err)
+			yield(nil, cmp.Or(context.Cause(ctx), context.Cause(r.ctx), err))
 			return
 		}
 	}
@@ -310,58 +274,6 @@ func (r *ResumingSubscriber) retract(rec Record) Record {
 	return AppendSymbolMapping(nil, SymbolMappingFields{
 		InstrumentID: id, TsEvent: now(), StypeIn: STypeRawSymbol, InSymbol: name, StypeOut: STypeRawSymbol, StartTs: UndefTimestamp, EndTs: UndefTimestamp,
 	})
-}
-
-// redial dials until there is a session.
-func (r *ResumingSubscriber) redial(ctx context.Context) error {
-	for {
-		err := r.dial(ctx)
-		if err == nil {
-			if r.cfg.Again != nil {
-				r.cfg.Again()
-			}
-			return nil
-		}
-		if ctx.Err() != nil || errors.Is(err, ErrClosed) || IsFinal(err) {
-			return err
-		}
-		if !r.wait(ctx, err) {
-			return cmp.Or(context.Cause(ctx), ErrClosed)
-		}
-	}
-}
-
-// wait pauses before the next session; false: the subscriber was closed, or ctx has ended.
-func (r *ResumingSubscriber) wait(ctx context.Context, err error) bool {
-	pause := r.pause/2 + rand.N(r.pause/2) // spread, so that all bots of a desk do not come at once
-	if r.pause = min(2*r.pause, RedialLongest); r.cfg.Lost != nil {
-		r.cfg.Lost(err, pause)
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-	case <-r.ctx.Done():
-	}
-	return false
-}
-
-func (r *ResumingSubscriber) session() *Subscriber {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sub
-}
-
-// drop lets go of a session that has ended.
-func (r *ResumingSubscriber) drop(sub *Subscriber) {
-	sub.Close()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.sub == sub {
-		r.sub = nil
-	}
 }
 
 // Close closes the connection. It may be called from another goroutine, and ends a blocked iteration with ErrClosed.

@@ -59,6 +59,18 @@ func (e *ProducerError) Error() string {
 	return text
 }
 
+// InstrumentError says that the gateway refused one instrument. The session goes on.
+type InstrumentError struct {
+	Symbol string
+	Code   string // lsg.CodeBadSymbol or CodeBadInstrument
+	Text   string // the gateway's own words
+}
+
+// Error gives the gateway's words.
+func (e *InstrumentError) Error() string {
+	return fmt.Sprintf("feed: the gateway refused instrument %s (%s): %s", e.Symbol, e.Code, e.Text)
+}
+
 // SessionError says why a subscriber's stream ended.
 type SessionError struct {
 	Code ErrorCode // of the fatal error record that came before the end; ErrorUnset when there was none

@@ -56,6 +56,7 @@ func (a *acks) due(now time.Time) {
 		n = a.p.writer.Synced()
 	}
 	switch {
+	case a.p.ingest.asked.Load(): // the answer comes first, and brings us back here
 	case a.p.ingest.ended.Load() && n >= accepted:
 		if !a.vouched() {
 			return
@@ -72,6 +73,9 @@ func (a *acks) due(now time.Time) {
 		a.sent, a.at = n, now
 	}
 }
+
+// owing reports whether something was published of which no ack has told yet.
+func (a *acks) owing() bool { return a.p.opened && a.p.writer.Accepted() != a.sent }
 
 // vouched reports whether what is to be acknowledged is where the next start will
 // look for it. If not, the producer is told that instead.

@@ -40,6 +40,46 @@ func (p *producer) detach() gnet.Action {
 	return gnet.Close
 }
 
+// inputEnded moves a producer to a goroutine that has ended its side of the
+// connection and is owed an answer: gnet takes a half-close for the end of all. It
+// reports whether the producer lives on there.
+func (p *producer) inputEnded(err error) bool {
+	if !errors.Is(err, io.EOF) || p.dismissed.Load() || p.parked == nil && !p.acks.owing() {
+		return false
+	}
+	p.detach()
+	return p.client.detached
+}
+
+// arrive does for a detached producer what the loop does for others: it answers
+// the authentication once the producer's place is there.
+func (p *producer) arrive() error {
+	<-p.parked.over
+	err := p.parked.err
+	p.parked = nil
+	if err == nil {
+		err = p.welcome()
+	}
+	if err != nil {
+		p.end(err)
+	}
+	return err
+}
+
+// lastAck tells a producer that has ended its side how many of its records are
+// kept, at the level it asked for, and waits until that is with who writes it.
+func (p *producer) lastAck() {
+	if p.ingest.asked.Load() {
+		return // it published nothing
+	}
+	p.ingest.ended.Store(true)
+	p.wake()
+	select {
+	case <-p.told:
+	case <-p.srv.ctx.Done():
+	}
+}
+
 // cutOff closes a connection that can be neither moved nor served where it is.
 func (p *producer) cutOff(err error) gnet.Action {
 	p.srv.log.Error("cannot move a producer to a goroutine", zap.Uint64("session", p.session), zap.Error(err))
@@ -49,18 +89,24 @@ func (p *producer) cutOff(err error) gnet.Action {
 // serve is a detached producer's goroutine.
 func (p *producer) serve(lines *tcpLines) {
 	gone := make(chan struct{})
-	p.srv.wg.Go(func() {
-		for {
-			select {
-			case <-gone:
-				return
-			case <-lines.wakes:
-				p.acks.due(time.Now())
-			}
-		}
-	})
 	release := context.AfterFunc(p.srv.ctx, func() { lines.conn.Close() })
-	err := p.ingestBlocking(lines)
+	var err error
+	if !p.opened {
+		err = p.arrive()
+	}
+	if err == nil {
+		p.srv.wg.Go(func() {
+			for {
+				select {
+				case <-gone:
+					return
+				case <-lines.wakes:
+					p.acks.due(time.Now())
+				}
+			}
+		})
+		err = p.ingestBlocking(lines)
+	}
 	dismissed := p.dismissed.Load()
 	if dismissed {
 		<-p.told // or its last line would come after the end of all lines
@@ -104,6 +150,9 @@ func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
 		}
 		err = p.consumePaced(b[:n])
 		if err == nil && readErr != nil {
+			if errors.Is(readErr, io.EOF) {
+				p.lastAck()
+			}
 			return readErr
 		}
 	}

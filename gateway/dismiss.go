@@ -34,6 +34,19 @@ func (p *producer) end(err error) gnet.Action {
 	return gnet.None
 }
 
+// refuseInstrument answers an instrument line that cannot be followed. The session
+// goes on.
+func (p *producer) refuseInstrument(symbol string, why error) {
+	e := lsg.ProducerError{Code: lsg.CodeBadInstrument, Instrument: withoutSecrets(symbol), Retry: lsg.RetryNever, Text: withoutSecrets(why.Error())}
+	if errors.Is(why, lsg.ErrSymbol) {
+		e.Code = lsg.CodeBadSymbol
+	}
+	p.srv.metrics.rejects(e.Code).Inc()
+	p.srv.log.Info("instrument refused", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
+		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
+	p.line(e.Append(nil))
+}
+
 // dismiss sends an error line and closes. It may be called from anywhere.
 func (p *producer) dismiss(e lsg.ProducerError) {
 	if p.dismissed.Load() {

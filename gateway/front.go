@@ -134,7 +134,7 @@ func (f *front) OnClose(conn gnet.Conn, err error) gnet.Action {
 		c.timeout.Stop()
 	}
 	c.arrival.over()
-	if c.detached {
+	if c.detached || c.producer != nil && c.producer.inputEnded(err) {
 		return gnet.None
 	}
 	f.srv.socketClosed(c.grant)

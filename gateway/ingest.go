@@ -26,10 +26,15 @@ type ingest struct {
 	watched  atomic.Bool // the time is taken of the one or the other
 	version  uint8       // of the records to come
 	tsOut    bool
-	declared feed.Schema         // of the metadata; SchemaNone is any
-	known    map[uint32]struct{} // instruments declared in this session; nil: any goes
+	declared feed.Schema      // of the metadata; SchemaNone is any
+	known    map[uint32]int64 // instruments declared in this session and their price increment, 0: none; nil: any goes
+	asked    atomic.Bool      // an answer is owing, or the text phase goes on: no ack comes between
+
+	told map[uint32]struct{} // ids that the gateway gave out and this session may use
+	used [toldIDs]uint64     // 1 + ids that were looked up and may be used, where their low bits say
 
 	declarations int // instrument lines so far
+	badSymbols   int // names that were passed over
 	entries      int // instruments, mappings and gaps of this turn
 
 	partial []byte // the begin of a record whose end has not come
@@ -61,6 +66,7 @@ const producerLine = 4 << 10
 
 func (in *ingest) init(p *producer) {
 	in.p = p
+	in.asked.Store(true)
 	in.declared = feed.SchemaNone
 	in.runs = make([]journal.Run, 0, 64)
 	in.partial = make([]byte, 0, feed.MaxRecordSize)
@@ -141,33 +147,52 @@ func (in *ingest) line(b []byte) (int, error) {
 	return n, nil
 }
 
-// instrument declares one instrument and answers with its id.
+// instrument declares one instrument and answers with its id, or says why that
+// one cannot be had: the others are no worse for it.
 func (in *ingest) instrument(text string) error {
-	decl, err := lsg.ParseInstrument(text)
-	if err != nil {
-		return &refusal{code: lsg.CodeUnknownInstrument, text: err.Error()}
+	decl, wrong := lsg.ParseInstrument(text)
+	if wrong != nil && decl.Symbol == "" {
+		return &refusal{code: lsg.CodeBadInstrument, text: wrong.Error()} // an answer could not say what it is to
 	}
 	if in.known == nil {
-		in.known = map[uint32]struct{}{}
+		in.known = map[uint32]int64{}
 	}
 	if in.declarations >= in.p.srv.limits.InstrumentsPerProducer {
 		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instrument lines in one session", in.p.srv.limits.InstrumentsPerProducer)}
 	}
 	in.entries++
-	id, err := in.p.writer.Instrument(journal.Instrument{
-		Symbol: decl.Symbol, PriceIncrement: decl.PriceIncrement, Lot: decl.Lot, Currency: decl.Currency, Class: decl.Class,
-	})
+	if wrong != nil {
+		in.declarations++
+		in.p.refuseInstrument(decl.Symbol, wrong)
+		return nil
+	}
+	in.asked.Store(true)
+	id, err := in.declare(decl)
 	if err != nil {
 		return err
 	}
 	in.declarations++
-	in.known[id] = struct{}{}
+	in.know(id, decl)
+	in.tell(id)
 	reply, err := lsg.InstrumentReply{Symbol: decl.Symbol, ID: id}.Append(nil)
 	if err != nil {
 		return err
 	}
 	in.p.line(reply)
+	in.asked.Store(in.phase == phaseLines)
 	return nil
+}
+
+// know takes records of an instrument from now on; also those of the ids that it
+// had before its lot changed, which a producer may have to send again.
+func (in *ingest) know(id uint32, decl lsg.Instrument) {
+	for _, own := range in.p.writer.OwnIDs(decl.Symbol) {
+		if _, ok := in.known[own]; !ok {
+			in.known[own] = 0
+		}
+	}
+	tick, _ := lsg.ParseFixed(decl.PriceIncrement) // none, or checked
+	in.known[id] = tick
 }
 
 // inlineEntries is how many instruments, mappings and gaps a producer enters
@@ -205,7 +230,7 @@ func (in *ingest) control(r feed.Record) error {
 			return err
 		}
 		in.entries++
-		return in.p.writer.Map(m.InstrumentID, m.OutSymbol())
+		return in.enter(mappingOf(m))
 	}
 	m, ok := feed.View[feed.SystemMsg](up)
 	if !ok || m.Code != feed.SystemUnset {

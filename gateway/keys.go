@@ -162,7 +162,7 @@ func (k *Key) checkDatasets() error {
 	}
 	for _, d := range k.Datasets {
 		if d != "*" && journal.CheckDataset(d) != nil {
-			return fmt.Errorf("%s: %q is no name of a dataset: use 1 to %d of A-Z 0-9 . _ - and begin with a letter or digit, or * for all", k.Name, d, journal.MaxDatasetName)
+			return fmt.Errorf("%s: %q is no name of a dataset: use %s, or * for all", k.Name, d, journal.DatasetRule)
 		}
 	}
 	return nil

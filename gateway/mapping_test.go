@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // replayed takes a replay to its end: the data records, and the symbol that was
@@ -199,9 +200,10 @@ func TestSkipOverMappingsCountsExactly(t *testing.T) {
 // which the event loop takes several turns.
 func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 	const n, id = 1_000, 5 // several times inlineEntries
-	for name, say := range map[string]func(symbol string) []byte{
-		"mapping records": func(symbol string) []byte { return mappingRecord(id, symbol) },
-		"definitions":     func(symbol string) []byte { return definition(id, symbol) },
+	day := func(i int) journal.Day { return journal.Day(20_000 + i) }
+	for name, say := range map[string]func(symbol string, i int) []byte{
+		"mapping records": func(symbol string, _ int) []byte { return mappingRecord(id, symbol) },
+		"definitions":     func(symbol string, i int) []byte { return onDay(definition(id, symbol), day(i)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveTest(t)
@@ -210,12 +212,10 @@ func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 			var stream [][]byte
 			records := 0
 			for i := range n {
-				r := say(fmt.Sprintf("S%d", i))
+				r := say(fmt.Sprintf("S%d", i), i)
 				stream = append(stream, r, trade(id, i))
-				if feed.Record(r).RType().IsControl() {
+				if records++; !feed.Record(r).RType().IsControl() {
 					records++
-				} else {
-					records += 2
 				}
 			}
 			go p.begin(metadataOf(feed.SchemaNone), stream...)
@@ -225,7 +225,7 @@ func TestMappingsAmongRecordsHoldFromTheirPlacesOn(t *testing.T) {
 				t.Errorf("the tape has %d bytes, not the %d that were sent", len(got), n*feed.SchemaTrades.RecordSize())
 			}
 			for i := range n {
-				if got, ok := d.Symbols().SymbolAt(id, feed.SchemaTrades, uint64(i)); !ok || got != fmt.Sprintf("S%d", i) {
+				if got, ok := d.Symbols().NameAt(id, feed.SchemaTrades, uint64(i), day(i)); !ok || got != fmt.Sprintf("S%d", i) {
 					t.Fatalf("at record %d the id stands for %q", i, got)
 				}
 			}

@@ -3,7 +3,8 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"slices"
+
+	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
@@ -52,45 +53,29 @@ func (in *ingest) metadata(b []byte) (int, error) {
 
 // begin takes over what the metadata says about the records, and returns the
 // mappings it has.
-func (in *ingest) begin(header []byte) ([]idSymbol, error) {
+func (in *ingest) begin(header []byte) (mappings, error) {
 	m, err := feed.ParseMetadata(header)
 	if err != nil {
-		return nil, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
+		return mappings{}, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
 	}
 	if m.Dataset != in.p.req.Dataset {
-		return nil, &refusal{code: lsg.CodeBadMetadata, want: in.p.req.Dataset, got: m.Dataset, text: "the metadata is of another dataset than the authentication line"}
+		return mappings{}, &refusal{code: lsg.CodeBadMetadata, want: in.p.req.Dataset, got: m.Dataset, text: "the metadata is of another dataset than the authentication line"}
 	}
 	in.version, in.tsOut, in.declared = m.Version, m.TsOut, m.Schema
 	if in.older() {
 		in.upgrade = make([]byte, 0, upgradeBuffer)
 	}
 	in.phase = phaseRecords
-	return slices.Collect(mappingsOf(&m)), nil
+	in.asked.Store(false)
+	in.p.wake() // for the acks that waited
+	all, passed := mappingsOf(&m)
+	if passed > 0 {
+		in.p.srv.log.Warn("symbol mappings of the metadata are passed over: no day lies between their dates",
+			zap.Uint64("session", in.p.session), zap.String("producer", in.p.req.Producer), zap.Int("mappings", passed))
+	}
+	return all, nil
 }
 
 // inlineMetadata is the size in bytes from which metadata is read, and its
 // mappings entered, off the event loop.
 const inlineMetadata = 32 << 10
-
-// enter adds mappings to the symbol table. Those it has cost next to nothing.
-func (in *ingest) enter(mappings []idSymbol) error {
-	for _, m := range mappings {
-		if err := in.p.writer.Map(m.id, m.symbol); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// enterAll is enter where it may wait for the disk.
-func (in *ingest) enterAll(ctx context.Context, mappings []idSymbol) error {
-	for {
-		err := in.enter(mappings)
-		if !waits(err) {
-			return err
-		}
-		if err := in.p.await(ctx); err != nil {
-			return err
-		}
-	}
-}

@@ -23,6 +23,7 @@ type serverMetrics struct {
 	batches      *metrics.Counter // commits so far
 	skipped      *metrics.Counter // records, by slow readers
 	damaged      *metrics.Counter // records that sessions were told to be damaged, instead of being sent them
+	badSymbols   *metrics.Counter // names that were passed over, because nobody could ask for them
 	slowWarnings *metrics.Counter
 	laneChanges  *metrics.Counter // sessions that went from one lane to the other
 	paced        *metrics.Counter // times that a producer had to rest for its key's rate
@@ -40,6 +41,7 @@ func newServerMetrics(srv *Server) *serverMetrics {
 		batches:      set.NewCounter("tapewire_published_batches_total"),
 		skipped:      set.NewCounter("tapewire_skipped_records_total"),
 		damaged:      set.NewCounter("tapewire_damaged_records_total"),
+		badSymbols:   set.NewCounter("tapewire_bad_symbols_total"),
 		slowWarnings: set.NewCounter("tapewire_slow_reader_warnings_total"),
 		laneChanges:  set.NewCounter("tapewire_lane_changes_total"),
 		paced:        set.NewCounter("tapewire_paced_total"),
@@ -62,6 +64,11 @@ func newServerMetrics(srv *Server) *serverMetrics {
 // rejects counts what was refused, by code.
 func (m *serverMetrics) rejects(code string) *metrics.Counter {
 	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_rejects_total{code=%q}", code))
+}
+
+// offTick counts records with a price off the increment that their producer declared.
+func (m *serverMetrics) offTick(dataset string) *metrics.Counter {
+	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_off_tick_total{dataset=%q}", dataset))
 }
 
 func (m *serverMetrics) sendCalls(path string) *metrics.Counter {

@@ -57,7 +57,9 @@ func (s *session) tellPositions() bool {
 
 // resumeAt is the seq at which a position of an earlier session goes on. Records
 // that a recovery cut since then are told by the mark that stands at the cut, those
-// that are kept no more by the hole that is in their place.
+// that are kept no more by the hole that is in their place. A position of another
+// history (of a directory that this one is a copy of, or was restored over) is
+// refused: what it had seen of that one is not here, and nobody can say how much.
 func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, error) {
 	var tail uint64
 	if d != nil {
@@ -70,7 +72,9 @@ func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, e
 		if p.Epoch > d.Epoch() {
 			return 0, fmt.Errorf("resume=%d:%d is of an epoch to come; this tape is at epoch %d", p.Epoch, p.Seq, d.Epoch())
 		}
+		known := false
 		for _, e := range d.Epochs() {
+			known = known || e.Number == p.Epoch
 			if e.Number <= p.Epoch {
 				continue
 			}
@@ -80,9 +84,31 @@ func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, e
 				}
 			}
 		}
+		if !known {
+			return 0, fmt.Errorf("resume=%d:%d is of another history, this tape never had that epoch: was the data directory copied or restored? begin with start=", p.Epoch, p.Seq)
+		}
+		if seq < p.Seq && !cutAt(d, schema, seq, p.Seq) {
+			return 0, fmt.Errorf("resume=%d:%d is of another history, this tape left it at record %d: was the data directory copied or restored? "+
+				"begin with resume=%d:%d or start=", p.Epoch, p.Seq, seq, d.Epoch(), seq)
+		}
 	}
 	if seq > tail {
 		return 0, fmt.Errorf("resume=%d:%d is beyond the end of the tape, which is %d; was the data directory replaced?", p.Epoch, p.Seq, tail)
 	}
 	return seq, nil
+}
+
+// cutAt says whether the ledger tells that records [from, to) were cut.
+func cutAt(d *journal.Dataset, schema feed.Schema, from, to uint64) bool {
+	for _, g := range d.Gaps() {
+		if g.Cause != journal.CauseCut || g.Schema != schema {
+			continue
+		}
+		for _, at := range g.At {
+			if at.Schema == schema && at.Seq == from && g.Records >= to-from {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -119,7 +120,15 @@ func TestResumeIntoACutRangeIsToldWhatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	after := open(disk.Clone(true))
+	cut := disk.Clone(true)
+	state, err := cut.Open(filepath.Join("/data", testDataset, "state"), false) // never written back
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := state.WriteAt(make([]byte, 4096), 0); err != nil {
+		t.Fatal(err)
+	}
+	after := open(cut)
 	publish(t, after, "3", metadataOf(feed.SchemaTrades), trade(1, 100))
 	var told []string
 	take(t, positionSession(t, after, feed.Subscription{Schema: feed.SchemaTrades, Resume: &held}), func(r feed.Record) bool {
@@ -130,6 +139,50 @@ func TestResumeIntoACutRangeIsToldWhatIsGone(t *testing.T) {
 	})
 	if len(told) != 1 || !strings.Contains(told[0], "cause=cut|records=3") {
 		t.Errorf("told %q, want one gap of three records that were cut", told)
+	}
+}
+
+// A copy of the data directory is another history from where it was made: who has
+// seen more of the one it was made of is told, and who has not goes on exactly.
+func TestResumeFromBeyondACopyIsToldSo(t *testing.T) {
+	disk := journal.NewMemDisk()
+	open := func(d *journal.MemDisk) *Server {
+		j, err := journal.Open("/data", journal.Options{Disk: d, Sync: journal.SyncPolicy{Interval: time.Minute}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return serveJournal(t, j, Config{SendPath: SendWrite})
+	}
+	before := open(disk)
+	publish(t, before, "1", metadataOf(feed.SchemaTrades), trade(1, 0), trade(1, 1), trade(1, 2))
+	old := before.journal.Lookup(testDataset).Epoch()
+	if err := before.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after := open(disk.Clone(true))
+	publish(t, after, "2", metadataOf(feed.SchemaTrades), trade(1, 100), trade(1, 101))
+	now := after.journal.Lookup(testDataset).Epoch()
+	if now == old {
+		t.Fatalf("the copy goes on in epoch %d", old)
+	}
+	for _, p := range []lsg.Position{{Epoch: old, Seq: 4}, {Epoch: old, Seq: 9}, {Epoch: now - 1, Seq: 0}, {Epoch: now + 1, Seq: 0}, {Epoch: now, Seq: 6}} {
+		sub := positionSession(t, after, feed.Subscription{Schema: feed.SchemaTrades, Resume: &p})
+		take(t, sub, func(r feed.Record) bool {
+			e, ok := feed.View[feed.ErrorMsg](r)
+			if r.RType() == feed.RTypeMbp0 {
+				t.Fatalf("resume=%d:%d is served record %d", p.Epoch, p.Seq, sequence(r))
+			}
+			return ok && strings.HasPrefix(e.Text(), "resume=")
+		})
+	}
+	for _, p := range []lsg.Position{{Epoch: old, Seq: 3}, {Epoch: now, Seq: 3}} {
+		sub := positionSession(t, after, feed.Subscription{Schema: feed.SchemaTrades, Resume: &p})
+		take(t, sub, func(r feed.Record) bool {
+			if r.RType() == feed.RTypeMbp0 && sequence(r) < 100 {
+				t.Fatalf("resume=%d:%d is served record %d", p.Epoch, p.Seq, sequence(r))
+			}
+			return r.RType() == feed.RTypeMbp0 && sequence(r) == 101
+		})
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
@@ -25,9 +27,11 @@ type producerKey struct{ dataset, name string }
 
 // datasetFeed is what the producers of one dataset share.
 type datasetFeed struct {
-	dataset    *journal.Dataset
-	unwatch    func()
-	lastRecord [feed.NumSchemas]moment // the last commit
+	dataset     *journal.Dataset
+	unwatch     func()
+	definitions definitions
+	offTick     *metrics.Counter        // records off their tick
+	lastRecord  [feed.NumSchemas]moment // the last commit
 }
 
 // dataset finds a dataset or, below the limit, makes it.
@@ -64,7 +68,7 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	p.feed = ps.feedOf(d)
+	p.feed = ps.feedOf(d, p.srv.metrics)
 	key := producerKey{p.req.Dataset, p.req.Producer}
 	older = ps.byKey[key]
 	ps.byKey[key] = p
@@ -72,14 +76,14 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 }
 
 // feedOf finds or makes what is shared. The caller holds mu.
-func (ps *producers) feedOf(d *journal.Dataset) *datasetFeed {
+func (ps *producers) feedOf(d *journal.Dataset, m *serverMetrics) *datasetFeed {
 	if ps.byKey == nil {
 		ps.byKey = map[producerKey]*producer{}
 		ps.feeds = map[string]*datasetFeed{}
 	}
 	f := ps.feeds[d.Name()]
 	if f == nil {
-		f = &datasetFeed{dataset: d}
+		f = &datasetFeed{dataset: d, offTick: m.offTick(d.Name())}
 		f.unwatch = d.Watch(nil, func() { ps.synced(f) })
 		ps.feeds[d.Name()] = f
 	}

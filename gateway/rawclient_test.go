@@ -178,3 +178,17 @@ func (c *rawClient) await(prefix string) (lines []string) {
 		}
 	}
 }
+
+// metadata reads the DBN header of a session.
+func (c *rawClient) metadata() {
+	c.t.Helper()
+	head := make([]byte, feed.PreludeSize)
+	if _, err := readFull(c, head); err != nil {
+		c.t.Fatalf("read the metadata: %v", err)
+	}
+	size, err := feed.MetadataSize(head)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.pass(size - len(head))
+}

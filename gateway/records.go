@@ -20,7 +20,7 @@ func (in *ingest) records(b []byte) (n int, err error) {
 		in.whole = append(in.whole[:0], in.partial...)
 		in.partial = in.partial[:0]
 		if _, err := in.some(in.whole); err != nil {
-			if waits(err) { // take its last byte again, after the wait
+			if again(err) { // take its last byte again, after the wait
 				in.partial = append(in.partial, in.whole[:len(in.whole)-1]...)
 				n--
 			}
@@ -162,6 +162,11 @@ func (in *ingest) take(schema feed.Schema, run []byte) (int, error) {
 			run, refused = run[:n], err
 		}
 	}
+	if in.known == nil {
+		if told, err := in.onlyTold(run, size); err != nil {
+			run, refused = told, err
+		}
+	}
 	if len(run) > 0 {
 		in.pending += len(run) / size
 		if last := len(in.runs) - 1; last >= 0 && in.runs[last].Schema == schema && adjoin(in.runs[last].Bytes, run) {
@@ -197,8 +202,15 @@ func stamp(run []byte, size, off int) {
 // records before the first one of another instrument, and the error for that.
 func (in *ingest) onlyKnown(run []byte, size int) ([]byte, error) {
 	for at := 0; at < len(run); at += size {
-		id := feed.Record(run[at : at+size]).InstrumentID()
-		if _, ok := in.known[id]; !ok {
+		r := feed.Record(run[at : at+size])
+		id := r.InstrumentID()
+		tick, ok := in.known[id]
+		if ok && tick > 0 && offTick(r, tick) {
+			if err := in.offTick(at/size, r, tick); err != nil {
+				return run[:at], err
+			}
+		}
+		if !ok {
 			return run[:at], in.reject(at/size, &refusal{
 				code: lsg.CodeUnknownInstrument, got: fmt.Sprint(id),
 				text: "this session declared its instruments and this id is none of them; declare it or use the id of the instrument= reply",
@@ -208,33 +220,27 @@ func (in *ingest) onlyKnown(run []byte, size int) ([]byte, error) {
 	return run, nil
 }
 
-// define enters the symbols that definition records bring. It returns how many
-// bytes can be taken: what a definition changes does not hold for records before
-// it, so those are committed first.
-func (in *ingest) define(run []byte, size int) (int, error) {
-	table := in.p.feed.dataset.Symbols()
+// onlyTold keeps a session that declared nothing from records of an instrument
+// that the gateway gave an id to, unless it was told that id: it returns the
+// records before the first such one, and the error for that.
+func (in *ingest) onlyTold(run []byte, size int) ([]byte, error) {
 	for at := 0; at < len(run); at += size {
-		r := feed.Record(run[at : at+size])
-		def, ok := feed.View[feed.InstrumentDefMsg](r)
-		if !ok {
+		id := feed.Record(run[at : at+size]).InstrumentID()
+		used := &in.used[id%toldIDs]
+		if *used == uint64(id)+1 {
 			continue
 		}
-		symbol := feed.CString(def.RawSymbol[:])
-		if symbol == "" {
-			continue
-		}
-		if now, ok := table.Symbol(r.InstrumentID()); !ok || now != symbol {
-			if at > 0 {
-				return at, nil
+		if symbol, ours := in.p.feed.dataset.Symbols().Allocated(id); ours {
+			if _, told := in.told[id]; !told {
+				return run[:at], in.reject(at/size, &refusal{
+					code: lsg.CodeUnknownInstrument, got: fmt.Sprint(id),
+					text: "the gateway gave this id to " + symbol + ", and this session did not say that it means that; declare it, or map the id to " + symbol + " before its records",
+				})
 			}
-			if err := in.commit(nil); err != nil {
-				return 0, err
-			}
-			in.entries++
+		} else if err := in.p.writer.Uses(id); err != nil {
+			return run[:at], err
 		}
-		if err := in.p.writer.Map(r.InstrumentID(), symbol); err != nil {
-			return at, err
-		}
+		*used = uint64(id) + 1
 	}
-	return len(run), nil
+	return run, nil
 }

@@ -52,3 +52,9 @@ type offLoop struct {
 }
 
 func (*offLoop) Error() string { return "this takes a while" }
+
+// again reports whether what was not taken is to be taken again later.
+func again(err error) bool {
+	var slow *offLoop
+	return waits(err) || errors.As(err, &slow)
+}

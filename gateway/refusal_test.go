@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // definition says that id stands for symbol.
@@ -14,6 +17,21 @@ func definition(id uint32, symbol string) []byte {
 	d.InstrumentID, d.TsEvent = id, eventTime(int(id))
 	copy(d.RawSymbol[:], symbol)
 	return append([]byte(nil), feed.Bytes(&d)...)
+}
+
+// deletion is a definition that says that an instrument is gone.
+func deletion(id uint32) []byte {
+	b := definition(id, "GONE")
+	b[493] = 'D' // security_update_action
+	return b
+}
+
+// onDay puts a definition on a day.
+func onDay(b []byte, day journal.Day) []byte {
+	ns := uint64(day) * uint64(24*time.Hour)
+	binary.LittleEndian.PutUint64(b[8:], ns)
+	binary.LittleEndian.PutUint64(b[16:], ns)
+	return b
 }
 
 // On a new tape the journal has records wait for its first segment. A refusal
@@ -59,16 +77,29 @@ func TestDefinitionsBeforeAConflictStay(t *testing.T) {
 	}
 }
 
-// What can never succeed must not be called worth another try.
-func TestBadSymbolIsNeverToBeRetried(t *testing.T) {
-	s := serveTest(t)
-	for name, symbol := range map[string]string{"empty": "", "control character": "A\x01B"} {
-		t.Run(name, func(t *testing.T) {
+// A name that nobody could ask for costs its instrument the name, and nobody the feed.
+func TestNameThatCannotBeAskedForIsPassedOverAlone(t *testing.T) {
+	for what, symbol := range map[string]string{
+		"empty": "", "control character": "A\x01B", "late control character": "A\u0085B", "comma": "A,B", "bar": "A|B", "all": "ALL_SYMBOLS",
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := serveTest(t)
 			p := dialRaw(t, s)
 			p.produce("1")
-			p.begin(metadataOf(feed.SchemaTrades), mappingRecord(1, symbol))
-			if got := p.rest(); !strings.Contains(got, "|retry=never|") || strings.Contains(got, "error=limit") {
-				t.Errorf("the producer is told %q", got)
+			meta := withMapping(metadataOf(feed.SchemaNone), 2, "GOOD")
+			if symbol != "" && !strings.Contains(symbol, "\x01") { // what metadata can carry
+				meta = withMapping(meta, 1, symbol)
+			}
+			p.begin(meta, mappingRecord(1, symbol), definition(3, symbol), trade(1, 0), trade(2, 1), trade(3, 2))
+			p.await("ack=4|")
+			table := s.journal.Lookup(testDataset).Symbols()
+			for id, want := range map[uint32]string{1: "", 2: "GOOD", 3: ""} {
+				if got, _ := table.Symbol(id); got != want {
+					t.Errorf("id %d is %q, want %q", id, got, want)
+				}
+			}
+			if n := s.metrics.badSymbols.Get(); n == 0 {
+				t.Error("no metric tells of it")
 			}
 		})
 	}

@@ -198,7 +198,7 @@ func (s *Server) serveGnet() {
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
 		gnet.WithTicker(s.certs != nil || s.cfg.Listener != nil),                     // see OnTick
 		gnet.WithLoadBalancing(gnet.LeastConnections),                                // the default may not be asked by several acceptors at once
-		gnet.WithLogger(s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)).Sugar()), // it announces what serve has said already
+		gnet.WithLogger(s.log.WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, s.log.Level()))).Sugar()), // it announces what serve has said already
 	)
 	if err == nil && !s.stopping.Load() {
 		err = ErrEngine

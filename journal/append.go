@@ -73,6 +73,18 @@ func (w *Writer) Append(runs []Run) (records int, err error) {
 	return records, err
 }
 
+// Note commits one record that the writer's stream does not count: one that no producer sent. It is for the goroutine that appends. Its errors are Append's,
+// and with one nothing was committed.
+func (w *Writer) Note(schema feed.Schema, record []byte) error {
+	if schema.Valid() && len(record) != schema.RecordSize() {
+		return fmt.Errorf("%w: %d bytes to note, want one record of %s", ErrRecord, len(record), schema)
+	}
+	w.noting = true
+	_, err := w.Append([]Run{{Schema: schema, Bytes: record}})
+	w.noting = false
+	return err
+}
+
 // look checks the runs, and notes the greatest time of each schema.
 func (w *Writer) look(runs []Run) error {
 	for i := range runs {
@@ -122,6 +134,9 @@ func (d *Dataset) appendRuns(w *Writer, runs []Run) (records int, err error) {
 	defer d.recoverFault(&records, &err)
 	if err := w.usable(); err != nil {
 		return 0, err
+	}
+	if err := d.state.ours(); err != nil { // before anything is stored: what lies above our tail may be somebody else's
+		return 0, d.fail(err)
 	}
 	d.pend.done = 0
 	if d.behind() {
@@ -203,7 +218,12 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	if n <= 0 { // the preparer is behind: to store here would be a first-touch fault, perhaps 25 ms of the event loop
 		return 0, d.lack(w, t)
 	}
-	copy(seg.data[off:], b[:n])
+	crc := &p.slot.tapes[i].fresh.crc
+	for at := 0; at < n; at += sumStep { // in steps, so that what is summed up is still in the cache
+		step := b[at:min(at+sumStep, n)]
+		copy(seg.data[off+int64(at):], step)
+		*crc = updateCRC(*crc, step)
+	}
 	*tail += uint64(n / t.size)
 	p.records += n / t.size
 	p.bytes += int64(n)
@@ -212,6 +232,9 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// sumStep is how many bytes are copied before they are summed up.
+const sumStep = 16 << 10
 
 // entry is the tape's place in the pending commit.
 func (d *Dataset) entry(t *Tape) int {
@@ -225,6 +248,7 @@ func (d *Dataset) entry(t *Tape) int {
 	p.slot.tapes[i].schema = int(t.schema)
 	p.segs[i] = t.active
 	p.slot.tapes[i].place = place{tail: t.tail.Load()}
+	p.slot.tapes[i].fresh = d.state.fresh(int(t.schema))
 	if t.active != nil {
 		p.slot.tapes[i].place.ordinal, p.slot.tapes[i].place.base = t.active.ordinal, t.active.base
 	}
@@ -236,7 +260,11 @@ func (d *Dataset) commit(w *Writer) {
 	p := &d.pend
 	if p.records > 0 {
 		p.slot.stream = w.stream.number
-		p.slot.count = w.stream.count.Load() + uint64(p.records)
+		p.slot.count = w.stream.count.Load()
+		if !w.noting {
+			p.slot.count += uint64(p.records)
+		}
+		p.slot.logs = d.logEnds()
 		d.keepCommitted(&p.slot)
 		d.state.commit(&p.slot)
 		for i := range p.slot.n {

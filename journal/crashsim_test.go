@@ -88,7 +88,7 @@ var worldSchemas = []feed.Schema{trades, mbp1, feed.SchemaOhlcv1s}
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), disk: NewMemDisk(), fuse: -1, short: map[string]uint64{}}
 	w.o = Options{
-		Disk: w.disk, Sync: SyncPolicy{Bytes: maxSyncBytes}, MinSegment: smallestSegment, MaxSegment: 32 << 10, manual: true, streams: 6,
+		Disk: w.disk, Sync: SyncPolicy{Bytes: maxSyncBytes}, MinSegment: smallestSegment, MaxSegment: 32 << 10, manual: true, streams: 6, nextEpoch: followingEpoch,
 		Now: func() time.Time { return time.Unix(1, 0) },
 	}
 	w.disk.Fault(w.fault)

@@ -5,24 +5,29 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed"
 )
 
+// A cut takes records out of a tape that readers may have been sent already, by reference: a socket of a process that has ended can still hold the pages of
+// the file, and what is stored into them changes under its receiver. So the file that holds them is never stored to again, nor punched or cut: it gets a
+// name in quarantine, and the records that stay go on in a new file of the same ordinal, base and capacity.
+
 // rest is what a segment file holds beyond the place that recovery goes on from.
 type rest struct {
-	schema   feed.Schema
-	path     string
-	info     segmentInfo
-	from, to uint64 // to: behind the last record that is not all zero
-	records  uint64
+	schema feed.Schema
+	path   string
+	info   segmentInfo
+	to     uint64 // behind the last record that is not all zero
 }
 
-// keepRest copies everything beyond the places to quarantine. It looks for what is not zero, and not at record headers:
-// after a power cut a hole of lost pages may lie before pages that did reach the disk.
+// keepRest finds everything beyond the places, and gives the files that hold it their names in quarantine. It looks for what is not zero, and not at record
+// headers: after a power cut a hole of lost pages may lie before pages that did reach the disk.
 func (o *opening) keepRest() error {
+	o.result.lost, o.result.recut = map[int]uint64{}, map[string]uint64{}
 	for schema := range feed.Schema(feed.NumSchemas) {
 		p := o.result.places[int(schema)]
 		dir := o.d.path(schema.String())
@@ -33,53 +38,62 @@ func (o *opening) keepRest() error {
 		if err != nil {
 			return err
 		}
+		end := p.tail // of what was there
 		for _, name := range names {
 			suffix := filepath.Ext(name)
 			ordinal, ok := ordinalOf(name)
-			if !ok || suffix != activeSuffix && suffix != sealedSuffix || ordinal < p.ordinal || suffix == sealedSuffix && ordinal > p.ordinal {
-				continue // a sealed segment beyond the place is moved as a whole, see sortFiles
+			if !ok || suffix != activeSuffix && suffix != sealedSuffix || ordinal < p.ordinal {
+				continue
 			}
-			if err := o.keepSegment(schema, p, ordinal, filepath.Join(dir, name)); err != nil {
+			to, err := o.keepSegment(schema, p, ordinal, filepath.Join(dir, name))
+			if err != nil {
 				return err
 			}
+			end = max(end, to)
+		}
+		if known, ok := o.result.ends[int(schema)]; ok {
+			end = max(known, p.tail) // what lies beyond it was never committed
+		}
+		if end > p.tail {
+			o.result.lost[int(schema)] = end - p.tail
 		}
 	}
 	return nil
 }
 
-func (o *opening) keepSegment(schema feed.Schema, p place, ordinal uint64, path string) error {
+// keepSegment returns the end of what the file holds.
+func (o *opening) keepSegment(schema feed.Schema, p place, ordinal uint64, path string) (uint64, error) {
 	f, err := o.d.disk.Open(path, true)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	info, err := readSegmentInfo(f, path)
 	if err != nil {
 		if ordinal == p.ordinal {
-			return err
+			return 0, err
 		}
-		return o.q.move(path, fmt.Sprintf("%s.%s", schema, filepath.Base(path))) // a prepared segment whose header never reached the disk
+		return 0, o.q.move(path, fmt.Sprintf("%s.%s", schema, filepath.Base(path))) // a prepared segment whose header never reached the disk
 	}
-	r := rest{schema: schema, path: path, info: info, from: info.base}
+	r := rest{schema: schema, path: path, info: info}
+	from := info.base
 	if ordinal == p.ordinal {
-		r.from = p.tail
+		from = p.tail
 	}
-	if r.to, err = lastStored(f, info, r.from); err != nil {
-		return err
+	if r.to, err = lastStored(f, info, from); err != nil || r.to == from {
+		return 0, err
 	}
-	if r.to == r.from {
-		return nil
-	}
-	r.records = r.to - r.from
 	o.result.rest = append(o.result.rest, r)
-	return o.q.write(fmt.Sprintf("%s.%08d.%d.dbn.frag", schema, ordinal, r.from), func(out File) error {
-		at := int64(0)
-		return eachChunk(f, info, r.from, r.to, func(b []byte) error {
-			_, err := out.WriteAt(b, at)
-			at += int64(len(b))
-			return err
-		})
-	})
+	if ordinal > p.ordinal {
+		return r.to, nil // moved as a whole, see sortFiles
+	}
+	o.result.recut[path] = p.tail
+	return r.to, o.q.link(f, path, fmt.Sprintf("%s.%08d.%d%s", schema, ordinal, p.tail, filepath.Ext(path)))
+}
+
+// held says whether a segment beyond the place in use has anything in it.
+func (o *opening) held(path string) bool {
+	return slices.ContainsFunc(o.result.rest, func(r rest) bool { return r.path == path })
 }
 
 // lastStored is the end of the last record from from on that is not all zero; from when there is none.
@@ -97,19 +111,21 @@ func lastStored(f File, info segmentInfo, from uint64) (uint64, error) {
 	return end, err
 }
 
-// newEpoch enters the epoch that begins here. An interrupted recovery that had got so far is not repeated.
+// newEpoch enters the epoch that begins here. One that an opening entered which did not get to its end is taken, when it begins at the same records.
 func (o *opening) newEpoch() error {
 	d := o.d
-	if n := len(d.epochs); n > 0 && d.epochs[n-1].Number > d.epoch {
-		d.epoch = d.epochs[n-1].Number
-		return nil
-	}
-	e := Epoch{Number: d.epoch + 1, Time: d.now()}
+	var first []Position
 	for schema := range feed.NumSchemas {
 		if p, ok := o.result.places[schema]; ok {
-			e.First = append(e.First, Position{feed.Schema(schema), p.tail})
+			first = append(first, Position{feed.Schema(schema), p.tail})
 		}
 	}
+	last := d.epochs[len(d.epochs)-1]
+	if last.Number > d.epoch && slices.Equal(last.First, first) {
+		d.epoch, o.result.begun = last.Number, true
+		return nil
+	}
+	e := Epoch{Number: d.o.nextEpoch(max(d.epoch, last.Number)), Time: d.now(), First: first}
 	if err := d.epochsLog.append(e.append(nil)); err != nil {
 		return err
 	}
@@ -117,14 +133,21 @@ func (o *opening) newEpoch() error {
 	return nil
 }
 
-// enterCut tells readers of the records that were cut.
+// enterCut tells readers of the records that were cut, in one entry for each tape. It is on disk before the records lose their names.
 func (o *opening) enterCut() error {
-	for _, r := range o.result.rest {
-		g := Gap{
-			Schema: r.schema, FromTs: undefTime, ToTs: undefTime, Records: r.records, Cause: CauseCut,
-			At: []Position{{r.schema, o.result.places[int(r.schema)].tail}},
+	if len(o.result.lost) == 0 && len(o.result.recut) == 0 {
+		return nil
+	}
+	for schema := range feed.Schema(feed.NumSchemas) {
+		n := o.result.lost[int(schema)]
+		if n == 0 {
+			continue
 		}
-		if !o.known(g) {
+		g := Gap{
+			Schema: schema, FromTs: undefTime, ToTs: undefTime, Records: n, Cause: CauseCut,
+			At: []Position{{schema, o.result.places[int(schema)].tail}},
+		}
+		if !o.result.begun || !o.known(g) {
 			if err := o.d.enterGap(nil, g); errors.Is(err, ErrDiskFull) {
 				return err
 			} else if err != nil {
@@ -132,37 +155,72 @@ func (o *opening) enterCut() error {
 			}
 		}
 	}
+	for _, l := range []*sideLog{o.d.epochsLog, o.d.ledger.log} {
+		if err := l.sync(l.size.Load()); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// wipe clears what was copied to quarantine, so that a later recovery does not find it again. The new epoch is on disk by now; should this fail
-// or be interrupted, nothing is wrong, as what lies beyond a tail means nothing.
-func (o *opening) wipe() {
-	for _, r := range o.result.rest {
-		if r.from == r.info.base && r.info.ordinal != o.result.places[int(r.schema)].ordinal {
-			continue // a prepared segment beyond the one in use; it was removed
-		}
-		if err := o.wipeOne(r); err != nil {
-			o.d.log.Warn("could not clear what recovery cut", zap.String("file", r.path), zap.Error(err))
-		}
-	}
-}
-
-func (o *opening) wipeOne(r rest) error {
-	f, err := o.d.disk.Open(segmentPath(filepath.Dir(r.path), r.info.ordinal, activeSuffix), false)
+// recut copies the records below tail of a segment file into a new one, which takes its place: of the same ordinal, base and capacity, and not sealed.
+// Whoever still holds the old one keeps its bytes.
+func (d *Dataset) recut(t *Tape, path string, info segmentInfo, tail uint64) error {
+	old, err := d.disk.Open(path, true)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	zero := make([]byte, chunkBytes)
-	size := int64(r.info.recordSize)
-	at, end := r.info.header+int64(r.from-r.info.base)*size, r.info.header+int64(r.to-r.info.base)*size
-	for at < end {
-		n := min(int64(len(zero)), end-at)
-		if _, err := f.WriteAt(zero[:n], at); err != nil {
+	defer old.Close()
+	anew := info
+	anew.sealed, anew.epoch, anew.created = false, d.epoch, d.now()
+	region, err := anew.headerRegion(d.metadata(t.schema))
+	if err != nil {
+		return err
+	}
+	to := segmentPath(t.dir, info.ordinal, activeSuffix)
+	err = writeWhole(d.disk, to, func(f File) error {
+		if err := f.Allocate(info.header + int64(info.records)*int64(t.size)); err != nil {
 			return err
 		}
-		at += n
+		if _, err := f.WriteAt(region, 0); err != nil {
+			return err
+		}
+		return d.copyRecords(t, f, old, info, tail)
+	})
+	if err != nil {
+		return err
 	}
-	return f.Sync()
+	d.log.Info("segment goes on in a new file", zap.String("tape", t.name()), zap.Uint64("segment", info.ordinal), zap.Uint64("records", tail-info.base))
+	if path == to {
+		return nil
+	}
+	return d.removeSealed(t, info.ordinal)
+}
+
+// removeSealed takes away a sealed segment that goes on unsealed.
+func (d *Dataset) removeSealed(t *Tape, ordinal uint64) error {
+	for _, suffix := range []string{sealedSuffix, indexSuffix} {
+		if err := removeFile(d.disk, segmentPath(t.dir, ordinal, suffix)); err != nil {
+			return err
+		}
+	}
+	return d.disk.SyncDir(t.dir)
+}
+
+// copyRecords copies a segment's records below tail. What the disk does not give back is left out: its sum finds it, and it is a hole.
+func (d *Dataset) copyRecords(t *Tape, to, from File, info segmentInfo, tail uint64) error {
+	per := blockRecords(t.size)
+	buf := make([]byte, int(per)*t.size)
+	for seq := info.base; seq < tail; seq += per {
+		b := buf[:int(min(per, tail-seq))*t.size]
+		at := info.header + int64(seq-info.base)*int64(t.size)
+		if n, err := from.ReadAt(b, at); n < len(b) {
+			d.log.Error("records cannot be read", zap.String("tape", t.name()), zap.Uint64("from", seq), zap.Error(err))
+			continue
+		}
+		if _, err := to.WriteAt(b, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }

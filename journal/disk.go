@@ -15,6 +15,8 @@ type Disk interface {
 	Mkdir(path string) error
 	// Rename replaces newPath in one step. It is on disk only after SyncDir.
 	Rename(oldPath, newPath string) error
+	// Link gives a file a second name, where there is none yet. It is on disk only after SyncDir.
+	Link(oldPath, newPath string) error
 	Remove(path string) error
 	// List names what a directory holds, sorted; directories end in a slash.
 	List(path string) ([]string, error)
@@ -22,6 +24,8 @@ type Disk interface {
 	// Lock takes the directory of the lock file at path, and the file, for this process and writes its pid into it, or returns an error that matches
 	// ErrLocked and names the holder.
 	Lock(path string) (Lock, error)
+	// Locked says whether a process, this one too, has taken the lock file at path.
+	Locked(path string) (bool, error)
 	// Names says whether path is a name of the open file f: not that it is gone, nor that another file took its place.
 	Names(path string, f File) (bool, error)
 	// Filesystem names the type of filesystem that holds path: "ext4", "xfs", "tmpfs", or something else.
@@ -50,6 +54,8 @@ type File interface {
 	Sync() error
 	// Map maps the first size bytes, shared, for reading and writing.
 	Map(size int64) (Memory, error)
+	// Links is how many names the file has.
+	Links() (int, error)
 	// Identity tells this file on this boot of this machine from any other.
 	Identity() (Identity, error)
 	// Linked says whether the file still has a name: what is stored to one without is lost when it is closed.
@@ -68,10 +74,14 @@ type Memory interface {
 	Unmap() error
 }
 
-// Identity answers one question: is the page cache that held our last stores still the one we see? Any difference means that it may not be.
+// Identity answers one question: is this the very file that we stored to last, on the machine that did it? Any difference means that it may be a copy, and
+// that the one it was copied from goes on somewhere else.
 type Identity struct {
 	BootID [16]byte // changes when the machine starts
-	Mount  uint64   // changes when the filesystem is mounted
+	Mount  uint64   // changes when the filesystem is mounted; 0: the kernel has no number that it never uses again
 	Device uint64
 	Inode  uint64 // changes when the file was copied or restored
 }
+
+// same says whether both are surely one file on one boot.
+func (id Identity) same(other Identity) bool { return id == other && id.Mount != 0 }

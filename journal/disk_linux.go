@@ -52,6 +52,7 @@ func (OSDisk) Mkdir(path string) error {
 }
 
 func (OSDisk) Rename(oldPath, newPath string) error { return os.Rename(oldPath, newPath) }
+func (OSDisk) Link(oldPath, newPath string) error   { return os.Link(oldPath, newPath) }
 func (OSDisk) Remove(path string) error             { return os.Remove(path) }
 
 func (OSDisk) List(path string) ([]string, error) {
@@ -165,12 +166,21 @@ func (f *osFile) Map(size int64) (Memory, error) {
 	return &osMemory{b}, nil
 }
 
-// Identity asks statx for the mount. The unique id (Linux 6.8) is never used again; an older kernel gives the plain one, which a later mount may get
-// again: then everything had been written at the unmount.
+// Links is from the inode: a file that was removed and is still open has none.
+func (f *osFile) Links() (int, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.Fd(), &st); err != nil {
+		return 0, f.wrap("fstat", err)
+	}
+	return int(st.Nlink), nil
+}
+
+// Identity asks statx for the mount's unique id (Linux 6.8), which is never used again. An older kernel has only one that the next mount may get: a volume
+// that was rolled back and mounted again would be taken for the one that it was, so there no two openings are the same.
 func (f *osFile) Identity() (Identity, error) {
 	var id Identity
 	var st unix.Statx_t
-	err := unix.Statx(f.Fd(), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID|unix.STATX_MNT_ID_UNIQUE, &st)
+	err := unix.Statx(f.Fd(), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID_UNIQUE, &st)
 	if err != nil {
 		return id, f.wrap("statx", err)
 	}
@@ -189,7 +199,10 @@ func (f *osFile) Identity() (Identity, error) {
 		}
 		id.BootID[i] = byte(v)
 	}
-	id.Mount, id.Device, id.Inode = st.Mnt_id, uint64(st.Dev_major)<<32|uint64(st.Dev_minor), st.Ino
+	id.Device, id.Inode = uint64(st.Dev_major)<<32|uint64(st.Dev_minor), st.Ino
+	if st.Mask&unix.STATX_MNT_ID_UNIQUE != 0 {
+		id.Mount = st.Mnt_id
+	}
 	return id, nil
 }
 

@@ -17,6 +17,7 @@ type MemDisk struct {
 	root    *memNode
 	pending []dirChange // changes of directories that no sync of them has covered yet
 	boot    uint64
+	mount   uint64 // how often it was mounted again
 	inode   uint64
 	fault   func(op, path string) error
 	slow    func(path string)
@@ -27,6 +28,8 @@ type MemDisk struct {
 // memNode is a file or a directory.
 type memNode struct {
 	inode  uint64
+	links  int  // names
+	linked bool // it had two names at once
 	locked bool
 	gone   bool // it has no name any more
 
@@ -121,13 +124,16 @@ func (d *MemDisk) parent(op, name string) (dir *memNode, base string, err error)
 func (d *MemDisk) link(dir *memNode, base string, n *memNode) {
 	d.unlink(dir, base)
 	dir.children[base] = n
+	n.links++
 	d.change(dirChange{node: n, to: dir, name: base})
 }
 
 func (d *MemDisk) unlink(dir *memNode, base string) {
 	if old := dir.children[base]; old != nil {
-		old.gone = true
-		d.used -= int64(len(old.data))
+		if old.links--; old.links == 0 {
+			old.gone = true
+			d.used -= int64(len(old.data))
+		}
 		delete(dir.children, base)
 	}
 }
@@ -187,7 +193,27 @@ func (d *MemDisk) Rename(oldPath, newPath string) error {
 	delete(from.children, oldBase)
 	d.unlink(to, newBase)
 	to.children[newBase] = n
-	d.change(dirChange{node: n, from: from, to: to, name: newBase})
+	d.change(dirChange{node: n, from: from, old: oldBase, to: to, name: newBase})
+	return nil
+}
+
+func (d *MemDisk) Link(oldPath, newPath string) error {
+	n, err := d.find("link", oldPath)
+	defer d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	to, base, err := d.parent("link", newPath)
+	if err != nil {
+		return err
+	}
+	if to.children[base] != nil {
+		return &fs.PathError{Op: "link", Path: newPath, Err: fs.ErrExist}
+	}
+	to.children[base] = n
+	n.links++
+	n.linked = true
+	d.change(dirChange{node: n, to: to, name: base})
 	return nil
 }
 
@@ -202,7 +228,7 @@ func (d *MemDisk) Remove(name string) error {
 	}
 	dir, base, _ := d.parent("remove", name)
 	d.unlink(dir, base)
-	d.change(dirChange{node: n, from: dir, name: base})
+	d.change(dirChange{node: n, from: dir, old: base})
 	return nil
 }
 
@@ -268,6 +294,13 @@ func (l memLock) Close() error {
 	defer l.d.mu.Unlock()
 	l.n.locked = false
 	return nil
+}
+
+func (d *MemDisk) Locked(name string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.node(name)
+	return n != nil && n.locked, nil
 }
 
 // Usage is of a disk without a Limit that of one that is nearly empty.

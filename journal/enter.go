@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -39,62 +38,12 @@ func (w *Writer) Map(id uint32, symbol string) error {
 	return w.enterMappings([]Mapping{{ID: id, Symbol: symbol, Instrument: Instrument{Symbol: symbol}}})
 }
 
-// Instrument is the id of a symbol: the one it has, or a new one that no record of the dataset ever had. What else is declared is kept with it.
-// Errors: as Map's.
-func (w *Writer) Instrument(in Instrument) (id uint32, err error) {
-	if err := CheckSymbol(in.Symbol); err != nil {
-		return 0, err
-	}
-	for _, text := range []string{in.PriceIncrement, in.Lot, in.Currency, in.Class} {
-		if len(text) > MaxSymbol {
-			return 0, fmt.Errorf("%w: instrument %s: a field of %d bytes, want at most %d", ErrName, in.Symbol, len(text), MaxSymbol)
-		}
-	}
-	s := w.d.symbols
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, known := w.knownID(in.Symbol)
-	if known && s.present(id).Instrument == in {
-		return id, nil
-	}
-	if !known {
-		if id, err = s.freeID(); err != nil {
-			return 0, err
-		}
-	}
-	_, allocated := s.Allocated(id)
-	return id, w.enterMappings([]Mapping{{ID: id, Symbol: in.Symbol, Instrument: in, Allocated: !known || allocated}})
-}
-
-// knownLook is how many of a symbol's ids, the newest first, Instrument looks at for one that can go on to be its id.
-const knownLook = 64
-
-// knownID is an id that stands for symbol and never stood for anything else: the writer's own when several do. The caller holds Symbols.mu.
-func (w *Writer) knownID(symbol string) (id uint32, known bool) {
-	s := w.d.symbols
-	ids := s.IDs(symbol)
-	for _, i := range slices.Backward(ids[max(0, len(ids)-knownLook):]) {
-		open := s.newestOpen(i)
-		if open == 0 || !s.only(i, symbol) {
-			continue
-		}
-		own := s.At(open-1).Producer == w.producer
-		if !known || own {
-			id, known = i, true
-		}
-		if own {
-			break
-		}
-	}
-	return id, known
-}
-
 // only says whether an id never stood for another symbol than this one. What has many entries is taken to have several.
 func (s *Symbols) only(id uint32, symbol string) bool {
 	n, only := 0, true
 	s.chain(id, func(_ int, e *entry, b *batch) bool {
 		n++
-		only = n <= knownLook && (b.kind == KindAlias || *s.texts.at(int(e.symbol)) == symbol)
+		only = n <= idsLookedAt && (b.kind == KindAlias || *s.texts.at(int(e.symbol)) == symbol)
 		return only
 	})
 	return only

@@ -106,18 +106,23 @@ func (w *Writer) newsOf(news []Mapping, m *DatedMapping) ([]Mapping, error) {
 			add(m.From, m.To)
 		}
 		return news, nil
-	case m.Kind == KindDefinition && s.isDefined(m):
+	case m.Kind == KindDefinition && (s.isDefined(m) || s.newestOpen(m.ID) > 0 && s.only(m.ID, m.Symbol)),
+		m.Kind == KindDeletion && !s.byDays(m.ID):
 		return news, nil
 	case m.Kind == KindDefinition:
 	default:
 		same = s.said(m)
 	}
+	piece := add
+	if m.Kind == KindDated {
+		piece = func(from, to Day) { s.notNamed(m, from, to, add) }
+	}
 	from := m.From
 	for _, x := range same {
-		add(from, min(x.from, m.To))
+		piece(from, min(x.from, m.To))
 		from = max(from, x.to)
 	}
-	add(from, m.To)
+	piece(from, m.To)
 	if m.Kind == KindDated || m.Kind == KindDefinition {
 		for i := range news[before:] {
 			if err := w.checkDated(&news[before+i]); err != nil {
@@ -126,6 +131,53 @@ func (w *Writer) newsOf(news []Mapping, m *DatedMapping) ([]Mapping, error) {
 		}
 	}
 	return news, nil
+}
+
+// eachDay is how many days are looked at one by one for the symbol that they have already; a longer interval is entered whole.
+const eachDay = 1000
+
+// notNamed gives the days of [from, to) on which the id does not stand for the symbol of m already, by whatever entry.
+func (s *Symbols) notNamed(m *DatedMapping, from, to Day, add func(from, to Day)) {
+	if from >= to {
+		return
+	}
+	named := func(day Day) bool {
+		q := query{s: s, day: day, upTo: s.list.len()}
+		return q.name(m.ID) == m.Symbol
+	}
+	if !s.byDays(m.ID) { // one open entry is all that there is to say, or nothing
+		if !named(from) {
+			add(from, to)
+		}
+		return
+	}
+	if to-from > eachDay {
+		add(from, to)
+		return
+	}
+	for from < to {
+		for from < to && named(from) {
+			from++
+		}
+		end := from
+		for end < to && !named(end) {
+			end++
+		}
+		add(from, end)
+		from = end
+	}
+}
+
+// byDays says whether what an id stands for depends on the day.
+func (s *Symbols) byDays(id uint32) (dated bool) {
+	if x := s.indexOf(id); x != nil {
+		return x.dates() > 0 || len(x.corrections) > 0
+	}
+	s.chain(id, func(_ int, _ *entry, b *batch) bool {
+		dated = b.kind != KindOpen
+		return !dated
+	})
+	return dated
 }
 
 // isDefined says whether the day of a definition is named by one of the same symbol, its own or carried on to it.

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 )
 
 const epochsName = "epochs.log"
@@ -14,6 +15,10 @@ type Epoch struct {
 	Time   uint64     // wall ns when it began
 	First  []Position // each tape's first record of it: where the one before was cut. Tapes without records then are not named.
 }
+
+// randomEpoch is the number of an epoch that follows last. Two copies of a directory that go on from the same record must not give theirs the same number:
+// a position of one would be taken for the other's.
+func randomEpoch(last uint64) uint64 { return last + 1 + uint64(rand.Uint32()) }
 
 func (e *Epoch) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, e.Number)

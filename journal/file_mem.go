@@ -140,10 +140,16 @@ func (f *memFile) Map(size int64) (Memory, error) {
 	return &memMemory{file: f, b: f.node.data[:size:size]}, nil
 }
 
+func (f *memFile) Links() (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return f.node.links, nil
+}
+
 func (f *memFile) Identity() (Identity, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	id := Identity{Mount: 1, Device: 1, Inode: f.node.inode}
+	id := Identity{Mount: 1 + f.disk.mount, Device: 1, Inode: f.node.inode}
 	id.BootID[0] = byte(f.disk.boot)
 	return id, nil
 }

@@ -115,7 +115,7 @@ func (m *goldenMaker) write() {
 	m.synced(err, mapped, m.w[0].Gap(Gap{Schema: trades, FromTs: goldenAt(299), ToTs: goldenAt(310), FromRecord: 300, ToRecord: 309, Records: 9, Cause: "upstream"}))
 	m.append(20, 10)
 	abandon(m.j)
-	m.disk = m.disk.Clone(true)
+	m.disk = distrusted(m.disk)
 	m.open()
 	m.enter()
 	m.append(650, 300)

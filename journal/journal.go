@@ -300,11 +300,14 @@ func makeDataset(o Options, dir string) error {
 	if err := l.file.Close(); err != nil { // opening the dataset opens it again
 		return err
 	}
-	if err := createState(o.Disk, dir, firstEpoch, nil, nil); err != nil {
+	if err := createState(o.Disk, dir, firstEpoch, nil, nil, emptyLogs()); err != nil {
 		return err
 	}
 	return o.Disk.SyncDir(dir)
 }
+
+// DatasetRule is how a dataset may be called, in words.
+var DatasetRule = fmt.Sprintf("1 to %d of A-Z 0-9 . _ -, beginning with a letter or digit", MaxDatasetName)
 
 // CheckDataset says whether name can be a dataset's: 1 to MaxDatasetName capital letters, digits, '.', '_' and '-', beginning with a letter or digit.
 func CheckDataset(name string) error {
@@ -315,7 +318,7 @@ func CheckDataset(name string) error {
 		bad = bad || !alnum && (i == 0 || c != '.' && c != '_' && c != '-')
 	}
 	if bad {
-		return fmt.Errorf("%w: dataset %.*q: want 1 to %d of A-Z 0-9 . _ -, beginning with a letter or digit", ErrName, 2*MaxDatasetName, name, MaxDatasetName)
+		return fmt.Errorf("%w: dataset %.*q: want %s", ErrName, 2*MaxDatasetName, name, DatasetRule)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ const (
 	streamsSlack       = 1 << 12            // entries of the streams' log that need no room, beside as many as do, before it is written anew
 	tableWarn          = 80                 // percent of a table from which on the log says that it fills up
 
+	idsLookedAt     = 64      // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
 	MaxProducerGaps = 1 << 15 // entries of one producer's name
 	MaxTapes        = 32      // slots in the state page; DBN has 20 schemas today
 
@@ -34,8 +35,8 @@ const (
 	slowFill          = time.Hour   // one that takes longer, half as large
 	maxSeq            = 1 << 62     // records of a tape
 	headerUnit        = 4096
-	maxHeader         = 4 << 20 // bytes of a segment's header region; symbol mappings that need more are left out
-	headerShare       = 4       // a header region is at most this part of its file
+	maxHeader         = 64 << 20 // bytes of a segment's header region: 298,000 symbols; mappings that need more are left out
+	headerShare       = 4        // a header region is at most this part of its file, which grows with it up to MaxSegment
 	blockBytes        = 64 << 10
 	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 

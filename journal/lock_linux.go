@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,9 +41,41 @@ func (OSDisk) Lock(path string) (Lock, error) {
 	return l, nil
 }
 
+// lockPatience and lockTries are for one who only looks whether there is a lock, see Locked: that takes microseconds.
+const (
+	lockPatience = 10 * time.Millisecond
+	lockTries    = 5
+)
+
+// Locked asks for shared locks and gives them back at once.
+func (OSDisk) Locked(path string) (bool, error) {
+	for _, name := range []string{filepath.Dir(path), path} {
+		f, err := os.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		f.Close() // and with it the lock ends
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // flock takes the lock on f, or says who holds it.
 func flock(f *os.File, path string) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for range lockTries {
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		time.Sleep(lockPatience)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	switch {
 	case err == nil:
 		return nil

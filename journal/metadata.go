@@ -11,16 +11,67 @@ import (
 )
 
 // What a symbol takes in DBN metadata, at most: in the list of symbols, and as a mapping with one interval.
-const symbolBytes = 71 + (71 + 4) + (4 + 4 + 71)
+const (
+	intervalBytes = 4 + 4 + 71
+	symbolBytes   = 71 + (71 + 4) + intervalBytes
+)
 
 // metadataBytes is DBN metadata without any symbol.
 const metadataBytes = 128
 
-// headerBytes is how large the header region of a new segment is: room for twice the symbols there are now.
-func (d *Dataset) headerBytes(segment int64) int64 {
-	want := roundUp(metadataBytes+segmentHeader+2*symbolBytes*int64(d.symbols.Len()), headerUnit)
-	most := min(maxHeader, segment/headerShare/headerUnit*headerUnit)
-	return max(min(want, most), headerUnit)
+// headerBytes is how large the header region of the tape's next segment should be: once written it never grows, since records follow it.
+func (d *Dataset) headerBytes(t *Tape) int64 {
+	return min(roundUp(metadataBytes+segmentHeader+symbolBytes*d.namesWanted(t), headerUnit), maxHeader)
+}
+
+// namedIn is what a sealed segment tells of how many names the next ones may need.
+type namedIn struct {
+	names int64 // intervals in its header
+	known int64 // ids in the symbol table then
+}
+
+// namesWanted is for how many names a segment must have room: twice as many as in the tape's last sealed one, and those that came since; twice all
+// that are known when none is sealed yet.
+func (d *Dataset) namesWanted(t *Tape) int64 {
+	known := int64(d.symbols.NumIDs())
+	last := t.named.Load()
+	if segs := *t.segs.Load(); last == nil {
+		for i := len(segs) - 1; i >= 0; i-- {
+			if !segs[i].sealed.Load() {
+				continue
+			}
+			if names, err := segs[i].countNames(); err == nil { // else it costs room, and nothing else
+				last = &namedIn{names, known}
+				t.named.CompareAndSwap(nil, last)
+			}
+			break
+		}
+	}
+	if last == nil {
+		return 2 * known
+	}
+	return 2 * (last.names + known - last.known)
+}
+
+// countNames counts the intervals in the header of a sealed segment.
+func (s *Segment) countNames() (n int64, err error) {
+	if err := s.acquire(); err != nil {
+		return 0, err
+	}
+	defer s.Release()
+	region := make([]byte, s.header)
+	if _, err := s.ReadAt(region, 0); err != nil {
+		return 0, err
+	}
+	m, err := feed.ParseMetadata(region)
+	return intervals(m.Mappings), err
+}
+
+func intervals(list []feed.SymbolMapping) (n int64) {
+	for i := range list {
+		n += int64(len(list[i].Intervals))
+	}
+	return n
 }
 
 // metadata is a tape's, before anything is known of a segment's records.
@@ -108,4 +159,15 @@ func (s *Segment) mappings() []feed.SymbolMapping {
 	}
 	slices.SortFunc(out, func(a, b feed.SymbolMapping) int { return cmp.Compare(a.RawSymbol, b.RawSymbol) })
 	return out
+}
+
+// fitting is the first of the mappings that a header region has room for.
+func fitting(list []feed.SymbolMapping, header int64) []feed.SymbolMapping {
+	room := header - metadataBytes - segmentHeader
+	for i := range list {
+		if room -= symbolBytes + intervalBytes*int64(len(list[i].Intervals)-1); room < 0 {
+			return list[:i]
+		}
+	}
+	return list
 }

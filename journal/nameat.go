@@ -17,12 +17,8 @@ import "github.com/tapewire/tapewire/feed"
 // A record without a time (NoDay) is named by open entries alone.
 func (s *Symbols) NameAt(id uint32, schema feed.Schema, seq uint64, day Day) (string, bool) {
 	q := query{s: s, schema: schema, day: day, upTo: s.InEffect(schema, seq)}
-	q.look(id)
-	if q.correction == 0 && q.exact == 0 && q.definition > 0 && !q.openIsLater() {
-		q.lookForEnd(id)
-	}
-	symbol := q.answer()
-	return *s.texts.at(int(symbol)), symbol != 0
+	name := q.name(id)
+	return name, name != ""
 }
 
 // query is what was found for an id so far: entries by 1 + their number, 0 for none.
@@ -38,6 +34,15 @@ type query struct {
 }
 
 func (q *query) entry(at int) *entry { return q.s.list.at(at - 1) }
+
+// name is what the id stands for; empty: nothing.
+func (q *query) name(id uint32) string {
+	q.look(id)
+	if q.correction == 0 && q.exact == 0 && q.definition > 0 && !q.openIsLater() {
+		q.lookForEnd(id)
+	}
+	return *q.s.texts.at(int(q.answer()))
+}
 
 // look considers the entries of an id: all, or those that can matter.
 func (q *query) look(id uint32) {

@@ -189,7 +189,7 @@ func (o *opening) checkpoint() error {
 		return err
 	}
 	d.syncLog = l
-	return o.finishState()
+	return o.finishState(e)
 }
 
 // upgrade brings a side log of an earlier version to the present one. Without room for that it stays as it is, and readers are served: the first entry that is to
@@ -206,23 +206,32 @@ func (o *opening) upgrade(l *sideLog) error {
 	return err
 }
 
-// finishState maps the state page; a fresh one when the old one was not to be trusted.
-func (o *opening) finishState() (err error) {
+// finishState maps the state page; a fresh one when the old one was not to be trusted, or another epoch begins. From now on it sums up what is committed
+// after this opening: all else is on disk.
+func (o *opening) finishState(e *syncEntry) (err error) {
 	d := o.d
-	if !o.result.trusted {
+	if !o.result.same || d.state.version() != stateVersion {
 		if d.state != nil {
 			d.state.close()
 			d.state = nil
 		}
-		if err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts); err != nil {
+		if err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts, d.logEnds()); err != nil {
 			return err
 		}
 		if d.state, err = mapState(d.disk, d.dir); err != nil {
 			return err
 		}
-		o.wipe()
 	}
-	return nil
+	if _, err := d.state.settle(); err != nil {
+		return err
+	}
+	e.sums = map[int]fresh{}
+	for schema := range e.places {
+		e.sums[schema] = d.state.fresh(schema)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rebase(e)
 }
 
 func (o *opening) enterBroken() error {

@@ -124,11 +124,22 @@ func (o *opening) sortFiles(t *Tape, names []string, active uint64) (map[uint64]
 				return nil, err
 			}
 		case !ok || suffix != activeSuffix && suffix != sealedSuffix:
+		case ordinal < active && files[ordinal] != "":
+			// Sealed while somebody copied the directory: both are whole, and ".dbn" comes first.
+		case ordinal == active && files[ordinal] != "":
+			if err := o.d.removeSealed(t, ordinal); err != nil { // it goes on in the new file, see recut
+				return nil, err
+			}
+			files[ordinal] = suffix
 		case ordinal <= active:
 			files[ordinal] = suffix
 		case suffix == sealedSuffix:
 			// Recovery has gone back behind a sealed segment.
 			if err := o.q.move(path, fmt.Sprintf("%s.%s", t.schema, name)); err != nil {
+				return nil, err
+			}
+		case o.held(path):
+			if err := o.q.move(path, fmt.Sprintf("%s.%08d.0%s", t.schema, ordinal, suffix)); err != nil {
 				return nil, err
 			}
 		default:
@@ -142,18 +153,16 @@ func (o *opening) sortFiles(t *Tape, names []string, active uint64) (map[uint64]
 
 func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (*Segment, error) {
 	path := segmentPath(t.dir, ordinal, suffix)
-	if suffix == sealedSuffix && ordinal == p.ordinal {
-		if err := o.unseal(t, ordinal); err != nil {
-			return nil, err
-		}
-		path, suffix = segmentPath(t.dir, ordinal, activeSuffix), activeSuffix
-	}
 	f, err := o.d.disk.Open(path, true)
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	info, err := readSegmentInfo(f, path)
-	f.Close()
+	if short := errors.Is(err, errShort) && info.sealed && ordinal != p.ordinal; short {
+		o.d.log.Error("segment is cut short; what is left of it is served, the file stays", zap.String("tape", t.name()), zap.Uint64("segment", ordinal), zap.Error(err))
+		err = nil
+	}
 	if err == nil && (info.schema != t.schema || info.recordSize != t.size || info.ordinal != ordinal) {
 		err = fmt.Errorf("%w: %s says it is segment %d of %s", ErrCorrupt, path, info.ordinal, info.schema)
 	}
@@ -163,12 +172,11 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 	if err != nil {
 		return nil, err
 	}
+	if ordinal == p.ordinal {
+		return o.openInUse(t, f, path, info, p.tail)
+	}
 	if suffix == activeSuffix {
-		tail := info.base + info.records
-		if ordinal == p.ordinal {
-			tail = p.tail
-		}
-		return o.d.openActive(t, info, tail)
+		return o.d.openActive(t, path, info, info.base+info.records)
 	}
 	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)
@@ -176,27 +184,22 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 	return s, nil
 }
 
-// unseal takes a segment back into use, after recovery went back into it. Its capacity is what it holds.
-func (o *opening) unseal(t *Tape, ordinal uint64) error {
-	path := segmentPath(t.dir, ordinal, sealedSuffix)
-	f, err := o.d.disk.Open(path, false)
+// openInUse opens the segment that a tape goes on in: in a new file when records were cut from it, now or by an opening that had no room for the new one
+// (its file has a second name then), or when it was sealed. Until there is room the tape takes no records.
+func (o *opening) openInUse(t *Tape, f File, path string, info segmentInfo, tail uint64) (*Segment, error) {
+	links, err := f.Links()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer f.Close()
-	info, err := readSegmentInfo(f, path)
-	if err != nil {
-		return err
+	if _, cut := o.result.recut[path]; cut || links > 1 || info.sealed {
+		err := o.d.recut(t, path, info, tail)
+		if isFull(err) {
+			return o.d.freeze(t, path, info, tail)
+		}
+		if err != nil {
+			return nil, err
+		}
+		path = segmentPath(t.dir, info.ordinal, activeSuffix)
 	}
-	info.sealed = false
-	if _, err := f.WriteAt(info.append(nil), info.header-segmentHeader); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := o.d.disk.Rename(path, segmentPath(t.dir, ordinal, activeSuffix)); err != nil {
-		return err
-	}
-	return o.d.disk.SyncDir(t.dir)
+	return o.d.openActive(t, path, info, tail)
 }

@@ -25,6 +25,8 @@ type Options struct {
 
 	elapsed func(since time.Time) time.Duration // nil: time.Since, which no change of the wall clock moves; tests have their own
 
+	nextEpoch func(last uint64) uint64 // nil: randomEpoch; tests have their own
+
 	manual  bool // no goroutine is started: a simulation calls prepareRound, sealRound, retainRound and Sync, so that a seed repeats what happened
 	streams int  // most streams of a dataset, for a simulation that is to meet the bound; 0: MaxStreams
 }
@@ -41,6 +43,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.elapsed == nil {
 		o.elapsed = time.Since
+	}
+	if o.nextEpoch == nil {
+		o.nextEpoch = randomEpoch
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()

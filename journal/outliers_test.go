@@ -308,7 +308,11 @@ func TestOutlierThatAPowerCutTookLeavesItsNumberToAnother(t *testing.T) {
 		}
 		log := contents(k.disk, "j/"+testDataset+"/"+outliersName) // the disk may have kept it
 		abandon(k.j)
-		k.disk = k.disk.Clone(!kill)
+		if kill {
+			k.disk = k.disk.Clone(false)
+		} else {
+			k.disk = distrusted(k.disk)
+		}
 		k.o.Disk = k.disk
 		k.disk.node("j/" + testDataset + "/" + outliersName).data = log
 		k.j = open(t, "j", k.o)

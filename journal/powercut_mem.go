@@ -15,20 +15,21 @@ const (
 	memSector = 64   // bytes that are written in full or not at all
 )
 
-// dirChange is one step that a directory took: node came to be called name in to (nil: it was removed), and left from (nil: it is new).
+// dirChange is one step that a directory took: node came to be called name in to (nil: it was removed), and lost the name old in from (nil: it is new).
 type dirChange struct {
 	node     *memNode
 	from, to *memNode
+	old      string
 	name     string
 }
 
 func (d *MemDisk) change(c dirChange) { d.pending = append(d.pending, c) }
 
-// apply makes the change part of what is on disk. A node has one name at most.
+// apply makes the change part of what is on disk. A node has one name at most, but for those that were linked.
 func (c *dirChange) apply(all []*memNode) {
 	for _, dir := range all {
 		for name, n := range dir.kept {
-			if n == c.node {
+			if n == c.node && (!n.linked || dir == c.from && name == c.old) {
 				delete(dir.kept, name)
 			}
 		}
@@ -181,8 +182,10 @@ func (d *MemDisk) PowerCut(rnd *rand.Rand) {
 	var visit func(n *memNode)
 	visit = func(n *memNode) {
 		if n.children == nil {
-			n.cut(rnd, pages)
-			d.used += int64(len(n.data))
+			if n.links++; n.links == 1 {
+				n.cut(rnd, pages)
+				d.used += int64(len(n.data))
+			}
 			return
 		}
 		n.children = map[string]*memNode{}
@@ -191,6 +194,14 @@ func (d *MemDisk) PowerCut(rnd *rand.Rand) {
 			visit(n.kept[name])
 		}
 	}
+	var unlinked func(n *memNode)
+	unlinked = func(n *memNode) {
+		n.links = 0
+		for _, c := range n.kept {
+			unlinked(c)
+		}
+	}
+	unlinked(d.root)
 	visit(d.root)
 }
 
@@ -230,7 +241,7 @@ func (d *MemDisk) Clone(reboot bool) *MemDisk {
 		if n == nil || copies[n] != nil {
 			return copies[n]
 		}
-		c := &memNode{inode: n.inode, data: bytes.Clone(n.data), disk: bytes.Clone(n.disk)}
+		c := &memNode{inode: n.inode, links: n.links, linked: n.linked, data: bytes.Clone(n.data), disk: bytes.Clone(n.disk)}
 		copies[n] = c
 		if n.given != nil {
 			c.given = map[int][]byte{}
@@ -250,9 +261,9 @@ func (d *MemDisk) Clone(reboot bool) *MemDisk {
 		}
 		return c
 	}
-	c := &MemDisk{root: of(d.root), boot: d.boot, inode: d.inode, used: d.used, space: -1}
+	c := &MemDisk{root: of(d.root), boot: d.boot, mount: d.mount, inode: d.inode, used: d.used, space: -1}
 	for _, p := range d.pending {
-		c.pending = append(c.pending, dirChange{of(p.node), of(p.from), of(p.to), p.name})
+		c.pending = append(c.pending, dirChange{of(p.node), of(p.from), of(p.to), p.old, p.name})
 	}
 	if reboot {
 		c.boot++

@@ -106,6 +106,11 @@ func (d *Dataset) newTape(s feed.Schema) *Tape {
 }
 
 func (d *Dataset) prepareTape(t *Tape) error {
+	if t.frozen != nil {
+		if err := d.thaw(t); err != nil {
+			return err
+		}
+	}
 	d.mu.Lock()
 	active, next, tail := t.active, t.next, t.Tail()
 	d.mu.Unlock()
@@ -152,12 +157,14 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 		}
 		t.began = now
 	}
-	bytes = min(roundUp(bytes, headerUnit), d.o.MaxSegment)
+	header := d.headerBytes(t)
+	bytes = min(roundUp(max(bytes, headerShare*header), headerUnit), d.o.MaxSegment)
+	header = max(min(header, bytes/headerShare/headerUnit*headerUnit), headerUnit)
 	extra := t.unsealed() >= filesPerTape-1
 	if extra && !d.j.files.take(1) {
 		return nil, d.prepareError(t, d.j.noFiles("one more segment of "+t.name()))
 	}
-	s, err := d.createSegment(t, ordinal, base, bytes)
+	s, err := d.createSegment(t, ordinal, base, bytes, header)
 	if err != nil {
 		if extra {
 			d.j.files.used.Add(-1)
@@ -169,8 +176,7 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 }
 
 // createSegment allocates a segment file in full and makes it durable before anything is stored in it.
-func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes int64) (*Segment, error) {
-	header := d.headerBytes(bytes)
+func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes, header int64) (*Segment, error) {
 	info := segmentInfo{
 		schema: t.schema, recordSize: t.size, ordinal: ordinal, base: base, epoch: d.epoch,
 		records: uint64(bytes-header) / uint64(t.size), created: d.now(), header: header,
@@ -190,12 +196,24 @@ func (d *Dataset) createSegment(t *Tape, ordinal, base uint64, bytes int64) (*Se
 	if err != nil {
 		return nil, err
 	}
-	return d.openActive(t, info, base)
+	return d.openActive(t, path, info, base)
 }
 
 // openActive maps a segment that is not sealed and populates it from the tail on. The tape holds one reference to it until it is sealed.
-func (d *Dataset) openActive(t *Tape, info segmentInfo, tail uint64) (*Segment, error) {
-	f, err := d.disk.Open(segmentPath(t.dir, info.ordinal, activeSuffix), false)
+func (d *Dataset) openActive(t *Tape, path string, info segmentInfo, tail uint64) (*Segment, error) {
+	s, err := d.mapActive(t, path, info, tail)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.populate(s, tail); err != nil {
+		s.Release()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (d *Dataset) mapActive(t *Tape, path string, info segmentInfo, tail uint64) (*Segment, error) {
+	f, err := d.disk.Open(path, false)
 	if err != nil {
 		return nil, err
 	}
@@ -208,10 +226,6 @@ func (d *Dataset) openActive(t *Tape, info segmentInfo, tail uint64) (*Segment, 
 	s.data = s.mem.Bytes()
 	s.refs.Store(1)
 	s.populated.Store(s.Offset(tail) / pageSize * pageSize)
-	if err := d.populate(s, tail); err != nil {
-		s.Release()
-		return nil, err
-	}
 	return s, nil
 }
 

@@ -16,7 +16,8 @@ const (
 )
 
 // quarantine is where recovery puts what it cuts: nothing that was once written is deleted for being damaged or unvouched for.
-// File names tell the origin: <schema>.<ordinal>.<first seq>.dbn.frag holds bare records, <name>.<offset>.bytes the end of a side file.
+// File names tell the origin: <schema>.<ordinal>.<first seq>.tape (or .dbn) is a segment file of which the records from that one on were cut,
+// <name>.<offset>.bytes the end of a side file.
 type quarantine struct {
 	disk Disk
 	dir  string // the dataset's directory
@@ -48,6 +49,28 @@ func (q *quarantine) write(name string, fill func(File) error) error {
 	}
 	q.log.Info("kept in quarantine", zap.String("file", path))
 	return q.disk.SyncDir(q.dir)
+}
+
+// link gives a file that is open a name in quarantine, unless it has a second name already: an opening that did not get to its end gave it one.
+func (q *quarantine) link(f File, path, name string) error {
+	links, err := f.Links()
+	if err != nil || links > 1 {
+		return err
+	}
+	dir := filepath.Join(q.dir, quarantineDir)
+	if err := q.disk.Mkdir(dir); err != nil {
+		return diskError(err)
+	}
+	names, err := q.disk.List(dir)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(dir, freeName(names, name))
+	if err := q.disk.Link(path, to); err != nil {
+		return fmt.Errorf("quarantine %s: %w", path, diskError(err))
+	}
+	q.log.Info("kept in quarantine", zap.String("file", to))
+	return errors.Join(q.disk.SyncDir(dir), q.disk.SyncDir(q.dir))
 }
 
 // move puts a whole file into quarantine.

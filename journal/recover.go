@@ -13,14 +13,20 @@ import (
 
 // recovered is where a dataset goes on.
 type recovered struct {
-	trusted bool // the state page and the page cache are the ones we left: nothing is lost
-	cut     bool // records may be lost: a new epoch begins
+	trusted bool // the state page is: nothing is lost
+	same    bool // and it is the very page that was stored to, on the machine that stored to it: the epoch goes on
+	cut     bool // records may be lost
+	begun   bool // the epoch had been entered by an opening that did not get to its end
 	places  map[int]place
-	counts  []uint64 // by stream
-	rest    []rest   // what lies beyond the places
+	counts  []uint64          // by stream
+	ends    map[int]uint64    // of tapes, as the state page has them: more than was kept is lost; nil: not known
+	rest    []rest            // what lies beyond the places
+	lost    map[int]uint64    // records of each tape that were cut
+	recut   map[string]uint64 // segments that go on in a new file, by path: the first record that it does not keep
 }
 
-// recover decides between the state page, which is exact as long as the page cache lived on, and the sync log, which is what the disk vouches for.
+// recover decides between the state page, which is exact where its sums are true, and the sync log, which is what the disk vouches for. Who the page is
+// decides the epoch alone: another boot, mount, device or inode means that the records may go on somewhere else too.
 func (o *opening) recover() error {
 	d := o.d
 	why := o.trustState()
@@ -32,7 +38,14 @@ func (o *opening) recover() error {
 		if o.logErr != nil {
 			d.log.Warn("sync log is not readable, the state page is: going on from it", zap.Error(o.logErr))
 		}
-		o.report("same boot, nothing cut")
+		if o.result.same {
+			o.report("the state page is ours, nothing cut")
+			return nil
+		}
+		if err := o.newEpoch(); err != nil {
+			return err
+		}
+		o.report("the state page's sums are true, nothing cut; another boot, mount or copy than the one it was written on")
 		return nil
 	}
 	if o.logErr != nil {
@@ -47,6 +60,9 @@ func (o *opening) recover() error {
 	last := o.entries[len(o.entries)-1]
 	d.epoch = last.epoch
 	if last.clean {
+		if err := o.newEpoch(); err != nil {
+			return err
+		}
 		o.report("closed properly, nothing cut")
 		return nil
 	}
@@ -71,11 +87,11 @@ func (o *opening) report(why string) {
 	for _, p := range o.result.places {
 		records += p.tail
 	}
-	for _, r := range o.result.rest {
-		lost += r.records
+	for _, n := range o.result.lost {
+		lost += n
 	}
 	o.d.log.Info("recovered", zap.String("why", why), zap.Uint64("epoch", o.d.epoch), zap.Int("tapes", len(o.result.places)),
-		zap.Uint64("records", records), zap.Int("streams", len(o.d.streams)), zap.Bool("cut", o.result.cut), zap.Uint64("quarantined", lost))
+		zap.Uint64("records", records), zap.Int("streams", len(o.d.streams)), zap.Bool("cut", o.result.cut), zap.Uint64("lost", lost))
 }
 
 // trustState reads the state page into the result; an error says why it is not to be trusted.
@@ -92,86 +108,84 @@ func (o *opening) trustState() (err error) {
 	if err != nil {
 		return err
 	}
-	if then != now {
-		return errors.New("another boot, mount or copy than the one it was written on")
-	}
-	var s slot
-	if err := d.state.read(&s); err != nil {
+	page := d.state.copied() // nothing is changed before it is known what is kept
+	logs, err := page.settle()
+	if err != nil {
 		return err
 	}
-	if d.state.load(stateCommit) > 0 {
-		d.state.apply(&s)
-	}
-	d.epoch = epoch
-	o.result.places, o.result.counts = map[int]place{}, make([]uint64, len(d.streams))
-	for schema := range feed.NumSchemas {
-		if p := d.state.place(schema); p.ordinal > 0 {
-			o.result.places[schema] = p
+	places, counts := page.recovered(len(d.streams))
+	same := then.same(now)
+	if same || page.version() != stateVersion1 {
+		o.result.ends = map[int]uint64{}
+		for schema, p := range places {
+			o.result.ends[schema] = p.tail
 		}
 	}
-	for i := range o.result.counts {
-		o.result.counts[i] = d.state.count(uint32(i))
+	if err := page.notBehind(o.entries); err != nil {
+		o.result.ends = nil
+		return err
 	}
-	return o.checkUnsynced()
+	if page.version() == stateVersion1 {
+		if !same {
+			return errors.New("another boot, mount or copy than the one it was written on, and it has no sums")
+		}
+		if err := o.checkWhole(places); err != nil {
+			return err
+		}
+	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds()); err != nil {
+		return err
+	}
+	if !same {
+		if o.logErr != nil {
+			return o.logErr
+		}
+		if err := page.vouched(d.disk, d.dir, o.entries, o.expired); err != nil {
+			return err
+		}
+	}
+	// An epoch that was entered and is not the page's was begun by an opening that did not get to its end.
+	o.result.same = same && d.epochs[len(d.epochs)-1].Number <= epoch
+	o.result.places, o.result.counts, d.epoch = places, counts, epoch
+	return o.checkKept()
 }
 
-// checkUnsynced holds the state page against the sync log: it is never behind it, and what it is ahead by is whole records.
-func (o *opening) checkUnsynced() error {
-	synced, counts := map[int]place{}, map[uint32]uint64{}
-	for _, e := range o.entries {
-		synced = e.places
-		for _, c := range e.counts {
-			counts[c.stream] = c.count
+// recovered is what a settled page says of tapes and streams.
+func (p *statePage) recovered(streams int) (places map[int]place, counts []uint64) {
+	places, counts = map[int]place{}, make([]uint64, streams)
+	for schema := range feed.NumSchemas {
+		if at := p.place(schema); at.ordinal > 0 {
+			places[schema] = at
 		}
 	}
-	for stream, n := range counts {
-		if int(stream) >= len(o.result.counts) || o.result.counts[stream] < n {
-			return fmt.Errorf("state page is behind the sync log in stream %d", stream)
-		}
+	for i := range counts {
+		counts[i] = p.count(uint32(i))
 	}
-	for schema, old := range synced {
-		if p := o.result.places[schema]; p.tail < old.tail || p.ordinal < old.ordinal {
-			return fmt.Errorf("state page is behind the sync log in %s", feed.Schema(schema))
-		}
-	}
-	for schema, p := range o.result.places {
-		old, ok := synced[schema]
+	return places, counts
+}
+
+// checkWhole looks at the header of each record that the sync log does not vouch for: what there is for a state page of version 1.
+func (o *opening) checkWhole(places map[int]place) error {
+	synced, _ := newestSynced(o.entries)
+	for schema, p := range places {
+		from, ok := synced[schema]
 		if !ok {
-			old = place{ordinal: 1}
+			from = place{ordinal: 1}
 			if len(o.entries) == 0 {
-				old = place{p.ordinal, p.base, p.base}
+				from = place{p.ordinal, p.base, p.base}
 			}
 		}
-		if err := o.checkWhole(feed.Schema(schema), old, p); err != nil {
+		s := feed.Schema(schema)
+		err := eachSegment(o.d.disk, o.d.dir, s, from.ordinal, from.tail, p, func(info segmentInfo, b []byte) error {
+			if n := wholeRecords(b, s, info.recordSize); n*info.recordSize < len(b) {
+				return fmt.Errorf("%w: %s segment %d: a committed record is not whole", ErrCorrupt, s, info.ordinal)
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// checkWhole looks at the header of each record from one place to another.
-func (o *opening) checkWhole(schema feed.Schema, from, to place) error {
-	for ordinal, seq := from.ordinal, from.tail; ; ordinal++ {
-		f, info, err := o.openInfo(schema, ordinal)
-		if err != nil {
-			return err
-		}
-		end := min(to.tail, info.base+info.records)
-		if ordinal == to.ordinal {
-			end = to.tail
-		}
-		err = eachChunk(f, info, seq, end, func(b []byte) error {
-			if n := wholeRecords(b, schema, info.recordSize); n*info.recordSize < len(b) {
-				return fmt.Errorf("%w: %s segment %d: a committed record is not whole", ErrCorrupt, schema, ordinal)
-			}
-			return nil
-		})
-		f.Close()
-		if err != nil || ordinal >= to.ordinal {
-			return err
-		}
-		seq = end
-	}
 }
 
 // walk follows the sync log forward from its checkpoint, as long as every range it vouches for is what it was. A scan backwards for a good entry
@@ -181,8 +195,8 @@ func (o *opening) walk() error {
 	good := 0
 	for i, e := range o.entries {
 		if i > 0 {
-			if err := o.checkRanges(e); err != nil {
-				if !errors.Is(err, ErrCorrupt) && !errors.Is(err, fs.ErrNotExist) {
+			if err := checkRanges(o.d.disk, o.d.dir, e, o.expired); err != nil {
+				if !errors.Is(err, ErrCorrupt) {
 					return err
 				}
 				o.d.log.Warn("sync log is ahead of the disk, stopping there", zap.Int("entry", i), zap.Error(err))
@@ -198,36 +212,18 @@ func (o *opening) walk() error {
 		good = i
 	}
 	o.entries = o.entries[:good+1]
-	o.result = recovered{places: o.entries[good].places, counts: counts}
-	return nil
-}
-
-func (o *opening) checkRanges(e *syncEntry) error {
-	for _, r := range e.ranges {
-		if r.to <= o.expired[int(r.schema)] {
-			continue // synced, sealed and removed since
-		}
-		f, info, err := o.openInfo(r.schema, r.ordinal)
-		if err != nil {
-			return err
-		}
-		err = checkRange(f, info, r)
-		f.Close()
-		if err != nil {
-			return err
-		}
-	}
+	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends}
 	return nil
 }
 
 // checkRange takes a sealed segment's word: it was sealed after the entry was on disk, so damage there is not a power cut's doing but verify's business,
 // and to cut the tape for it would lose what is readable.
 func checkRange(f File, info segmentInfo, r syncRange) error {
-	if r.from < info.base || r.to > info.base+info.records {
-		return fmt.Errorf("%w: %s segment %d: range outside of the file", ErrCorrupt, r.schema, r.ordinal)
-	}
 	if info.sealed {
 		return nil
+	}
+	if r.from < info.base || r.to > info.base+info.records {
+		return fmt.Errorf("%w: %s segment %d: range outside of the file", ErrCorrupt, r.schema, r.ordinal)
 	}
 	crc := uint32(0)
 	err := eachChunk(f, info, r.from, r.to, func(b []byte) error {
@@ -240,11 +236,7 @@ func checkRange(f File, info segmentInfo, r syncRange) error {
 	return err
 }
 
-// openInfo opens a segment by its ordinal, sealed or not.
-func (o *opening) openInfo(schema feed.Schema, ordinal uint64) (File, segmentInfo, error) {
-	return openSegmentFile(o.d.disk, o.d.path(schema.String()), ordinal)
-}
-
+// openSegmentFile opens a segment by its ordinal, sealed or not.
 func openSegmentFile(disk Disk, dir string, ordinal uint64) (File, segmentInfo, error) {
 	path := segmentPath(dir, ordinal, activeSuffix)
 	f, err := disk.Open(path, true)

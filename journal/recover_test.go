@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tapewire/tapewire/feed"
@@ -18,11 +19,15 @@ type written struct {
 	disk        *MemDisk
 	synced, all map[uint32]uint64
 	syncedTails [2]uint64 // trades, mbp1
+	tails       [2]uint64
 }
 
 func memOptions(disk *MemDisk) Options {
-	return Options{Disk: disk, Sync: SyncPolicy{Bytes: maxSyncBytes}, MinSegment: smallestSegment, MaxSegment: 32 << 10}
+	return Options{Disk: disk, Sync: SyncPolicy{Bytes: maxSyncBytes}, MinSegment: smallestSegment, MaxSegment: 32 << 10, nextEpoch: followingEpoch}
 }
+
+// followingEpoch numbers epochs one by one, so that a test can say which it wants.
+func followingEpoch(last uint64) uint64 { return last + 1 }
 
 // write makes such a journal and leaves it as a kill would.
 func write(t *testing.T, batches, unsyncedBatches int) *written {
@@ -55,9 +60,15 @@ func write(t *testing.T, batches, unsyncedBatches int) *written {
 		}
 	}
 	v.syncedTails = [2]uint64{d.Tape(trades).Tail(), d.Tape(mbp1).Tail()}
+	if unsyncedBatches > 0 { // needed by what follows
+		if err := w[0].Map(1, "ONE"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := range unsyncedBatches {
 		step(i)
 	}
+	v.tails = [2]uint64{d.Tape(trades).Tail(), d.Tape(mbp1).Tail()}
 	abandon(j)
 	return v
 }
@@ -83,36 +94,53 @@ func TestKillWithUnsyncedRecordsCutsNothing(t *testing.T) {
 	}
 }
 
+// After a start of the machine, with everything that was stored written back by chance, nothing is missing and nothing is cut. Where anything is, the sync log
+// says what is kept.
 func TestPowerCutKeepsWhatWasSyncedAndCountsIt(t *testing.T) {
-	for name, harm := range map[string]func(*MemDisk){
-		"nothing else lost": func(*MemDisk) {},
-		"state page gone":   func(d *MemDisk) { d.Remove(path.Join("j", testDataset, stateName)) },
-		"state page zero":   func(d *MemDisk) { clear(d.node(path.Join("j", testDataset, stateName)).data) },
-		"unsynced lost":     func(d *MemDisk) { loseBeyond(d, 0) },
-		"unsynced garbage":  func(d *MemDisk) { loseBeyond(d, 0xA5) },
-		"torn sync entry":   tearSyncLog,
-		"torn side logs":    tearSideLogs,
+	state := path.Join("j", testDataset, stateName)
+	for name, c := range map[string]struct {
+		harm func(*MemDisk)
+		all  bool // all sums are true all the same
+	}{
+		"nothing lost":             {func(*MemDisk) {}, true},
+		"torn sync entry":          {tearSyncLog, true},
+		"torn side logs":           {tearSideLogs, true},
+		"state page gone":          {func(d *MemDisk) { d.Remove(state) }, false},
+		"state page zero":          {func(d *MemDisk) { clear(d.node(state).data) }, false},
+		"unsynced lost":            {func(d *MemDisk) { loseBeyond(d, 0) }, false},
+		"unsynced garbage":         {func(d *MemDisk) { loseBeyond(d, 0xA5) }, false},
+		"a bit of the last record": {func(d *MemDisk) { flipUnsynced(d) }, false},
+		"counts not written back":  {func(d *MemDisk) { clear(d.node(state).data[stateStreams : stateStreams+4096]) }, false},
+		"slots torn":               {func(d *MemDisk) { clear(d.node(state).data[stateSlots+64 : stateSlots+2*slotBytes]) }, false},
+		"a mapping lost":           {func(d *MemDisk) { cutEnd(d, symbolsName) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := write(t, 30, 7)
 			disk := v.disk.Clone(true)
-			harm(disk)
+			c.harm(disk)
 			d := open(t, "j", memOptions(disk)).Lookup(testDataset)
 			counts := accepted(t, d)
 			if err := checkStreams(d, counts); err != nil {
 				t.Fatal(err)
 			}
-			for id, n := range v.synced {
+			want, tails := v.synced, v.syncedTails
+			if c.all {
+				want, tails = v.all, v.tails
+			}
+			for id, n := range want {
 				if counts[id] != n {
-					t.Errorf("stream %d: %d records, %d were synced", id, counts[id], n)
+					t.Errorf("stream %d: %d records, want %d", id, counts[id], n)
 				}
 			}
 			if d.Epoch() != 2 {
 				t.Errorf("epoch %d, want a new one", d.Epoch())
 			}
 			first := d.Epochs()[1].First
-			if seqIn(first, trades) != v.syncedTails[0] || seqIn(first, mbp1) != v.syncedTails[1] {
-				t.Errorf("the new epoch begins at %v, want %v", first, v.syncedTails)
+			if seqIn(first, trades) != tails[0] || seqIn(first, mbp1) != tails[1] {
+				t.Errorf("the new epoch begins at %v, want %v", first, tails)
+			}
+			if gaps := d.Gaps(); c.all && len(gaps) > 0 {
+				t.Errorf("nothing was cut, told is %+v", gaps)
 			}
 			// The tapes take records again, and a reader sees no trace of the cut ones.
 			w := openWriter(t, d, "p1", "s")
@@ -126,6 +154,19 @@ func TestPowerCutKeepsWhatWasSyncedAndCountsIt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// flipUnsynced changes a bit of the newest trade.
+func flipUnsynced(d *MemDisk) {
+	p := (&statePage{b: d.node(path.Join("j", testDataset, stateName)).data}).place(int(trades))
+	n := d.node(segmentPath(path.Join("j", testDataset, trades.String()), p.ordinal, activeSuffix))
+	n.data[headerUnit+int64(p.tail-p.base)*48-20] ^= 1
+}
+
+// cutEnd takes the last entry of a side log.
+func cutEnd(d *MemDisk, name string) {
+	n := d.node(path.Join("j", testDataset, name))
+	n.data = n.data[:len(n.data)-1]
 }
 
 // lastPlaces is where the sync log's last entry ends.
@@ -216,52 +257,173 @@ func TestPowerCutThatTookSyncedRecordsStopsAtFirstDamage(t *testing.T) {
 	}
 }
 
-func TestQuarantineHoldsWhatRecoveryCut(t *testing.T) {
-	v := write(t, 30, 7)
-	before := open(t, "j", memOptions(v.disk.Clone(false))).Lookup(testDataset)
-	disk := v.disk.Clone(true)
-	j := open(t, "j", memOptions(disk))
-	d := j.Lookup(testDataset)
-	dir := path.Join("j", testDataset, quarantineDir)
-	names, err := disk.List(dir)
-	if err != nil {
-		t.Fatal(err)
+// distrusted is what a power cut leaves of a disk when the state page was not written back.
+func distrusted(d *MemDisk) *MemDisk {
+	c := d.Clone(true)
+	clear(c.node(path.Join("j", testDataset, stateName)).data)
+	return c
+}
+
+// What recovery cuts is told in one entry for each tape, however many segments it lay in, and kept in the very files that held it: not a byte of those
+// changes, as a socket may still hold their pages.
+func TestCutIsToldExactlyAndItsFilesNeverChange(t *testing.T) {
+	for name, unsynced := range map[string]int{"in one segment": 7, "over many": 400} {
+		t.Run(name, func(t *testing.T) {
+			v := write(t, 30, unsynced)
+			disk := distrusted(v.disk)
+			before := map[string]*memNode{}
+			held := map[*memNode]string{}
+			for i, s := range []feed.Schema{trades, mbp1} {
+				for ordinal := lastPlaces(disk)[int(s)].ordinal; ; ordinal++ {
+					p := segmentPath(path.Join("j", testDataset, s.String()), ordinal, activeSuffix)
+					n := disk.node(p)
+					if n == nil {
+						break
+					}
+					before[p], held[n] = n, string(n.data)
+				}
+				_ = i
+			}
+			j := open(t, "j", memOptions(disk))
+			d := j.Lookup(testDataset)
+			w := openWriter(t, d, "p1", "s")
+			mustAppend(t, w, Run{trades, records(trades, 1, w.Accepted(), 900)})
+			sealAll(t, d, trades)
+			for n, data := range held {
+				if string(n.data[headerUnit:]) != data[headerUnit:] {
+					t.Error("the bytes of a file that held cut records have changed")
+				}
+			}
+			for i, s := range []feed.Schema{trades, mbp1} {
+				want := v.tails[i] - v.syncedTails[i]
+				var told []Gap
+				for _, g := range d.Gaps() {
+					if g.Schema == s {
+						told = append(told, g)
+					}
+				}
+				if len(told) != 1 || told[0].Cause != CauseCut || told[0].Records != want || seqIn(told[0].At, s) != v.syncedTails[i] {
+					t.Errorf("%s: told %+v, want %d records cut at %d", s, told, want, v.syncedTails[i])
+				}
+			}
+			dir := path.Join("j", testDataset, quarantineDir)
+			names, err := disk.List(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := map[*memNode]bool{}
+			for _, n := range names {
+				kept[disk.node(path.Join(dir, n))] = true
+			}
+			for p, n := range before {
+				if !allZero(n.data[headerUnit:]) && !kept[n] {
+					t.Errorf("%s held records that were cut and is not in quarantine: %v", p, names)
+				}
+			}
+			// What was cut is not found a second time.
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			again := distrusted(disk)
+			open(t, "j", memOptions(again))
+			if now, _ := again.List(dir); !slices.Equal(now, names) {
+				t.Errorf("quarantine after another power cut: %v, before: %v", now, names)
+			}
+		})
 	}
-	for i, s := range []feed.Schema{trades, mbp1} {
-		all, err := readTape(before.Tape(s))
+}
+
+// A second cut at the record of an earlier one is another loss, and told.
+func TestTwoCutsAtOneRecordAreBothTold(t *testing.T) {
+	v := write(t, 30, 7)
+	disk := distrusted(v.disk)
+	for round := range 2 {
+		j := open(t, "j", memOptions(disk))
+		d := j.Lookup(testDataset)
+		cut := 0
+		for _, g := range d.Gaps() {
+			if g.Schema == trades && g.Cause == CauseCut && seqIn(g.At, trades) == v.syncedTails[0] {
+				cut++
+			}
+		}
+		if cut != round+1 {
+			t.Fatalf("%d cuts told after %d", cut, round+1)
+		}
+		w := openWriter(t, d, "p1", "s")
+		mustAppend(t, w, Run{trades, records(trades, 1, w.Accepted(), 63)})
+		abandon(j)
+		disk = distrusted(disk)
+	}
+}
+
+// Without room for the file that a cut tape goes on in, its records are served and none are taken; with room it goes on by itself. A restart in between
+// changes nothing of that.
+func TestCutWithoutRoomIsReadOnlyUntilThereIs(t *testing.T) {
+	v := write(t, 30, 7)
+	for _, restart := range []bool{false, true} {
+		disk := distrusted(v.disk)
+		full := true
+		disk.Fault(func(op, name string) error {
+			if op == "allocate" && full && strings.HasSuffix(name, activeSuffix+tmpSuffix) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		j := open(t, "j", memOptions(disk))
+		if restart {
+			abandon(j)
+			disk = disk.Clone(false)
+			disk.Fault(func(op, name string) error {
+				if op == "allocate" && full && strings.HasSuffix(name, activeSuffix+tmpSuffix) {
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			j = open(t, "j", memOptions(disk))
+		}
+		d := j.Lookup(testDataset)
+		counts := accepted(t, d)
+		if err := checkStreams(d, counts); err != nil {
+			t.Fatal(err)
+		}
+		w := openWriter(t, d, "p1", "s")
+		n, err := w.Append([]Run{{trades, records(trades, 1, counts[1], 1)}})
+		if n > 0 || !errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrNotReady) {
+			t.Errorf("restart %v: an append without room: %d, %v", restart, n, err)
+		}
+		if err := d.Err(); !errors.Is(err, ErrDiskFull) {
+			t.Errorf("restart %v: the state is %v", restart, err)
+		}
+		held, err := d.Tape(trades).Segment(0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var kept []byte
-		for _, n := range names {
-			if strings.HasPrefix(n, s.String()+".") {
-				kept = append(kept, contents(disk, path.Join(dir, n))...)
-			}
+		disk.mu.Lock()
+		full = false
+		disk.mu.Unlock()
+		mustAppend(t, w, Run{trades, records(trades, 1, counts[1], 50)})
+		held.Release()
+		counts[1] += 50
+		if err := checkStreams(d, counts); err != nil {
+			t.Errorf("restart %v: %v", restart, err)
 		}
-		if want := all[v.syncedTails[i]*uint64(s.RecordSize()):]; string(kept) != string(want) {
-			t.Errorf("%s: quarantine holds %d bytes, cut were %d", s, len(kept), len(want))
+		eventually(t, "there is room", func() bool { return d.Err() == nil })
+		if err := j.Close(); err != nil {
+			t.Error(err)
 		}
-	}
-	gaps := d.Gaps()
-	if len(gaps) != 2 || gaps[0].Cause != CauseCut || gaps[0].Records == 0 {
-		t.Errorf("ledger: %+v", gaps)
-	}
-	if m := d.Tape(trades).Marks(); len(m) != 1 || m[0].Seq != v.syncedTails[0] {
-		t.Errorf("marks: %+v", m)
-	}
-	// What was cut is not found a second time.
-	abandon(j)
-	again := disk.Clone(true)
-	open(t, "j", memOptions(again))
-	if now, _ := again.List(dir); !slices.Equal(now, names) {
-		t.Errorf("quarantine after another power cut: %v, before: %v", now, names)
+		if r, err := verify(disk, "j", nil); err != nil || len(r.Problems) > 0 {
+			t.Errorf("restart %v: verify: %v %v", restart, r.Problems, err)
+		}
 	}
 }
 
 func TestRecoveringTwiceGivesTheSame(t *testing.T) {
 	v := write(t, 30, 7)
 	for _, reboot := range []bool{false, true} {
-		once := v.disk.Clone(reboot)
+		once := v.disk.Clone(false)
+		if reboot {
+			once = distrusted(v.disk)
+		}
 		j := open(t, "j", memOptions(once))
 		d := j.Lookup(testDataset)
 		counts, epoch := accepted(t, d), d.Epoch()
@@ -281,7 +443,7 @@ func TestRecoveryInterruptedAtEachStepIsFinishedByTheNext(t *testing.T) {
 	v := write(t, 30, 7)
 	errGone := errors.New("power is gone")
 	for stop := 0; ; stop++ {
-		disk := v.disk.Clone(true)
+		disk := distrusted(v.disk)
 		steps := 0
 		disk.Fault(func(op, _ string) error {
 			switch op {
@@ -327,7 +489,7 @@ func TestCommitSlotTornAnywhereIsAllOrNothing(t *testing.T) {
 	p := &statePage{b: page}
 	no := p.load(stateCommit)
 	var newest slot
-	if err := p.read(&newest); err != nil {
+	if _, err := p.read(&newest); err != nil {
 		t.Fatal(err)
 	}
 	// The next commit, half written into the other slot: it never happened.
@@ -335,7 +497,7 @@ func TestCommitSlotTornAnywhereIsAllOrNothing(t *testing.T) {
 	next.count += 5
 	next.tapes[0].place.tail += 5
 	filled := slices.Clone(page)
-	(&statePage{b: filled}).fill(no+1, &next)
+	(&statePage{b: filled}).fill(no+1, 12345, &next)
 	other := stateSlots + int((no+1)&1)*slotBytes
 	for cut := 0; cut <= slotHeader+next.n*slotEntry; cut++ {
 		disk := v.disk.Clone(false)
@@ -346,7 +508,7 @@ func TestCommitSlotTornAnywhereIsAllOrNothing(t *testing.T) {
 	words := []int{stateStreams + 8*int(newest.stream)}
 	for i := range newest.n {
 		at := stateTapes + newest.tapes[i].schema*tapeBytes
-		words = append(words, at, at+8, at+16)
+		words = append(words, at, at+8, at+16, at+24, at+32)
 	}
 	for _, w := range words {
 		disk := v.disk.Clone(false)
@@ -381,8 +543,8 @@ func TestProperCloseThenAnotherMachineCutsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open(t, "j", memOptions(disk.Clone(true))).Lookup(testDataset)
-	if err := checkStreams(d, v.all); err != nil || d.Epoch() != 1 {
-		t.Errorf("epoch %d, %v", d.Epoch(), err)
+	if err := checkStreams(d, v.all); err != nil || d.Epoch() != 2 || len(d.Gaps()) > 0 {
+		t.Errorf("epoch %d, gaps %v, %v", d.Epoch(), d.Gaps(), err)
 	}
 }
 
@@ -410,7 +572,8 @@ func TestDamageThatCannotBeRecoveredIsRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
-func TestCopyOfADirectoryRecoversThroughTheSyncLog(t *testing.T) {
+// A copy has all that its sums vouch for, and is another history from there; so is the directory itself from another mount.
+func TestCopyOfADirectoryIsAnotherHistory(t *testing.T) {
 	dir, o := filepath.Join(t.TempDir(), "j"), memOptions(nil)
 	o.Disk = OSDisk{}
 	j, err := Open(dir, o)
@@ -425,22 +588,25 @@ func TestCopyOfADirectoryRecoversThroughTheSyncLog(t *testing.T) {
 	}
 	mustAppend(t, w, Run{trades, records(trades, 1, 710, 90)})
 	abandon(j)
-	for name, without := range map[string]string{"whole": "", "without the state page": stateName} {
+	for name, c := range map[string]struct {
+		without string
+		records uint64
+	}{"whole": {"", 800}, "without the state page": {stateName, 710}} {
 		t.Run(name, func(t *testing.T) {
 			copied := filepath.Join(t.TempDir(), "j")
 			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 				t.Fatal(err)
 			}
-			if without != "" {
-				if err := os.Remove(filepath.Join(copied, testDataset, without)); err != nil {
+			if c.without != "" {
+				if err := os.Remove(filepath.Join(copied, testDataset, c.without)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			d := open(t, copied, o).Lookup(testDataset)
-			if n := openWriter(t, d, "p1", "s").Accepted(); n != 710 || d.Epoch() != 2 {
-				t.Errorf("%d records in epoch %d, want the 710 synced ones in a new epoch", n, d.Epoch())
+			if n := openWriter(t, d, "p1", "s").Accepted(); n != c.records || d.Epoch() != 2 {
+				t.Errorf("%d records in epoch %d, want %d in a new epoch", n, d.Epoch(), c.records)
 			}
-			if err := checkStreams(d, map[uint32]uint64{1: 710}); err != nil {
+			if err := checkStreams(d, map[uint32]uint64{1: c.records}); err != nil {
 				t.Error(err)
 			}
 		})

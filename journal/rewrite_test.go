@@ -247,9 +247,9 @@ func TestSideLogOfVersion1BecomesVersion2AtAnOpening(t *testing.T) {
 			}
 			return list
 		}
-		if full { // room for all but the side logs
+		if full { // room for all but the side logs; the epoch that begins, as these files are copies, must be entered
 			disk.Fault(func(op, name string) error {
-				for _, log := range sideLogs {
+				for _, log := range sideLogs[:logEpochs] {
 					if op == "create" && strings.HasSuffix(name, log.name+tmpSuffix) {
 						return syscall.ENOSPC
 					}
@@ -262,7 +262,7 @@ func TestSideLogOfVersion1BecomesVersion2AtAnOpening(t *testing.T) {
 		if d == nil {
 			t.Fatal(j.Damaged(testDataset))
 		}
-		if got := versions(); slices.Contains(got, 2) == full {
+		if got := versions(); slices.Contains(got[:logEpochs], 2) == full {
 			t.Errorf("full %v: versions %v after the opening", full, got)
 		}
 		w := openWriter(t, d, "feed-a", "trades")

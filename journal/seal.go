@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -160,7 +159,7 @@ func (s *Segment) seal() error {
 	return d.disk.SyncDir(t.dir)
 }
 
-// sealedRegion is the header with times and symbol mappings filled in; without the mappings when they do not fit.
+// sealedRegion is the header with times and symbol mappings filled in: as many as there is room for.
 func (s *Segment) sealedRegion(info segmentInfo, total Times) ([]byte, error) {
 	m := s.tape.d.metadata(info.schema)
 	m.Start, m.End = 0, undefTime
@@ -168,17 +167,16 @@ func (s *Segment) sealedRegion(info segmentInfo, total Times) ([]byte, error) {
 	if from <= to {
 		m.Start, m.End = from, to+1
 	}
-	m.Mappings = s.mappings()
+	all := s.mappings()
+	s.tape.named.Store(&namedIn{intervals(all), int64(s.tape.d.symbols.NumIDs())})
+	if m.Mappings = fitting(all, info.header); len(m.Mappings) < len(all) {
+		s.tape.d.log.Warn("symbols came after room was made for them in a segment's header: it names those that fit; the next segment has more room",
+			zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Int("symbols", len(all)), zap.Int("named", len(m.Mappings)))
+	}
 	for i := range m.Mappings {
 		m.Symbols = append(m.Symbols, m.Mappings[i].RawSymbol)
 	}
 	region, err := info.headerRegion(m)
-	if errors.Is(err, ErrLimit) {
-		s.tape.d.log.Warn("symbol mappings do not fit into the segment's header and are left out", zap.String("tape", s.tape.name()),
-			zap.Uint64("segment", s.ordinal), zap.Int("symbols", len(m.Symbols)))
-		m.Mappings, m.Symbols = nil, nil
-		region, err = info.headerRegion(m)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("seal segment %d of %s: %w", s.ordinal, s.tape.name(), err)
 	}

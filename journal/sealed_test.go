@@ -101,7 +101,7 @@ func TestSealedSegmentIsADBNFileWithItsSymbols(t *testing.T) {
 	}
 }
 
-func TestSymbolsThatDoNotFitAreLeftOutOfTheHeader(t *testing.T) {
+func TestSegmentThatHasNoRoomForAllSymbolsNamesThoseThatFit(t *testing.T) {
 	disk := NewMemDisk()
 	j := open(t, "j", Options{Disk: disk, MinSegment: smallestSegment, MaxSegment: smallestSegment})
 	d := create(t, j)
@@ -118,8 +118,77 @@ func TestSymbolsThatDoNotFitAreLeftOutOfTheHeader(t *testing.T) {
 	sealAll(t, d, trades)
 	path := segmentPath(d.Tape(trades).dir, 1, sealedSuffix)
 	m, err := feed.ParseMetadata(contents(disk, path))
-	if err != nil || len(m.Mappings) != 0 || m.Schema != trades {
-		t.Errorf("%d mappings in a header without room for them, %v", len(m.Mappings), err)
+	if want := (headerUnit - metadataBytes - segmentHeader) / symbolBytes; err != nil || len(m.Mappings) != want || m.Schema != trades {
+		t.Errorf("%d mappings in a header with room for %d, %v", len(m.Mappings), want, err)
+	}
+	for _, x := range m.Mappings {
+		if x.RawSymbol != "S"+x.Intervals[0].Symbol {
+			t.Errorf("%s is mapped %+v", x.RawSymbol, x.Intervals)
+		}
+	}
+}
+
+// All symbols of a wide universe trade all the time: each finished file names each of its records.
+func TestFinishedFilesOfAWideUniverseNameEveryRecord(t *testing.T) {
+	for _, n := range []int{20_000, 200_000} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			if n > 20_000 && testing.Short() {
+				t.Skip("half a gigabyte of records")
+			}
+			j := open(t, t.TempDir(), Options{Sync: SyncPolicy{Bytes: maxSyncBytes}})
+			d := create(t, j)
+			w := openWriter(t, d, "p", "s")
+			list := make([]DatedMapping, n)
+			var round []byte
+			for i := range list {
+				list[i] = DatedMapping{ID: uint32(i + 1), Symbol: "SYM" + strconv.Itoa(i+1), From: DayOf(day0), To: DayOf(day0) + 1, Kind: KindDated}
+				round = append(round, dayRecords(trades, uint32(i+1), 1, 1)...)
+			}
+			if _, err := w.MapDated(list); err != nil {
+				t.Fatal(err)
+			}
+			files := 0
+			for files == 0 {
+				mustAppend(t, w, Run{trades, round})
+				if segs := *d.Tape(trades).segs.Load(); d.Tape(trades).Tail() > segs[0].limit {
+					sealAll(t, d, trades)
+					for _, s := range *d.Tape(trades).segs.Load() {
+						if s.sealed.Load() {
+							files++
+						}
+					}
+				}
+			}
+			names, err := filepath.Glob(filepath.Join(d.Tape(trades).dir, "*"+sealedSuffix))
+			if err != nil || len(names) == 0 {
+				t.Fatal(names, err)
+			}
+			for _, name := range names {
+				f, err := feed.OpenFile(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				symbols := map[string]string{}
+				for _, m := range f.Metadata().Mappings {
+					symbols[m.Intervals[0].Symbol] = m.RawSymbol
+				}
+				records, without := 0, 0
+				for {
+					r, err := f.Next()
+					if err != nil {
+						break
+					}
+					id := strconv.Itoa(int(r.InstrumentID()))
+					if records++; symbols[id] != "SYM"+id {
+						without++
+					}
+				}
+				f.Close()
+				if records == 0 || without > 0 {
+					t.Errorf("%s: %d of %d records have no name", name, without, records)
+				}
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -211,6 +212,9 @@ func (i *segmentInfo) headerRegion(m *feed.Metadata) ([]byte, error) {
 	return i.append(b[:i.header-segmentHeader]), nil
 }
 
+// errShort: the header of a segment file is sound, and the file is shorter than it says.
+var errShort = errors.New("the file was cut short")
+
 // readSegmentInfo reads a segment file's header and checks it against the size of the file.
 func readSegmentInfo(f File, path string) (segmentInfo, error) {
 	var i segmentInfo
@@ -246,8 +250,11 @@ func readSegmentInfo(f File, path string) (segmentInfo, error) {
 	if err != nil {
 		return i, err
 	}
-	if i.recordSize == 0 || i.base > maxSeq || i.records > uint64(size)/uint64(i.recordSize) || i.header+int64(i.records)*int64(i.recordSize) > size {
-		return i, fmt.Errorf("%w: %s holds %d bytes, its header speaks of %d records of %d", ErrCorrupt, path, size, i.records, i.recordSize)
+	if i.recordSize == 0 || i.base > maxSeq || i.records > maxSeq/uint64(i.recordSize) {
+		return i, fmt.Errorf("%w: %s speaks of %d records of %d bytes from %d on", ErrCorrupt, path, i.records, i.recordSize, i.base)
+	}
+	if i.header+int64(i.records)*int64(i.recordSize) > size {
+		return i, fmt.Errorf("%w: %w: %s holds %d bytes, its header speaks of %d records of %d", ErrCorrupt, errShort, path, size, i.records, i.recordSize)
 	}
 	return i, nil
 }

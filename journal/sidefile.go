@@ -90,6 +90,14 @@ func parseSideHead(b []byte, path, magic string) (sideHead, error) {
 	return h, nil
 }
 
+// emptyLogs is how long the side logs of a new dataset are.
+func emptyLogs() (ends [slotLogCount]int64) {
+	for i := range sideLogs {
+		ends[i] = freshHead().base
+	}
+	return ends
+}
+
 // createSideLog makes an empty log and forces it to disk.
 func createSideLog(disk Disk, path, magic string) error {
 	f, err := disk.Create(path)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
 )
 
 // syncer decides when to sync. Append tells it of work by two channels of one slot each, which never block and allocate nothing.
@@ -127,6 +129,10 @@ func (d *Dataset) sync(clean bool) error {
 	for schema, p := range e.places {
 		d.tapes[schema].unsynced = p.tail
 	}
+	if err := d.rebase(e); err != nil {
+		d.mu.Unlock()
+		return err
+	}
 	if d.syncing = 0; len(d.writers) > 0 {
 		d.announce()
 	}
@@ -146,7 +152,7 @@ func (d *Dataset) snapshot() (*syncEntry, []*stream, error) {
 	if d.failed != nil {
 		return nil, nil, d.failed
 	}
-	e := &syncEntry{epoch: d.epoch, places: map[int]place{}}
+	e := &syncEntry{epoch: d.epoch, places: map[int]place{}, sums: map[int]fresh{}}
 	now := d.now()
 	for i, t := range d.tapes {
 		if t != nil {
@@ -157,6 +163,7 @@ func (d *Dataset) snapshot() (*syncEntry, []*stream, error) {
 		}
 		tail := t.Tail()
 		e.places[i] = place{t.active.ordinal, t.active.base, tail}
+		e.sums[i] = d.state.fresh(i)
 		segs := *t.segs.Load()
 		first := len(segs) // from the end: a tape has thousands of segments, of which one or two are unsynced
 		for first > 0 && segs[first-1].limit > t.unsynced {
@@ -189,6 +196,37 @@ func (d *Dataset) snapshot() (*syncEntry, []*stream, error) {
 
 func (d *Dataset) sideLogs() [numSideLogs]*sideLog {
 	return [numSideLogs]*sideLog{d.symbols.log, d.streamsLog, d.ledger.log, d.epochsLog, d.outliers.log}
+}
+
+// logEnds is how long the side logs are, for a commit slot.
+func (d *Dataset) logEnds() (ends [slotLogCount]int64) {
+	for i, l := range d.sideLogs() {
+		ends[i] = l.size.Load()
+	}
+	return ends
+}
+
+// rebase lets the state page sum up only what e does not vouch for, in one commit. The sum of what follows e is that of all without that of what e has.
+// The caller holds mu; e is on disk.
+func (d *Dataset) rebase(e *syncEntry) error {
+	if err := d.state.ours(); err != nil {
+		return d.fail(err)
+	}
+	s := slot{count: d.state.count(0), logs: d.logEnds()}
+	for schema, p := range e.places {
+		now, then, end := d.state.fresh(schema), e.sums[schema], d.state.place(schema)
+		if now.from >= p.tail {
+			continue
+		}
+		size := feed.Schema(schema).RecordSize()
+		crc := now.crc ^ joinCRC(then.crc, 0, xpow8(int(end.tail-p.tail)*size))
+		s.tapes[s.n].schema, s.tapes[s.n].place, s.tapes[s.n].fresh = schema, end, fresh{p.tail, crc}
+		s.n++
+	}
+	if s.n > 0 {
+		d.state.commit(&s)
+	}
+	return nil
 }
 
 func (d *Dataset) logsSynced(e *syncEntry) bool {

@@ -26,6 +26,8 @@ type syncEntry struct {
 	ranges     []syncRange
 	counts     []streamCount
 	logs       [numSideLogs]int64 // bytes of symbols, streams, ledger, epochs and outliers log
+
+	sums map[int]fresh // while syncing: what the state page said of each tape when places was taken
 }
 
 // syncRange vouches for the bytes of records [from, to) of one segment.

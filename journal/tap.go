@@ -47,8 +47,9 @@ type tapSegment struct {
 // records were cut (see Epoch).
 var ErrReplaced = errors.New("the journal was recovered")
 
-// ErrNotRunning: nobody has opened the journal since the machine was started, so nobody knows which records are on disk. Start the server.
-var ErrNotRunning = errors.New("the journal was not opened since the machine was started")
+// ErrNotRunning: no server has the journal open, and its state page is another machine's, mount's or copy's whose sums are not true, so nobody knows which
+// records are there. Start the server.
+var ErrNotRunning = errors.New("no server has the journal open, and its state cannot be trusted")
 
 // OpenTap opens a tap at the tail of a tape in the journal directory dir. The tape need not have any record yet. It works while a server runs and after
 // one has ended. Errors: one that matches fs.ErrNotExist when nobody has published to the dataset yet; ErrNotRunning; ErrCorrupt; ErrVersion.
@@ -71,7 +72,7 @@ func OpenTap(dir, dataset string, schema feed.Schema) (*Tap, error) {
 	return t, nil
 }
 
-// mapState maps the state page and checks that it is of this boot.
+// mapState maps the state page and checks that it is exact: see view.loadState.
 func (t *Tap) mapState() error {
 	path := filepath.Join(t.dir, stateName)
 	f, err := os.Open(path)
@@ -89,11 +90,12 @@ func (t *Tap) mapState() error {
 		return fmt.Errorf("map %s: %w", path, err)
 	}
 	t.state.b = t.page
-	then, epoch, err := checkState(t.page)
+	_, epoch, err := checkState(t.page)
 	if err == nil {
-		now, idErr := (&osFile{f}).Identity()
-		if err = idErr; err == nil && now != then {
-			err = ErrNotRunning
+		// A server may have been ended in a commit: only its copy of the page is settled, and the next server settles the page.
+		v := view{disk: OSDisk{}, dir: t.dir, places: map[int]place{}}
+		if err = v.loadState(); err != nil {
+			err = fmt.Errorf("%w: %w", ErrNotRunning, err)
 		}
 	}
 	if err != nil {

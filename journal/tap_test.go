@@ -187,8 +187,17 @@ func TestATapOutlivesItsServer(t *testing.T) {
 	if err := tap.Wait(ctx); !errors.Is(err, ErrReplaced) {
 		t.Errorf("the state page was replaced, the tap says %v", err)
 	}
+	copied, err := OpenTap(dir, testDataset, trades)
+	if err != nil || copied.Tail() != 15_000 {
+		t.Errorf("a copied state page, whose sums are true: %v", err)
+	}
+	copied.Close()
+	b[stateStreams+8] ^= 1 // not written back
+	if err := os.WriteFile(state, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := OpenTap(dir, testDataset, trades); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("a copied state page: %v, want %v", err, ErrNotRunning)
+		t.Errorf("a copied state page, whose sums are not true: %v, want %v", err, ErrNotRunning)
 	}
 }
 

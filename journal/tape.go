@@ -28,6 +28,7 @@ type Tape struct {
 	// Under Dataset.mu.
 	active   *Segment // holds the tail; nil before the first record
 	next     *Segment // prepared
+	frozen   *frozen  // preparer's and the opening's: active is not to be stored to
 	blocked  error    // why there is no next yet: nil (not asked for, or in the making), ErrDiskFull, or another reason to try again
 	unsynced uint64   // first record no sync log entry vouches for
 
@@ -38,6 +39,8 @@ type Tape struct {
 	outliers atomic.Uint64                // committed in this process
 
 	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
+
+	named atomic.Pointer[namedIn] // of the last segment that was sealed
 
 	began time.Time // preparer's: when the segment before next came into use
 }

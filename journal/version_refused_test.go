@@ -51,6 +51,9 @@ func knownVersion(name string) uint32 {
 	case path.Base(name) == syncLogName:
 		return syncLogVersion
 	}
+	if path.Base(name) == stateName {
+		return stateVersion
+	}
 	return 1
 }
 
@@ -171,7 +174,7 @@ func TestVersionThatFailsItsCRCIsDamage(t *testing.T) {
 		if !strings.HasPrefix(name, dir+"/") {
 			continue
 		}
-		for _, version := range []uint32{0, 2, 3, 1<<31 + 1} {
+		for _, version := range []uint32{0, 3, 4, 1<<31 + 1} {
 			disk := v.disk.Clone(i%2 == 0)
 			setVersion(disk.node(name).data, name, version, false)
 			r, err := verify(disk, "j", nil)

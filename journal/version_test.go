@@ -30,7 +30,7 @@ type goldenWant struct {
 var goldenWants = []goldenWant{
 	{
 		name:   "v1-closed",
-		epochs: []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}},
+		epochs: []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}, {Number: 3, First: []Position{{mbp1, 620}, {trades, 1040}}}},
 		gaps:   []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
 		tails:  [2]uint64{1040, 620},
 		digests: [2]string{"49e22e49e20752837ce9225f02b817d99a46db7e0092f435ce01f7afa7c0be9c",
@@ -85,7 +85,7 @@ func TestGoldenFilesOfVersion1StayReadable(t *testing.T) {
 func (want *goldenWant) use(t *testing.T, disk Disk, dir string) {
 	t.Helper()
 	wholeIn(t, disk, dir)
-	o := Options{Disk: disk, AnyFilesystem: true, MinSegment: smallestSegment, MaxSegment: smallestSegment, Sync: SyncPolicy{Bytes: maxSyncBytes}}
+	o := Options{Disk: disk, AnyFilesystem: true, MinSegment: smallestSegment, MaxSegment: smallestSegment, Sync: SyncPolicy{Bytes: maxSyncBytes}, nextEpoch: followingEpoch}
 	j := open(t, dir, o)
 	d := j.Lookup(testDataset)
 	if d == nil {

@@ -3,9 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"path"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,19 +23,6 @@ func TestWhatIsWrittenIsStillVersion1(t *testing.T) {
 			t.Errorf("%s: the first %d of %d bytes are written otherwise now", name, len(got), len(want))
 		}
 	}
-	page := &statePage{b: fileBytes(t, disk, path.Join(dir, stateName))}
-	var s slot
-	id, epoch, err := checkState(page.b)
-	if err = errors.Join(err, page.read(&s)); err != nil || s.n == 0 {
-		t.Fatalf("%d tapes in the newest commit, %v", s.n, err)
-	}
-	again := &statePage{b: slices.Clone(page.b)}
-	clear(again.b[:stateConst])
-	clear(again.b[stateSlots+int(page.load(stateCommit)&1)*slotBytes:][:slotHeader+s.n*slotEntry])
-	again.constant(id, epoch)
-	again.fill(page.load(stateCommit), &s)
-	again.apply(&s)
-	same(stateName, again.b)
 	writeLogsAgain(t, disk, dir, same)
 	for _, name := range filesBelow(disk, dir) {
 		name = strings.TrimPrefix(name, dir+"/")

@@ -16,7 +16,7 @@ type view struct {
 	disk    Disk
 	dir     string
 	name    string
-	running bool // the state page belongs to this boot: tails are exact, whether a server runs or was killed
+	running bool // the state page is exact, whether a server runs or was killed
 	epoch   uint64
 	places  map[int]place
 	counts  []uint64
@@ -94,13 +94,22 @@ func (v *view) gone(schema feed.Schema, ordinal uint64, err error) bool {
 	return err == nil && len(now) > 0 && ordinal < now[0]
 }
 
-// loadState copies the state page between two equal commit numbers, so that the newest slot is whole, and applies that slot to the copy.
+// loadState copies the state page between two equal commit numbers, so that the newest slot is whole, and applies that slot to the copy. The page is exact
+// while a server runs, where it is the very one that a server stored to last, and else where its sums are true.
 func (v *view) loadState() error {
 	f, err := v.disk.Open(filepath.Join(v.dir, stateName), true)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	held, err := v.disk.Locked(filepath.Join(filepath.Dir(v.dir), lockName)) // before the page: a server that ends now has stored all of it
+	if err != nil {
+		return err
+	}
+	now, err := f.Identity()
+	if err != nil {
+		return err
+	}
 	p := &statePage{b: make([]byte, stateBytes)}
 	for try := 0; ; try++ {
 		if n, err := f.ReadAt(p.b, 0); n < len(p.b) {
@@ -118,26 +127,56 @@ func (v *view) loadState() error {
 	if err != nil {
 		return err
 	}
-	if now, err := f.Identity(); err != nil || now != then {
-		return errors.Join(errors.New("state page is of another boot, mount or copy"), err)
-	}
-	var s slot
-	if err := p.read(&s); err != nil {
+	logs, err := p.settle()
+	if err != nil {
 		return err
 	}
-	if p.load(stateCommit) > 0 {
-		p.apply(&s)
-	}
-	v.running, v.epoch, v.counts = true, epoch, make([]uint64, MaxStreams)
-	for schema := range feed.NumSchemas {
-		if at := p.place(schema); at.ordinal > 0 {
-			v.places[schema] = at
+	if !held && !then.same(now) {
+		if err := v.checkSums(p, logs); err != nil {
+			return fmt.Errorf("state page is of another boot, mount or copy: %w", err)
 		}
 	}
-	for i := range v.counts {
-		v.counts[i] = p.count(uint32(i))
-	}
+	v.running, v.epoch = true, epoch
+	v.places, v.counts = p.recovered(MaxStreams)
 	return nil
+}
+
+// checkSums holds the sums of a page that no server stores to against the files.
+func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
+	if p.version() == stateVersion1 {
+		return fmt.Errorf("%w: version 1 has no sums", ErrCorrupt)
+	}
+	var err error
+	if v.entries, _, err = readSyncLog(v.disk, v.dir); err != nil {
+		return err
+	}
+	var have [slotLogCount]int64
+	for i, log := range sideLogs {
+		path := filepath.Join(v.dir, log.name)
+		f, err := v.disk.Open(path, true)
+		if errors.Is(err, fs.ErrNotExist) && i == logOutliers {
+			continue // a journal of an earlier release has none
+		}
+		if err != nil {
+			return err
+		}
+		c, err := readSideLog(f, path, log.magic, vouchedBytes(v.entries, i))
+		f.Close()
+		if err != nil {
+			return err
+		}
+		have[i] = c.size()
+	}
+	if err := v.loadGaps(); err != nil {
+		return err
+	}
+	if err := p.notBehind(v.entries); err != nil {
+		return err
+	}
+	if err := p.checkSums(v.disk, v.dir, logs, have); err != nil {
+		return err
+	}
+	return p.vouched(v.disk, v.dir, v.entries, v.expired)
 }
 
 func (v *view) payloads(name, magic string, log int) ([][]byte, error) {

@@ -26,6 +26,7 @@ type Writer struct {
 	head     StreamHead // what it was opened with
 	known    StreamHead // of the stream when it was opened
 	future   bool
+	noting   bool          // what Append is given is not counted
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
 
 	// Of Append's goroutine, by schema.
@@ -92,7 +93,10 @@ func (w *Writer) skipTo(n uint64) error {
 	if err := w.usable(); err != nil {
 		return err
 	}
-	s := slot{stream: w.stream.number, count: w.stream.base + n}
+	if err := d.state.ours(); err != nil {
+		return d.fail(err)
+	}
+	s := slot{stream: w.stream.number, count: w.stream.base + n, logs: d.logEnds()}
 	d.state.commit(&s)
 	w.stream.count.Store(s.count)
 	w.accepted.Store(n)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,11 +17,80 @@ type dbnFile struct {
 	f       *os.File
 	meta    feed.Metadata
 	symbols *symbolDays
-	room    int // bytes of the header; 0: nothing was written yet
+	room    int         // bytes of the header; 0: nothing was written yet
+	bytes   int64       // of the records
+	log     *mappingLog // nil: the file is not gone on with
 }
 
 func newDBNFile(f *os.File, meta feed.Metadata) *dbnFile {
 	return &dbnFile{out: newDelayedWriter(f, nil), f: f, meta: meta, symbols: newSymbolDays()}
+}
+
+// continueDBNFile goes on behind so many bytes of records, with the symbols that they had.
+func continueDBNFile(f *os.File, meta feed.Metadata, bytes int64, log *mappingLog) (*dbnFile, error) {
+	d := newDBNFile(f, meta)
+	d.log = log
+	if bytes == 0 {
+		return d, f.Truncate(0)
+	}
+	prelude := make([]byte, feed.PreludeSize)
+	if _, err := f.ReadAt(prelude, 0); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	room, err := feed.MetadataSize(prelude)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if has := info.Size() - int64(room); has < bytes {
+		return nil, shorter(f.Name(), has, bytes)
+	}
+	if err := f.Truncate(int64(room) + bytes); err != nil {
+		return nil, err
+	}
+	d.room, d.bytes = room, bytes
+	if err := d.recall(); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	_, err = f.Seek(0, io.SeekEnd)
+	return d, err
+}
+
+// recall learns what the file's records and their mappings say of symbols. What they are called from here on the next session tells.
+func (d *dbnFile) recall() error {
+	mappings := d.log.entries
+	at := int64(0)
+	learn := func() {
+		for ; len(mappings) > 0 && mappings[0].at <= at; mappings = mappings[1:] {
+			d.symbols.learn(mappings[0].record)
+		}
+	}
+	if _, err := d.f.Seek(int64(d.room), io.SeekStart); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(d.f, 1<<20)
+	rec := make(feed.Record, feed.MaxRecordSize)
+	for ; at < d.bytes; at += int64(len(rec)) {
+		if _, err := io.ReadFull(in, rec[:feed.HeaderSize]); err != nil {
+			return err
+		}
+		size := rec.Size()
+		if size < feed.HeaderSize || size > feed.MaxRecordSize {
+			return fmt.Errorf("the bytes at record byte %d are no record; it was changed, so choose another file", at)
+		}
+		rec = rec[:size]
+		if _, err := io.ReadFull(in, rec[feed.HeaderSize:]); err != nil {
+			return err
+		}
+		learn()
+		d.symbols.see(rec)
+		rec = rec[:size:cap(rec)]
+	}
+	learn()
+	return d.log.forget(d)
 }
 
 // headroom is what the header may grow by beyond the mappings known at its first record: in bytes, and as a share.
@@ -49,7 +119,10 @@ func (d *dbnFile) begin() error {
 // Control learns symbols; control records do not go into the file.
 func (d *dbnFile) Control(rec feed.Record) error {
 	d.symbols.learn(rec)
-	return nil
+	if d.log == nil {
+		return nil
+	}
+	return d.log.add(d.bytes, rec)
 }
 
 // Data appends a record.
@@ -60,13 +133,31 @@ func (d *dbnFile) Data(rec feed.Record) error {
 		}
 	}
 	d.symbols.see(rec)
-	_, err := d.out.Write(rec)
+	n, err := d.out.Write(rec)
+	d.bytes += int64(n)
 	return err
+}
+
+// Sync puts records and mappings on disk, the mappings first.
+func (d *dbnFile) Sync() (bytes int64, mappings int, err error) {
+	if mappings, err = d.log.sync(); err == nil {
+		err = d.out.Flush()
+	}
+	if err == nil {
+		err = d.f.Sync()
+	}
+	if err != nil {
+		err = fmt.Errorf("-o %s: %w", d.f.Name(), err)
+	}
+	return d.bytes, mappings, err
 }
 
 // Close completes the header.
 func (d *dbnFile) Close() error {
 	err := d.complete()
+	if d.log != nil {
+		err = errors.Join(err, d.log.close())
+	}
 	if err = errors.Join(err, d.f.Close()); err != nil {
 		return fmt.Errorf("-o %s: %w", d.f.Name(), err)
 	}
@@ -108,7 +199,7 @@ func (d *dbnFile) rewrite() error {
 	if err == nil {
 		_, err = io.Copy(larger, d.f)
 	}
-	if err = errors.Join(err, larger.Close()); err != nil {
+	if err = errors.Join(err, larger.Sync(), larger.Close()); err != nil {
 		return err
 	}
 	return os.Rename(larger.Name(), path)

@@ -23,8 +23,8 @@ const (
 	endDay   = 21000101
 )
 
-func newDBNStream(w, warn io.Writer, meta feed.Metadata) *dbnStream {
-	return &dbnStream{delayedWriter: newDelayedWriter(w, nil), warn: warn, meta: meta}
+func newDBNStream(out *delayedWriter, warn io.Writer, meta feed.Metadata) *dbnStream {
+	return &dbnStream{delayedWriter: out, warn: warn, meta: meta}
 }
 
 // Control learns symbols; one that comes too late for the header is told.

@@ -65,14 +65,33 @@ func sessionEnd(ended *feed.SessionError) error {
 	case ended.Text != "" && ended.Code != feed.ErrorInternal:
 		return withExit(exitRefused, ended)
 	case ended.Text != "":
-		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, againWithStart))
-	case errors.Is(ended, io.EOF), errors.Is(ended, io.ErrUnexpectedEOF), errors.Is(ended, syscall.ECONNRESET):
-		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", againWithStart))
+		return withExit(exitConnect, fmt.Errorf("the gateway ended the session: %s\n%s", ended.Text, howToGoOn))
+	case isGone(ended):
+		return withExit(exitConnect, fmt.Errorf("the gateway is gone (connection closed); %s", howToGoOn))
 	}
 	return withExit(exitConnect, ended)
 }
 
-const againWithStart = "run again with --start and the time of the last record"
+const howToGoOn = "run again with --start and the time of the last record; with -o FILE, --resume goes on exactly"
+
+// lossText is why a session ended that will be followed by another one.
+func lossText(err error) error {
+	var ended *feed.SessionError
+	switch {
+	case errors.As(err, &ended) && ended.Text != "":
+		return fmt.Errorf("the gateway ended the session: %s", ended.Text)
+	case errors.As(err, &ended) && isGone(ended):
+		return errors.New("the gateway is gone (connection closed)")
+	case errors.Is(err, feed.ErrConnect) && errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("the gateway is gone (nothing listens there)")
+	}
+	return err
+}
+
+// isGone tells whether a connection just ended.
+func isGone(ended *feed.SessionError) bool {
+	return errors.Is(ended, io.EOF) || errors.Is(ended, io.ErrUnexpectedEOF) || errors.Is(ended, syscall.ECONNRESET) || errors.Is(ended, syscall.EPIPE)
+}
 
 // clientError gives an error of the SDK its exit code and a remedy.
 func clientError(addr string, err error) error {
@@ -85,9 +104,9 @@ func clientError(addr string, err error) error {
 	case errors.As(err, &refused) && refused.Text == lsg.TLSOnly:
 		return withExit(exitConnect, fmt.Errorf("%w\nadd --tls, and --tls-ca FILE when the gateway's certificate is signed by an authority of your own", err))
 	case errors.As(err, &refused):
-		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code)))
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(refused.Code, refused.Text)))
 	case errors.As(err, &rejected):
-		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code)))
+		return withExit(exitRefused, fmt.Errorf("%w%s", err, refusalRemedy(rejected.Code, rejected.Text)))
 	case errors.As(err, &ended):
 		return sessionEnd(ended)
 	case errors.Is(err, feed.ErrConfig):
@@ -98,17 +117,6 @@ func clientError(addr string, err error) error {
 		return withExit(exitConnect, err)
 	}
 	return err
-}
-
-// refusalRemedy says what to do about a refusal.
-func refusalRemedy(code string) string {
-	switch code {
-	case lsg.CodeAuth:
-		return "\nset TAPEWIRE_KEY to a key of the gateway's key file that has the right for this dataset; make one with: tapewire key new"
-	case lsg.CodeFenced:
-		return "\nanother publisher took over; if it sends the same, let it finish, else give each its own --producer NAME"
-	}
-	return ""
 }
 
 // listenHint completes `tapewire serve` so that it would listen where the client looked.

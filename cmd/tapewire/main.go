@@ -5,7 +5,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +17,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/tapewire/tapewire/feed"
 )
 
 // cli is the command line; kong reads names, defaults and help from its tags.
@@ -93,7 +90,7 @@ const helpWidth = 110
 func joinNegative(args []string) []string {
 	joined := make([]string, 0, len(args))
 	for _, arg := range args {
-		if n := len(joined); n > 0 && joined[n-1] == "--start" && negative.MatchString(arg) {
+		if n := len(joined); n > 0 && (joined[n-1] == "--start" || joined[n-1] == "--end") && negative.MatchString(arg) {
 			joined[n-1] += "=" + arg
 			continue
 		}
@@ -120,11 +117,6 @@ func usageError(err error) error {
 type gatewayFlag struct {
 	tlsFlags
 	Gateway string `help:"The gateway's address; the port is 13000 unless given (default ${default}); tls://HOST[:PORT] is --tls." placeholder:"HOST[:PORT]" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
-}
-
-// clientKey is the key to authenticate with. It has no flag, since command lines are seen by everybody on a machine.
-func clientKey() string {
-	return cmp.Or(os.Getenv("TAPEWIRE_KEY"), os.Getenv("DATABENTO_API_KEY"), feed.OpenModeKey)
 }
 
 type versionCmd struct{}

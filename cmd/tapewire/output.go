@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,59 +19,6 @@ type recordOutput interface {
 	Close() error
 }
 
-// outputFormat is --format, or what -o implies.
-func (s *subscribeCmd) outputFormat(c console) (format string, err error) {
-	format = s.Format
-	if format == "" {
-		format = formatPretty
-		if strings.HasSuffix(s.Output, ".dbn") {
-			format = formatDBN
-		}
-	}
-	info, statErr := os.Stat(s.Output)
-	switch {
-	case statErr == nil && info.Mode().IsRegular() && !s.Force:
-		return "", usage("-o %s: the file exists; choose another name, or replace it with --force", s.Output)
-	case strings.HasSuffix(s.Output, ".zst"):
-		return "", usage("-o %s: the header is completed at the end, which compressed files do not allow; write a .dbn and run zstd on it", s.Output)
-	case s.Output == "" && format == formatDBN && isTerminal(c.out):
-		return "", usage("--format dbn is not for a terminal; name a file with -o, or pipe it into a program")
-	}
-	return format, nil
-}
-
-// The formats.
-const (
-	formatPretty = "pretty"
-	formatDBN    = "dbn"
-)
-
-// openOutput opens what records are written to. An existing file was refused before, unless --force says to replace it.
-func (s *subscribeCmd) openOutput(c console, format string, subs []feed.Subscription) (recordOutput, error) {
-	schema := feed.SchemaNone
-	if len(subs) == 1 {
-		schema = subs[0].Schema
-	}
-	meta := feed.Metadata{
-		Version: feed.Version, Dataset: s.Dataset, Schema: schema, End: feed.UndefTimestamp, Limit: s.Limit,
-		StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID,
-	}
-	switch {
-	case s.Output == "" && format == formatDBN:
-		return newDBNStream(c.out, c.err, meta), nil
-	case s.Output == "":
-		return newPretty(newDelayedWriter(c.out, nil), schema), nil
-	}
-	f, err := os.Create(s.Output)
-	if err != nil {
-		return nil, err
-	}
-	if format == formatDBN {
-		return newDBNFile(f, meta), nil
-	}
-	return newPretty(newDelayedWriter(f, f), schema), nil
-}
-
 // flushDelay is how long a record may wait in memory for more to come.
 const flushDelay = 10 * time.Millisecond
 
@@ -84,6 +30,8 @@ type delayedWriter struct {
 	timer *time.Timer
 	armed bool
 	err   error // of a flush by the timer, for the next call
+
+	written int64 // bytes
 }
 
 func newDelayedWriter(w io.Writer, file *os.File) *delayedWriter {
@@ -105,7 +53,9 @@ func (d *delayedWriter) Write(b []byte) (int, error) {
 		d.armed = true
 		d.timer.Reset(flushDelay)
 	}
-	return d.buf.Write(b)
+	n, err := d.buf.Write(b)
+	d.written += int64(n)
+	return n, err
 }
 
 func (d *delayedWriter) flushLater() {
@@ -122,6 +72,17 @@ func (d *delayedWriter) Flush() error {
 	d.timer.Stop()
 	d.armed = false
 	return errors.Join(d.err, d.buf.Flush())
+}
+
+// Sync puts everything on disk and says how much that is; there are no mappings beside it.
+func (d *delayedWriter) Sync() (bytes int64, mappings int, err error) {
+	if err = d.Flush(); err == nil && d.file != nil {
+		err = d.file.Sync()
+	}
+	if err != nil {
+		err = fmt.Errorf("output: %w", err)
+	}
+	return d.written, 0, err
 }
 
 // Close flushes, and closes a file.

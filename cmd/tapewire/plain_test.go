@@ -29,7 +29,7 @@ func TestMessagesNameNoPackages(t *testing.T) {
 
 func TestTimeWithoutADayIsToday(t *testing.T) {
 	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	got, err := parseStart("09:30", now)
+	got, err := parseTime("09:30", now)
 	if want := uint64(time.Date(2026, 3, 4, 9, 30, 0, 0, time.UTC).UnixNano()); err != nil || got != want {
 		t.Errorf("%d, %v, want %d", got, err, want)
 	}

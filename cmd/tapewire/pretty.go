@@ -7,17 +7,17 @@ import (
 	"github.com/tapewire/tapewire/feed"
 )
 
-// pretty prints one line for each data record: time, symbol, schema, and the fields that a person looks for. Columns are wide enough for usual
+// pretty prints one line for each data record: the time that --start means, symbol, schema, and the fields that a person looks for. Columns are wide enough for usual
 // values and grow for others; nothing is cut.
 type pretty struct {
 	*delayedWriter
 	schema  feed.Schema // tells tbbo from mbp-1
-	symbols map[uint32]string
+	symbols feed.SymbolMap
 	line    []byte
 }
 
 func newPretty(w *delayedWriter, schema feed.Schema) *pretty {
-	return &pretty{delayedWriter: w, schema: schema, symbols: map[uint32]string{}}
+	return &pretty{delayedWriter: w, schema: schema}
 }
 
 // Widths of columns, in characters.
@@ -30,16 +30,14 @@ const (
 
 // Control learns the symbols.
 func (p *pretty) Control(rec feed.Record) error {
-	if m, ok := feed.View[feed.SymbolMappingMsg](rec); ok {
-		p.symbols[m.InstrumentID] = m.OutSymbol()
-	}
+	p.symbols.Learn(rec)
 	return nil
 }
 
 // Data prints a record.
 func (p *pretty) Data(rec feed.Record) error {
-	b := append(p.line[:0], feed.FormatTime(rec.IndexTime())...)
-	symbol, ok := p.symbols[rec.InstrumentID()]
+	b := append(p.line[:0], feed.FormatTime(replayTime(rec, p.schema))...)
+	symbol, ok := p.symbols.Name(rec.InstrumentID())
 	if !ok {
 		symbol = "#" + strconv.FormatUint(uint64(rec.InstrumentID()), 10)
 	}
@@ -49,6 +47,14 @@ func (p *pretty) Data(rec feed.Record) error {
 	p.line = b
 	_, err := p.Write(b)
 	return err
+}
+
+// replayTime is the time that --start and --end go by.
+func replayTime(rec feed.Record, declared feed.Schema) uint64 {
+	if schema, ok := feed.SchemaOf(rec.RType(), declared); ok {
+		return schema.ReplayTime(rec)
+	}
+	return rec.IndexTime()
 }
 
 func schemaName(rec feed.Record, declared feed.Schema) string {

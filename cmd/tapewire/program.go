@@ -48,7 +48,7 @@ func (g gatewayFlag) address() string {
 // checkDataset finds a name that no gateway takes.
 func checkDataset(name string) error {
 	if journal.CheckDataset(name) != nil {
-		return usage("%q is no name of a dataset: use 1 to 15 of A-Z 0-9 . _ - and begin with a letter or digit; --dataset sets it", name)
+		return usage("%q is no name of a dataset: use %s; --dataset sets it", name, journal.DatasetRule)
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
+	var kept time.Duration
 	for _, src := range sources {
 		dataset := cmp.Or(p.Dataset, src.dataset)
 		if err := checkDataset(dataset); err != nil {
@@ -68,6 +69,10 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 			}
 			return fmt.Errorf("%s: %w", src.name, clientError(p.address(), err))
 		}
+		kept = job.kept
+	}
+	if kept > 0 {
+		fmt.Fprintf(c.out, "the gateway keeps records for %s after they were published, whatever their own times (serve --retain)\n", ageText(kept))
 	}
 	return nil
 }
@@ -89,7 +94,8 @@ type publication struct {
 	acked   uint64
 	session int
 
-	mappings int // symbol mappings that the source has
+	kept     time.Duration // how long the gateway keeps records; 0: for ever, or it does not say
+	mappings int           // symbol mappings that the source has
 }
 
 // run publishes, tries again while that makes sense, and prints what came of it. Only a session that was lost is tried again: when the first one
@@ -134,7 +140,7 @@ func (p *publication) once(ctx context.Context) (err error) {
 		return err
 	}
 	if p.session++; p.session == 1 {
-		p.had = producer.Accepted()
+		p.had, p.kept = producer.Accepted(), producer.Retain()
 	}
 	stop := context.AfterFunc(ctx, func() { producer.Close(ctx) }) // ends whatever blocks
 	show := showProgress(p.screen.err, p.src, producer)

@@ -35,11 +35,7 @@ func scriptDBN(ts *testscript.TestScript, neg bool, args []string) {
 func writeTrades(f *os.File, dataset string, count, first, gap int) error {
 	meta := feed.Metadata{Version: 3, Dataset: dataset, Schema: feed.SchemaTrades, Start: testStart, End: feed.UndefTimestamp,
 		StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID}
-	for i, symbol := range testSymbols {
-		meta.Symbols = append(meta.Symbols, symbol)
-		meta.Mappings = append(meta.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{
-			{StartDate: 20260105, EndDate: 20260106, Symbol: strconv.Itoa(i + 1)}}})
-	}
+	meta.Symbols, meta.Mappings = testSymbols, testMappings()
 	var b bytes.Buffer
 	enc, err := feed.NewEncoder(&b, meta)
 	if err != nil {
@@ -57,6 +53,13 @@ func writeTrades(f *os.File, dataset string, count, first, gap int) error {
 	}
 	_, err = f.Write(b.Bytes())
 	return err
+}
+
+func testMappings() (list []feed.SymbolMapping) {
+	for i, symbol := range testSymbols {
+		list = append(list, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{{StartDate: 20260105, EndDate: 20260106, Symbol: strconv.Itoa(i + 1)}}})
+	}
+	return list
 }
 
 // testTrade is trade number i; all its values follow from i, so that none can be mistaken for another.

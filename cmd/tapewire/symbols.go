@@ -35,6 +35,10 @@ func (d *symbolDays) learn(rec feed.Record) {
 	if old := d.now[m.InstrumentID]; old != nil && old.symbol == symbol {
 		return
 	}
+	if symbol == "" { // the id has no name from here on
+		delete(d.now, m.InstrumentID)
+		return
+	}
 	span := &symbolSpan{id: m.InstrumentID, symbol: symbol, first: feed.UndefTimestamp}
 	d.now[m.InstrumentID] = span
 	d.all = append(d.all, span)

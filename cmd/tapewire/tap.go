@@ -17,15 +17,13 @@ import (
 
 type tapCmd struct {
 	dataFlag
+	outputFlags
 	Dataset string     `help:"The dataset; it need not exist yet." placeholder:"D" required:""`
 	Schema  string     `help:"The schema." placeholder:"S" required:""`
 	Symbols names      `help:"Only these; everything when not given." placeholder:"A,B"`
 	Start   *startTime `help:"Where to begin, as with subscribe: 0 for everything kept, a time, or -5m. What comes next when not given." placeholder:"T"`
 	Limit   uint64     `help:"End after so many records; 0 is no limit." placeholder:"N"`
 	Spin    bool       `help:"Look for records all the time instead of sleeping up to a ms between looks: for a core of its own."`
-	Format  string     `help:"pretty for people, dbn for programs; dbn when -o names a .dbn file." placeholder:"F" enum:"pretty,dbn," default:""`
-	Output  string     `short:"o" help:"Write to a file instead of standard output; it must not exist yet." placeholder:"FILE"`
-	Force   bool       `help:"Let -o replace a file that exists."`
 }
 
 // Help teaches by example.
@@ -53,8 +51,8 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return withExit(exitUsage, fmt.Errorf("--schema: %w", err))
 	}
-	as := subscribeCmd{Dataset: t.Dataset, Limit: t.Limit, Format: t.Format, Output: t.Output, Force: t.Force}
-	format, err := as.outputFormat(c)
+	as := subscribeCmd{Dataset: t.Dataset, Limit: t.Limit}
+	sink, err := t.sink(c, as.metadata([]feed.Subscription{{Schema: schema}}), false)
 	if err != nil {
 		return err
 	}
@@ -63,7 +61,7 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer tap.Close()
-	out, err := as.openOutput(c, format, []feed.Subscription{{Schema: schema}})
+	out, err := sink.open(new(recording))
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type AuthRequest struct {
 	Producer  string // the producer's name; a newer session of the same name takes over
 	Stream    string // the ID of the run of numbering
 	Ack       string // AckWritten, AckSynced or "": the server's default
+	Strict    bool   // a price off its instrument's declared increment ends the session
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
 	Head      Head // how the stream begins; the zero value when the line has none
@@ -89,7 +90,10 @@ func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	if a.Ack, err = f.oneOf("ack", AckWritten, AckSynced); err != nil {
 		return err
 	}
-	if a.Resume, a.HasResume, err = f.number("resume"); err != nil {
+	if a.Strict, err = f.flag("strict", false); err != nil {
+		return err
+	}
+	if a.Resume, a.HasResume, err = f.numberTo("resume", MaxRecords); err != nil {
 		return err
 	}
 	a.Head, err = f.head()
@@ -159,6 +163,9 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	w.optional("producer", a.Producer)
 	w.optional("stream", a.Stream)
 	w.optional("ack", a.Ack)
+	if a.Strict {
+		w.flag("strict", true)
+	}
 	w.optional("compression", a.Compression)
 	if a.TsOut {
 		w.flag("ts_out", true)

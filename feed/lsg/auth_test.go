@@ -55,10 +55,10 @@ func TestEachClientsAuthLineIsUnderstood(t *testing.T) {
 		},
 		"shortest possible, CRLF": {"dataset=XNAS.ITCH|auth=" + testAuth + "\r", base},
 		"producer of the design": {
-			"auth=" + testAuth + "|dataset=BINA.SPOT|encoding=dbn|role=producer|producer=binance-1|stream=20261122T0900|ack=synced|client=x|resume=12|heartbeat_interval_s=10",
+			"auth=" + testAuth + "|dataset=BINA.SPOT|encoding=dbn|role=producer|producer=binance-1|stream=20261122T0900|ack=synced|strict=1|client=x|resume=12|heartbeat_interval_s=10",
 			with(func(a *AuthRequest) {
 				a.Dataset, a.Role, a.Producer, a.Stream, a.Ack, a.Client = "BINA.SPOT", "producer", "binance-1", "20261122T0900", "synced", "x"
-				a.Resume, a.HasResume, a.Heartbeat = 12, true, 10*time.Second
+				a.Resume, a.HasResume, a.Heartbeat, a.Strict = 12, true, 10*time.Second, true
 			}),
 		},
 		"subscriber that asks for positions": {"auth=" + testAuth + "|dataset=XNAS.ITCH|position=1", with(func(a *AuthRequest) { a.Position = true })},
@@ -99,6 +99,8 @@ func TestBadAuthLinesAreRefusedByField(t *testing.T) {
 		"auth=r|dataset=A|role=producer|producer=p q|stream=s":                          {ErrValue, "producer"},
 		"auth=r|dataset=A|role=producer|producer=p|stream=s|ack=often":                  {ErrValue, "ack"},
 		"auth=r|dataset=A|role=producer|producer=p|stream=s|resume=-1":                  {ErrValue, "resume"},
+		"auth=r|dataset=A|role=producer|producer=p|stream=s|resume=4611686018427387905": {ErrValue, "resume"}, // near the end of 64 bits a count would wrap
+		"auth=r|dataset=A|role=producer|producer=p|stream=s|strict=yes":                 {ErrValue, "strict"},
 		"auth=r|role=producer|producer=" + strings.Repeat("p", MaxName+1) + "|stream=s": {ErrTooLong, "producer"},
 	} {
 		_, err := ParseAuthRequest(line)

@@ -2,6 +2,7 @@ package lsg
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -103,6 +104,25 @@ func (f Fields) number(key string) (uint64, bool, error) {
 		return 0, false, fmt.Errorf("%w: %s=%s; write an unsigned 64-bit decimal", ErrValue, key, quote(value))
 	}
 	return n, true, nil
+}
+
+// numberTo reads an unsigned decimal field whose range ends at most.
+func (f Fields) numberTo(key string, most uint64) (uint64, bool, error) {
+	n, ok, err := f.number(key)
+	if err == nil && n > most {
+		err = fmt.Errorf("%w: %s=%d; it is at most %d", ErrValue, key, n, most)
+	}
+	return n, ok, err
+}
+
+// only refuses a field that is none of the keys.
+func (f Fields) only(keys ...string) error {
+	for i := range f {
+		if !slices.Contains(keys, f[i].Key) {
+			return fmt.Errorf("%w: unknown field %s; a line like this has %s", ErrLine, quote(f[i].Key), strings.Join(keys, ", "))
+		}
+	}
+	return nil
 }
 
 // time reads a field in any form of ParseTime and says whether it is there.

@@ -98,7 +98,7 @@ func ParseGap(text string) (Gap, error) {
 	if g.FromTs != 0 && g.ToTs != 0 && g.ToTs < g.FromTs {
 		return Gap{}, fmt.Errorf("%w: to_ts=%d lies before from_ts=%d", ErrValue, g.ToTs, g.FromTs)
 	}
-	if g.Records, _, err = f.number("records"); err != nil {
+	if g.Records, _, err = f.numberTo("records", MaxRecords); err != nil {
 		return Gap{}, err
 	}
 	g.At, g.HasAt, err = f.position()

@@ -31,6 +31,7 @@ const (
 	MaxSymbol         = 70      // bytes; DBN's symbol strings are 71 with their NUL
 	MaxDataset        = 15      // bytes; DBN's dataset string is 16 with its NUL
 	MaxName           = 128     // bytes of a producer's name or stream ID; a digest in hex fits, also behind a prefix
+	MaxRecords        = 1 << 62 // records of a stream or a tape; a count is never near the end of its 64 bits
 	MaxProse          = 512     // bytes of an error's text; the rest is cut
 	MaxInBand         = 302     // bytes of a line inside a SystemMsg: 303 with its NUL
 )

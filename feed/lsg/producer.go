@@ -14,6 +14,9 @@ const (
 	CodeBadRType          = "bad_rtype"          // an unknown or deprecated rtype
 	CodeSchemaMismatch    = "schema_mismatch"    // a record that does not belong to the schema of the metadata
 	CodeUnknownInstrument = "unknown_instrument" // an ID that this session did not declare
+	CodeBadSymbol         = "bad_symbol"         // the answer to an instrument line: nobody could ask for this symbol
+	CodeBadInstrument     = "bad_instrument"     // the answer to an instrument line: a field has no meaning
+	CodeOffTick           = "off_tick"           // with strict=1: a price is not a multiple of its instrument's increment
 	CodeIDConflict        = "id_conflict"        // the ID is another live symbol's
 	CodeStreamHead        = "stream_head"        // the stream was begun with other data
 	CodeLimit             = "limit"              // a named limit of the server
@@ -36,14 +39,15 @@ type Ack struct {
 	Level string
 }
 
-// ProducerError is the last line that a server sends to a producer. All records before Record stay in the tapes.
+// ProducerError is the last line that a server sends to a producer, unless it names an Instrument. All records before Record stay in the tapes.
 type ProducerError struct {
-	Code      string
-	Record    uint64 // with HasRecord: the number of the refused record in its stream, from 0
-	HasRecord bool
-	Want, Got string // what was expected and what came, where that says more than Text
-	Retry     string // RetryNever, RetryNow or RetryLater
-	Text      string
+	Code       string
+	Instrument string // the symbol of the instrument line that this answers: that one is refused, and the session goes on
+	Record     uint64 // with HasRecord: the number of the refused record in its stream, from 0
+	HasRecord  bool
+	Want, Got  string // what was expected and what came, where that says more than Text
+	Retry      string // RetryNever, RetryNow or RetryLater
+	Text       string
 }
 
 // Pause asks a producer to stop sending until a resume line comes, and says why, such as disk_full. Bytes already under way are not lost.
@@ -81,6 +85,7 @@ func ParseAck(line string) (Ack, error) {
 func (e ProducerError) Append(dst []byte) []byte {
 	w := lineWriter{buf: dst, start: len(dst)}
 	w.text("error", Clean(e.Code))
+	w.optional(keyInstrument, Clean(e.Instrument))
 	if e.HasRecord {
 		w.number("record", e.Record)
 	}
@@ -97,7 +102,7 @@ func ParseProducerError(line string) (ProducerError, error) {
 	if err != nil {
 		return ProducerError{}, err
 	}
-	e := ProducerError{Code: f.Get("error"), Want: f.Get("want"), Got: f.Get("got"), Text: f.Get("text")}
+	e := ProducerError{Code: f.Get("error"), Instrument: f.Get(keyInstrument), Want: f.Get("want"), Got: f.Get("got"), Text: f.Get("text")}
 	if e.Code == "" {
 		return ProducerError{}, fmt.Errorf("%w: error", ErrMissing)
 	}

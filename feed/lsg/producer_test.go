@@ -8,8 +8,8 @@ import (
 )
 
 func TestProducerLinesOfTheDesignAreUnderstood(t *testing.T) {
-	in, err := ParseInstrument("instrument=BTCUSDT|price_increment=0.01|lot=0.00001|currency=USDT|class=K")
-	if want := (Instrument{"BTCUSDT", "0.01", "0.00001", "USDT", "K"}); err != nil || in != want {
+	in, err := ParseInstrument("instrument=BTCUSDT|price_increment=0.01|lot=0.00001|asset=BTC|quote=USDT|class=X|exchange=BINA|publisher_id=60001")
+	if want := (Instrument{"BTCUSDT", "0.01", "0.00001", "BTC", "USDT", "X", "BINA", 60001}); err != nil || in != want {
 		t.Errorf("instrument: %+v, %v", in, err)
 	}
 	reply, err := ParseInstrumentReply("instrument=BTCUSDT|instrument_id=17")
@@ -21,7 +21,7 @@ func TestProducerLinesOfTheDesignAreUnderstood(t *testing.T) {
 		t.Errorf("ack: %+v, %v", ack, err)
 	}
 	perr, err := ParseProducerError("error=bad_length|record=7|want=48|got=52|retry=never|text=length byte = 13")
-	if want := (ProducerError{CodeBadLength, 7, true, "48", "52", RetryNever, "length byte = 13"}); err != nil || perr != want {
+	if want := (ProducerError{CodeBadLength, "", 7, true, "48", "52", RetryNever, "length byte = 13"}); err != nil || perr != want {
 		t.Errorf("error: %+v, %v", perr, err)
 	}
 	pause, err := ParsePause("pause=disk_full")
@@ -40,7 +40,7 @@ func TestProducerLinesOfTheDesignAreUnderstood(t *testing.T) {
 
 func TestProducerLinesReadBack(t *testing.T) {
 	line := func(b []byte) string { return strings.TrimSuffix(string(b), "\n") }
-	for _, in := range []Instrument{{Symbol: "X"}, {"币安人生USDT", "1000", "0.000000001", "USDT", "K"}} {
+	for _, in := range []Instrument{{Symbol: "X"}, {"币安人生USDT", "1000", "0.000000001", "BTC", "USDT", "X", "BINA", math.MaxUint16}} {
 		b, err := in.Append(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestProducerLinesReadBack(t *testing.T) {
 			t.Errorf("%+v reads back as %+v, %v", a, got, err)
 		}
 	}
-	for _, e := range []ProducerError{{Code: CodeFenced, Retry: RetryNever}, {CodeIDConflict, 0, true, "MSFT", "AAPL", RetryLater, "a = b"}} {
+	for _, e := range []ProducerError{{Code: CodeFenced, Retry: RetryNever}, {CodeIDConflict, "", 0, true, "MSFT", "AAPL", RetryLater, "a = b"}, {Code: CodeBadSymbol, Instrument: "A,B", Text: "t"}} {
 		if got, err := ParseProducerError(line(e.Append(nil))); err != nil || got != e {
 			t.Errorf("%+v reads back as %+v, %v", e, got, err)
 		}
@@ -116,8 +116,18 @@ func TestBadProducerLinesAreRefused(t *testing.T) {
 		kind, line string
 		want       error
 	}{
-		{"instrument", "instrument=", ErrMissing},
-		{"instrument", "instrument=" + strings.Repeat("X", 71), ErrTooLong},
+		{"instrument", "instrument=", ErrSymbol},
+		{"instrument", "instrument=" + strings.Repeat("X", 71), ErrSymbol},
+		{"instrument", "instrument=A,B|lot=1", ErrSymbol},
+		{"instrument", "instrument=ALL_SYMBOLS", ErrSymbol},
+		{"instrument", "instrument= X", ErrSymbol},
+		{"instrument", "instrument=X\u0085", ErrSymbol},
+		{"instrument", "instrument=X|tick=0.01", ErrLine},
+		{"instrument", "instrument=X|quote=USD|currency=EUR", ErrValue},
+		{"instrument", "instrument=X|quote=USDTTT", ErrValue},
+		{"instrument", "instrument=X|exchange=BINANCE", ErrValue},
+		{"instrument", "instrument=X|class=Q", ErrValue},
+		{"instrument", "instrument=X|publisher_id=65536", ErrValue},
 		{"instrument", "instrument=X|lot=0.0000000001", ErrValue}, // ten digits: would be rounded to nothing
 		{"instrument", "instrument=X|lot=0", ErrValue},
 		{"instrument", "instrument=X|price_increment=-0.1", ErrValue},
@@ -127,6 +137,7 @@ func TestBadProducerLinesAreRefused(t *testing.T) {
 		{"ack", "ack=", ErrValue},
 		{"ack", "ack=1|level=maybe", ErrValue},
 		{"error", "error=", ErrMissing},
+		{"gap", "gap|cause=upstream|records=4611686018427387905", ErrValue},
 		{"error", "error=limit|record=x", ErrValue},
 		{"error", "error=limit|retry=perhaps", ErrValue},
 		{"pause", "pause=", ErrMissing},
@@ -145,7 +156,7 @@ func TestBadProducerLinesAreRefused(t *testing.T) {
 }
 
 func TestInBandTextThatASystemMsgWouldCutIsRefused(t *testing.T) {
-	in := Instrument{Symbol: strings.Repeat("S", 70), Currency: strings.Repeat("C", MaxInBand)}
+	in := Instrument{Symbol: strings.Repeat("S", 70), Lot: strings.Repeat("0", MaxInBand) + "1"}
 	if _, err := in.Text(); !errors.Is(err, ErrTooLong) {
 		t.Errorf("got %v, want ErrTooLong", err)
 	}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// What stands beside a file of -o, so that another run can go on with it.
+const (
+	positionSuffix = ".position" // where it ends
+	symbolsSuffix  = ".symbols"  // the mappings behind its header's symbols, DBN only
+)
+
+// saveInterval is how often the end of a file is saved while records come. A save waits for the disk.
+const saveInterval = time.Second
+
+// savedEnd is what FILE.position holds: what the file was made by, and exactly how far it is. It is written after what it speaks of is on disk; what a
+// file has beyond it is cut and received again.
+type savedEnd struct {
+	Dataset  string          `json:"dataset"`
+	Schemas  []string        `json:"schemas"`
+	Symbols  string          `json:"symbols"` // how they are written and a digest of them
+	Format   string          `json:"format"`
+	Start    *startTime      `json:"start,omitempty"` // ns, of the first run
+	End      *startTime      `json:"end,omitempty"`
+	Records  uint64          `json:"records"`
+	Bytes    int64           `json:"bytes"`    // of its records, without the header of DBN
+	Mappings int             `json:"mappings"` // in FILE.symbols
+	Progress []feed.Progress `json:"progress"`
+}
+
+// recording keeps the end of a file while it is written. For any other output it does nothing.
+type recording struct {
+	path  string // "": there is no file that could be gone on with
+	saved savedEnd
+	began uint64 // records that an earlier run wrote
+	at    time.Time
+	lock  *os.File // the file itself, opened before it is changed
+}
+
+// fileOutput is an output whose end can be saved.
+type fileOutput interface {
+	recordOutput
+	// Sync returns when all that was given to it is on disk, with the length of its records, and how many mappings are in FILE.symbols.
+	Sync() (bytes int64, mappings int, err error)
+}
+
+// recording finds out where the output goes on.
+func (s *subscribeCmd) recording(sink *sink, subs []feed.Subscription) (*recording, error) {
+	rec := &recording{saved: savedEnd{Dataset: s.Dataset, Symbols: s.symbolsText(), Format: sink.format, Start: s.Start, End: s.End}}
+	for _, sub := range subs {
+		rec.saved.Schemas = append(rec.saved.Schemas, sub.Schema.String())
+	}
+	if !sink.regular {
+		return rec, nil
+	}
+	rec.path = s.Output
+	if !s.Resume || !sink.exists {
+		if s.Resume && fileExists(s.Output+positionSuffix) {
+			return nil, usage("-o %s: the file is gone, but %s is there and says how far it was; bring it back, or remove that to begin anew", s.Output, s.Output+positionSuffix)
+		}
+		return rec, nil
+	}
+	return rec, rec.load(subs)
+}
+
+// symbolsText names what was asked for, without holding a million symbols.
+func (s *subscribeCmd) symbolsText() string {
+	if len(s.Symbols) == 0 {
+		return "all"
+	}
+	sum := sha256.Sum256([]byte(strings.Join(s.Symbols, ",")))
+	return s.StypeIn + " " + hex.EncodeToString(sum[:])
+}
+
+// load reads the end of a file that is there, and checks that it is one of the same records.
+func (r *recording) load(subs []feed.Subscription) (err error) {
+	if r.lock, err = openLocked(r.path); err != nil {
+		return err
+	}
+	text, err := os.ReadFile(r.path + positionSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		if info, statErr := r.lock.Stat(); statErr == nil && info.Size() == 0 {
+			return nil // an earlier run ended before its first record
+		}
+		return usage("--resume: %s is not there, so where %s ends is not known; choose another file, or replace it with --force", r.path+positionSuffix, r.path)
+	}
+	if err != nil {
+		return err
+	}
+	var was savedEnd
+	if err := json.Unmarshal(text, &was); err != nil {
+		return fmt.Errorf("%s is damaged: %w; choose another file, or replace %s with --force instead of --resume", r.path+positionSuffix, err, r.path)
+	}
+	for _, kept := range []struct{ flag, was, now string }{
+		{"--dataset", was.Dataset, r.saved.Dataset},
+		{"--schema", strings.Join(was.Schemas, ","), strings.Join(r.saved.Schemas, ",")},
+		{"--symbols or --stype-in", was.Symbols, r.saved.Symbols},
+		{"--format", was.Format, r.saved.Format},
+	} {
+		if kept.was != kept.now {
+			return usage("--resume: %s was made with another %s; give the same flags, or choose another file", r.path, kept.flag)
+		}
+	}
+	if !sameTime(was.End, r.saved.End) {
+		for i := range was.Progress {
+			was.Progress[i].Ended = false
+		}
+	}
+	was.End = r.saved.End
+	r.saved, r.began = was, was.Records
+	for i := range subs {
+		subs[i].Start = (*uint64)(was.Start)
+	}
+	return nil
+}
+
+func sameTime(a, b *startTime) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
+
+// due reports whether it is time to save.
+func (r *recording) due() bool { return r.path != "" && time.Since(r.at) >= saveInterval }
+
+// save puts what was received on disk, and then where it ends.
+func (r *recording) save(progress []feed.Progress, records uint64, out recordOutput) (err error) {
+	if r.path == "" {
+		return nil
+	}
+	r.saved.Progress, r.saved.Records = progress, records
+	if r.saved.Bytes, r.saved.Mappings, err = out.(fileOutput).Sync(); err == nil {
+		err = r.write()
+	}
+	r.at = time.Now()
+	return err
+}
+
+// write replaces FILE.position.
+func (r *recording) write() error {
+	text, err := json.Marshal(r.saved)
+	if err != nil {
+		return err
+	}
+	path := r.path + positionSuffix
+	next, err := os.Create(path + ".part")
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(append(text, '\n'))
+	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
+		return err
+	}
+	return os.Rename(next.Name(), path)
+}
+
+// added says how much of a file is new.
+func (r *recording) added(records uint64) string {
+	if r.began == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s of them new", grouped(records-r.began))
+}
+
+// Close lets go of a file that was not opened for writing.
+func (r *recording) Close() error {
+	if r.lock == nil {
+		return nil
+	}
+	return r.lock.Close()
+}
