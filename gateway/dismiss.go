@@ -23,7 +23,8 @@ func (p *producer) end(err error) gnet.Action {
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
 		p.srv.audit.add(p.entry(auditRefused).why(reason))
 		line := lsg.AuthReply{Error: reason}.Append(nil)
-		if errors.Is(err, journal.ErrDiskFull) { // that passes, and its SDK would give up for good on success=0
+		if errors.Is(err, journal.ErrDiskFull) || errors.Is(err, journal.ErrTableFull) || // these pass, and its SDK would give up for good on success=0
+			errors.Is(err, journal.ErrStreamHead) { // this has a code that tells it what to do
 			e.Text = reason
 			line = e.Append(nil)
 		}

@@ -71,8 +71,11 @@ func (l *ledger) mergesInto(g *Gap) *gapCell {
 
 // hasRoom says whether there is room for one more entry. The journal itself enters a few of each cause in each tape. The caller holds mu.
 func (l *ledger) hasRoom(producer string) bool {
-	return producer == "" || len(*l.list.Load())-l.of[""] < MaxGaps-gapsReserved && l.of[producer] < MaxProducerGaps
+	return producer == "" || l.reported() < MaxReportedGaps && l.of[producer] < MaxProducerGaps
 }
+
+// reported is how many entries are of producers. The caller holds mu.
+func (l *ledger) reported() int { return len(*l.list.Load()) - l.of[""] }
 
 // enter puts a gap into the list, or into the entry that it is a part of. The caller holds mu.
 func (l *ledger) enter(g Gap, into *gapCell) {

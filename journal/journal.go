@@ -31,11 +31,11 @@ type Journal struct {
 	files     files
 	watchers  watchers
 
-	mu       sync.Mutex // guards closed, and orders changes of datasets
-	closed   bool
+	mu        sync.Mutex // guards closed, and orders changes of datasets
+	closed    bool
 	damagedMu sync.Mutex
-	damaged   map[string]error // datasets that are not served, and why
-	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
+	damaged   map[string]error                    // datasets that are not served, and why
+	datasets  atomic.Pointer[map[string]*Dataset] // copied when changed
 }
 
 // Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset. One that is damaged beyond what

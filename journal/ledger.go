@@ -163,6 +163,9 @@ func (d *Dataset) enterInMemory(g Gap, into *gapCell) {
 		m, ok := gapMark(t, &g)
 		return m, ok && tell
 	})
+	if n := l.reported(); into == nil && n == MaxReportedGaps*tableWarn/100 {
+		d.log.Warn("the ledger fills up; beyond its limit no gap is entered until records expire, and tapewire_gaps_not_entered_total counts", zap.Int("gaps", n), zap.Int("limit", MaxReportedGaps))
+	}
 	if l.rewriteDue() {
 		d.tidier.kick()
 	}
@@ -200,4 +203,3 @@ func parseGap(b []byte) (Gap, error) {
 	}
 	return g, nil
 }
-

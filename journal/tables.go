@@ -9,9 +9,9 @@ type Table struct {
 // Tables is how full the dataset's tables are. Entries that no kept record needs make room, and are not counted where that is known.
 func (d *Dataset) Tables() []Table {
 	d.ledger.mu.Lock()
-	gaps := len(*d.ledger.list.Load()) - d.ledger.of[""]
+	gaps := d.ledger.reported()
 	d.ledger.mu.Unlock()
-	return []Table{{"streams", d.neededStreams(), MaxStreams}, {"gaps", gaps, MaxGaps - gapsReserved}}
+	return []Table{{"streams", d.neededStreams(), MaxStreams}, {"gaps", gaps, MaxReportedGaps}}
 }
 
 // GapsNotEntered is how many gaps that producers reported could not be entered into the ledger since the journal was opened.
