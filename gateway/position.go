@@ -72,7 +72,7 @@ func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, e
 		if p.Epoch > d.Epoch() {
 			return 0, fmt.Errorf("resume=%d:%d is of an epoch to come; this tape is at epoch %d", p.Epoch, p.Seq, d.Epoch())
 		}
-		known := false
+		known := p.Seq == 0 // who has seen nothing has lost nothing: a session of before the dataset's first record has no epoch
 		for _, e := range d.Epochs() {
 			known = known || e.Number == p.Epoch
 			if e.Number <= p.Epoch {

@@ -165,7 +165,7 @@ func TestResumeFromBeyondACopyIsToldSo(t *testing.T) {
 	if now == old {
 		t.Fatalf("the copy goes on in epoch %d", old)
 	}
-	for _, p := range []lsg.Position{{Epoch: old, Seq: 4}, {Epoch: old, Seq: 9}, {Epoch: now - 1, Seq: 0}, {Epoch: now + 1, Seq: 0}, {Epoch: now, Seq: 6}} {
+	for _, p := range []lsg.Position{{Epoch: old, Seq: 4}, {Epoch: old, Seq: 9}, {Epoch: now - 1, Seq: 1}, {Epoch: now + 1, Seq: 0}, {Epoch: now, Seq: 6}} {
 		sub := positionSession(t, after, feed.Subscription{Schema: feed.SchemaTrades, Resume: &p})
 		take(t, sub, func(r feed.Record) bool {
 			e, ok := feed.View[feed.ErrorMsg](r)

@@ -16,6 +16,9 @@ import (
 type journalCmd struct {
 	Ls     journalLsCmd     `cmd:"" help:"List datasets, tapes, and the streams that they were published in."`
 	Verify journalVerifyCmd `cmd:"" help:"Read everything and hold it against its checksums."`
+
+	Backup  journalBackupCmd  `cmd:"" help:"Copy the data directory, also while the gateway runs, and verify the copy."`
+	Restore journalRestoreCmd `cmd:"" help:"Make a data directory of a backup, and verify it."`
 }
 
 type dataFlag struct {
