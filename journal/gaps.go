@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -169,9 +170,11 @@ func (l *ledger) rewriteDue() bool { return l.frames > 2*len(*l.list.Load())+gap
 func (d *Dataset) tidyRound() (again bool) {
 	l := d.ledger
 	l.mu.Lock()
-	for c, g := range l.untold {
-		d.addMark(func() {}, func(t *Tape) (Mark, bool) { return gapMark(t, g) })
-		delete(l.untold, c)
+	if len(l.untold) > 0 {
+		if again = time.Since(l.told) < gapsTellEvery && !d.o.manual; !again {
+			l.told = time.Now()
+			d.tellGaps()
+		}
 	}
 	due := l.rewriteDue()
 	l.mu.Unlock()
@@ -182,7 +185,16 @@ func (d *Dataset) tidyRound() (again bool) {
 	if err = errors.Join(err, d.rewriteStreams()); err != nil {
 		d.log.Warn("a side log could not be written anew without the entries that nobody needs; it is tried again", zap.Error(err))
 	}
-	return err != nil
+	return again || err != nil
+}
+
+// tellGaps marks the tapes with what was left for later. The caller holds ledger.mu.
+func (d *Dataset) tellGaps() {
+	l := d.ledger
+	for c, g := range l.untold {
+		d.addMark(func() {}, func(t *Tape) (Mark, bool) { return gapMark(t, g) })
+		delete(l.untold, c)
+	}
 }
 
 // rewrite puts one entry in the log for each in the list.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -54,6 +55,7 @@ type ledger struct {
 	frames int               // entries of the log, of which those that were merged or dropped need no room
 	tried  uint64            // sum of the tapes' first records when making room found nothing to drop; 0: not tried
 	untold map[*gapCell]*Gap // what readers are not told yet of reports at one place
+	told   time.Time         // when they were last
 }
 
 // gapCell is one entry. More reports at its place change what it holds, never its place in the list.
