@@ -17,6 +17,7 @@ import (
 func hotIngest(t testing.TB, s *Server) *producer {
 	t.Helper()
 	p := &producer{srv: s, client: &client{}, out: discardLines{}, req: lsg.AuthRequest{Dataset: testDataset, Producer: "hot", Stream: "1", Ack: lsg.AckWritten}, told: make(chan struct{})}
+	p.claims = s.budgets.producerClaims(nil)
 	p.acks.init(p)
 	if err := p.open(context.Background()); err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func hotSessionOn(t testing.TB, l *loop, line string) (sess *session, peer int) 
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	}
 	s.sockets.Add(1)
-	sess = &session{loop: l, id: s.nextSession.Add(1), fd: pair[0], auth: lsg.AuthRequest{Dataset: testDataset}}
+	sess = &session{loop: l, id: s.nextSession.Add(1), fd: pair[0], auth: lsg.AuthRequest{Dataset: testDataset}, claims: s.budgets.claims(nil)}
 	l.adopt(sess)
 	sess.becameWritable()
 	sess.line(line)

@@ -71,13 +71,13 @@ func (e auditEntry) why(reason string) auditEntry {
 // finish does what an event loop has no time for: it hides secrets, and makes a
 // digest of a list of more than listed symbols.
 func (e *auditEntry) finish(listed int) {
-	e.Client, e.Why, e.Path = withoutSecrets(e.Client), withoutSecrets(e.Why), withoutSecrets(e.Path)
+	e.Client, e.Why, e.Path = shown(e.Client), shown(e.Why), shown(e.Path)
 	if len(e.Symbols) <= listed {
-		shown := make([]string, len(e.Symbols)) // the list is the session's
+		list := make([]string, len(e.Symbols)) // the list is the session's
 		for i, symbol := range e.Symbols {
-			shown[i] = withoutSecrets(symbol)
+			list[i] = shown(symbol)
 		}
-		e.Symbols = shown
+		e.Symbols = list
 		return
 	}
 	digest := sha256.New()
@@ -86,6 +86,9 @@ func (e *auditEntry) finish(listed int) {
 	}
 	e.Symbols, e.SymbolsSHA256 = nil, hex.EncodeToString(digest.Sum(nil))
 }
+
+// shown is text from outside for a person who looks at the log.
+func shown(text string) string { return lsg.Printable(withoutSecrets(text)) }
 
 const (
 	roleSubscriber = "subscriber"

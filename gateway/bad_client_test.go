@@ -202,7 +202,7 @@ func TestKeysGrantWhatTheySay(t *testing.T) {
 		{"outside its dataset", keys["one"].Secret, "dataset=OTHER", `key "one" may not subscribe dataset OTHER`},
 		{"adapter publishes", keys["adapter"].Secret, "dataset=" + testDataset + producer, "success=1"},
 		{"adapter subscribes", keys["adapter"].Secret, "dataset=" + testDataset, `key "adapter" may not subscribe`},
-		{"unknown key", testKey, "dataset=" + testDataset, `unknown key ending in "OPabc"`},
+		{"unknown key", testKey, "dataset=" + testDataset, `success=0|error=Authentication failed. This is an unknown key ending in "OPabc"`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

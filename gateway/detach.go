@@ -122,6 +122,10 @@ func (p *producer) serve(lines *tcpLines) {
 	p.srv.socketClosed(p.grant)
 }
 
+// leastReadBuffer is what a detached producer reads with, in bytes, when the sum of
+// what producers hold has no room for more. Each may hold that much.
+const leastReadBuffer = 16 << 10
+
 // ingestBlocking waits for the journal where it has to, instead of giving the
 // event loop its turn back. It returns why the session is over.
 func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
@@ -141,7 +145,11 @@ func (p *producer) ingestBlocking(lines *tcpLines) (err error) {
 		err = p.consumePaced(p.backlog)
 	}
 	p.backlog = nil
-	b := make([]byte, readBuffer)
+	size := readBuffer
+	if p.claims.parked.set(int64(size)) != nil {
+		size = leastReadBuffer
+	}
+	b := make([]byte, size)
 	for err == nil && !p.dismissed.Load() {
 		n, readErr := lines.conn.Read(b)
 		p.heard.now()

@@ -77,6 +77,7 @@ func (f *front) OnOpen(conn gnet.Conn) ([]byte, gnet.Action) {
 	}
 	quickAck(conn.Fd())
 	keepAsking(conn.Fd(), s.limits.PeerTimeout)
+	boundUnsent(conn.Fd(), leastSendQueue)
 	c.timeout = time.AfterFunc(s.limits.AuthTimeout, func() {
 		c.expired.Store(true)
 		_ = conn.Wake(nil) // the loop knows whether it has authenticated meanwhile; a connection that is gone does not wake (gnet checks)
@@ -177,7 +178,7 @@ func (f *front) authLine(c *client, b []byte) gnet.Action {
 	if err != nil {
 		return f.refuse(c, nil, err)
 	}
-	req.Client = withoutSecrets(req.Client)
+	req.Client = withoutSecrets(lsg.Printable(req.Client))
 	if f.srv.stopping.Load() {
 		return f.refuseForNow(c, &req)
 	}
@@ -244,6 +245,8 @@ func (f *front) detach(c *client, req lsg.AuthRequest, rest []byte) gnet.Action 
 		arrival: c.arrival,
 	}
 	c.arrival = arrival{} // the session has it
+	s.claims = f.srv.budgets.claims(s.use)
+	s.claims.sockets.boundQueue(fd)
 	f.srv.admit(s)
 	return gnet.Close
 }

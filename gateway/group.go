@@ -47,6 +47,7 @@ func (g *group) attach() {
 	if g.dataset = g.loop.srv.journal.Lookup(g.name); g.dataset == nil {
 		return
 	}
+	g.loop.served[g] = struct{}{}
 	if g.loop.cold {
 		return // its sessions are at work until they leave
 	}
@@ -79,4 +80,5 @@ func (g *group) leave(s *session) {
 		g.unwatch()
 	}
 	delete(g.loop.groups, g.name)
+	delete(g.loop.served, g)
 }

@@ -21,14 +21,16 @@ type ingest struct {
 	blocking bool        // wait for the journal instead of returning
 	ended    atomic.Bool // the producer said that nothing follows, and everything is committed
 
-	text     []byte      // of a line that is not complete
-	header   []byte      // of metadata that is not complete
-	watched  atomic.Bool // the time is taken of the one or the other
-	version  uint8       // of the records to come
-	tsOut    bool
-	declared feed.Schema      // of the metadata; SchemaNone is any
-	known    map[uint32]int64 // instruments declared in this session and their price increment, 0: none; nil: any goes
-	asked    atomic.Bool      // an answer is owing, or the text phase goes on: no ack comes between
+	text      []byte      // of a line that is not complete
+	header    []byte      // of metadata that is not complete: its begin
+	pieces    [][]byte    // and the rest
+	collected int         // bytes of both
+	watched   atomic.Bool // the time is taken of the one or the other
+	version   uint8       // of the records to come
+	tsOut     bool
+	declared  feed.Schema      // of the metadata; SchemaNone is any
+	known     map[uint32]int64 // instruments declared in this session and their price increment, 0: none; nil: any goes
+	asked     atomic.Bool      // an answer is owing, or the text phase goes on: no ack comes between
 
 	told map[uint32]struct{} // ids that the gateway gave out and this session may use
 	used [toldIDs]uint64     // 1 + ids that were looked up and may be used, where their low bits say
@@ -160,6 +162,9 @@ func (in *ingest) instrument(text string) error {
 	if in.declarations >= in.p.srv.limits.InstrumentsPerProducer {
 		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instrument lines in one session", in.p.srv.limits.InstrumentsPerProducer)}
 	}
+	if err := in.p.claims.instruments.set(int64(in.declarations + 1)); err != nil {
+		return err
+	}
 	in.entries++
 	if wrong != nil {
 		in.declarations++
@@ -197,7 +202,7 @@ func (in *ingest) know(id uint32, decl lsg.Instrument) {
 
 // inlineEntries is how many instruments, mappings and gaps a producer enters
 // before the event loop serves the others: each is a small write to a file.
-const inlineEntries = 256
+const inlineEntries = 64
 
 // tired reports whether the others are to be served first.
 func (in *ingest) tired() bool { return in.entries >= inlineEntries && !in.blocking }

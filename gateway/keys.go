@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"os"
 	"slices"
@@ -71,41 +70,6 @@ const (
 	bucketSize = 5 // trailing characters of a key that a client sends in clear
 	keyLetters = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 )
-
-// ErrKeyFile reports a key file that cannot be used.
-var ErrKeyFile = errors.New("unusable key file")
-
-type keyFile struct {
-	Keys []Key `toml:"key"`
-}
-
-// LoadKeys reads a key file. It refuses a file that others can read, since
-// challenge-response needs the keys themselves.
-func LoadKeys(path string) (*Keyring, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %s does not exist; make one with: tapewire key new --keys %s NAME", ErrKeyFile, path, path)
-		}
-		return nil, fmt.Errorf("%w: %w", ErrKeyFile, err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%w: %s can be read by others (mode %04o); run: chmod 600 %s", ErrKeyFile, path, mode, path)
-	}
-	var f keyFile
-	md, err := toml.DecodeFile(path, &f)
-	if err != nil { // its text may quote the file
-		return nil, fmt.Errorf("%w: %s: %s", ErrKeyFile, path, withoutSecrets(err.Error()))
-	}
-	if extra := md.Undecoded(); len(extra) > 0 {
-		return nil, fmt.Errorf("%w: %s: unknown setting %s", ErrKeyFile, path, withoutSecrets(extra[0].String()))
-	}
-	ring := &Keyring{keys: f.Keys}
-	if err := ring.check(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrKeyFile, path, err)
-	}
-	return ring, nil
-}
 
 // check holds each key, and that none can be taken for another.
 func (r *Keyring) check() error {

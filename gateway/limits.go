@@ -55,6 +55,27 @@ type Limits struct {
 	SubscriptionsPerSession int
 	// SymbolsPerSession is how many symbols one session may ask for by name.
 	SymbolsPerSession int
+	// SymbolsInAll is how many symbols all sessions together may ask for by name. Of
+	// this and the next ones one key may have half; see budget.go.
+	SymbolsInAll int
+	// InstrumentsInAll is how many instruments all sessions of producers together
+	// may declare.
+	InstrumentsInAll int
+	// LinesInAll is how many bytes of lines all subscribers together may have begun
+	// and not ended.
+	LinesInAll int64
+	// MetadataInAll is how many bytes of DBN metadata are held for all producers
+	// until they are entered.
+	MetadataInAll int64
+	// ParkedInAll is how many bytes are held for all producers that wait for the
+	// journal. Beyond it a producer is moved to a goroutine of its own at once.
+	ParkedInAll int64
+	// RepliesInAll is how many bytes are held for all producers that do not read
+	// what they are told.
+	RepliesInAll int64
+	// SocketMemory is how many bytes the kernel may keep for all subscribers that do
+	// not read, beside 64 KiB for each connection.
+	SocketMemory int64
 	// SlowBytes and SlowTime say when a session is slow: its socket is full and
 	// it is behind by more than this many bytes, or has been full for this long.
 	SlowBytes int64
@@ -117,6 +138,13 @@ func defaultLimits(tls bool, open int) Limits {
 		InstrumentsPerProducer:  100_000,
 		SubscriptionsPerSession: 1_000,
 		SymbolsPerSession:       100_000,
+		SymbolsInAll:            4_000_000,
+		InstrumentsInAll:        4_000_000,
+		LinesInAll:              64 << 20,
+		MetadataInAll:           256 << 20,
+		ParkedInAll:             256 << 20,
+		RepliesInAll:            64 << 20,
+		SocketMemory:            1 << 30,
 		SlowBytes:               16 << 20,
 		SlowTime:                5 * time.Second,
 		Staging:                 64 << 10,
@@ -149,6 +177,13 @@ func (l Limits) withDefaults(tls bool, open int) Limits {
 	setDefault(&l.InstrumentsPerProducer, d.InstrumentsPerProducer)
 	setDefault(&l.SubscriptionsPerSession, d.SubscriptionsPerSession)
 	setDefault(&l.SymbolsPerSession, d.SymbolsPerSession)
+	setDefault(&l.SymbolsInAll, d.SymbolsInAll)
+	setDefault(&l.InstrumentsInAll, d.InstrumentsInAll)
+	setDefault(&l.LinesInAll, d.LinesInAll)
+	setDefault(&l.MetadataInAll, d.MetadataInAll)
+	setDefault(&l.ParkedInAll, d.ParkedInAll)
+	setDefault(&l.RepliesInAll, d.RepliesInAll)
+	setDefault(&l.SocketMemory, d.SocketMemory)
 	setDefault(&l.SlowBytes, d.SlowBytes)
 	setDefault(&l.SlowTime, d.SlowTime)
 	setDefault(&l.Staging, d.Staging)

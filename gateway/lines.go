@@ -28,6 +28,7 @@ type loopLines struct {
 
 	mu      sync.Mutex
 	pending []byte
+	held    claim     // of pending
 	ended   bool      // no line comes after those that were put
 	turn    bool      // the loop is at this producer, and writes what is pending before it leaves
 	moved   *tcpLines // who tells it since the producer was moved
@@ -52,7 +53,7 @@ func (l *loopLines) put(b []byte, last bool) {
 		return
 	}
 	l.pending, l.ended = append(l.pending, b...), last
-	if len(l.pending) > replyBacklog {
+	if len(l.pending) > replyBacklog || l.held.set(int64(len(l.pending))) != nil {
 		l.p.tooMuchUnread()
 		l.drop()
 		_ = l.conn.Close()
@@ -84,6 +85,7 @@ func (l *loopLines) flush() (all bool, err error) {
 		err = nil
 	}
 	l.pending = l.pending[:copy(l.pending, l.pending[n:])]
+	_ = l.held.set(int64(len(l.pending))) // no more than before
 	all = len(l.pending) == 0
 	if all && l.ended && err == nil {
 		l.hangUp()
@@ -126,10 +128,14 @@ func (l *loopLines) moveTo(t *tcpLines) {
 		t.put(l.pending, l.ended)
 	}
 	l.pending = nil
+	l.held.drop()
 }
 
 // drop forgets what is pending: the connection is gone. The caller holds mu.
-func (l *loopLines) drop() { l.pending, l.ended = nil, true }
+func (l *loopLines) drop() {
+	l.pending, l.ended = nil, true
+	l.held.drop()
+}
 
 // close is called when the connection is gone.
 func (l *loopLines) close() {

@@ -28,7 +28,8 @@ type loop struct {
 	free     []int
 	lastGen  uint32
 	groups   map[string]*group
-	ready    []*session // have more to do without waiting for an event
+	served   map[*group]struct{} // those whose dataset exists: a client can name any number of others
+	ready    []*session          // have more to do without waiting for an event
 	nextTick time.Time
 	stopped  bool
 	done     chan struct{}
@@ -64,6 +65,7 @@ func newLoop(srv *Server, cold bool) (*loop, error) {
 		poll:   p,
 		sender: sender,
 		groups: map[string]*group{},
+		served: map[*group]struct{}{},
 		done:   make(chan struct{}),
 
 		now:     time.Now(),
@@ -204,7 +206,7 @@ func (l *loop) woken() {
 	for _, f := range inbox {
 		l.contain(f)
 	}
-	for _, g := range l.groups {
+	for g := range l.served {
 		if g.dirty.Swap(false) {
 			g.wake()
 		}

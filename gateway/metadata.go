@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -14,7 +15,7 @@ import (
 func (in *ingest) metadata(b []byte) (int, error) {
 	const prelude = 8
 	want := prelude
-	if len(in.header) >= prelude {
+	if in.collected >= prelude {
 		size, err := feed.MetadataSize(in.header)
 		if err != nil {
 			return 0, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
@@ -22,18 +23,23 @@ func (in *ingest) metadata(b []byte) (int, error) {
 		if most := in.p.srv.limits.Metadata; size > most {
 			return 0, &refusal{code: lsg.CodeLimit, want: fmt.Sprintf("at most %d bytes", most), got: fmt.Sprint(size), text: "DBN metadata is too large"}
 		}
+		if err := in.p.claims.metadata.set(int64(size)); err != nil {
+			return 0, err
+		}
 		want = size
 	}
-	n := min(want-len(in.header), len(b))
-	in.header = append(in.header, b[:n]...)
-	if len(in.header) < want || want == prelude {
+	n := min(want-in.collected, len(b))
+	in.collect(b[:n])
+	if in.collected < want || want == prelude {
 		return n, nil
 	}
-	header := in.header
-	in.header = nil
+	header, pieces := in.header, in.pieces
+	in.header, in.pieces, in.collected = nil, nil, 0
 	in.textEnded()
-	if len(header) > inlineMetadata {
+	if want > inlineMetadata {
 		return n, in.aside(func(ctx context.Context) error {
+			defer in.p.claims.metadata.drop()
+			header := slices.Concat(append([][]byte{header}, pieces...)...)
 			mappings, err := in.begin(header)
 			if err != nil {
 				return err
@@ -49,6 +55,29 @@ func (in *ingest) metadata(b []byte) (int, error) {
 		err = in.aside(func(ctx context.Context) error { return in.enterAll(ctx, mappings) })
 	}
 	return n, err
+}
+
+// metadataPiece is the size in bytes of the pieces that long metadata is collected
+// in: a buffer that grows would be copied again and again, on the event loop.
+const metadataPiece = 64 << 10
+
+func (in *ingest) collect(b []byte) {
+	in.collected += len(b)
+	if in.collected <= inlineMetadata {
+		in.header = append(in.header, b...)
+		return
+	}
+	for len(b) > 0 {
+		last := len(in.pieces) - 1
+		if last < 0 || len(in.pieces[last]) == metadataPiece {
+			in.pieces = append(in.pieces, make([]byte, 0, metadataPiece))
+			last++
+		}
+		piece := &in.pieces[last]
+		n := min(len(b), metadataPiece-len(*piece))
+		*piece = append(*piece, b[:n]...)
+		b = b[n:]
+	}
 }
 
 // begin takes over what the metadata says about the records, and returns the

@@ -91,6 +91,12 @@ func (m *serverMetrics) watchTLS(l *tlsListener) {
 	m.set.NewGauge("tapewire_tls_certificate_expires_timestamp_seconds", func() float64 { return float64(l.certs.expires.Load()) })
 }
 
+// watchBudget shows a budget, by the code that its refusals have.
+func (m *serverMetrics) watchBudget(code string, b *budget) {
+	m.set.NewGauge(fmt.Sprintf("tapewire_budget{of=%q}", code), func() float64 { return float64(b.inUse()) })
+	m.set.NewGauge(fmt.Sprintf("tapewire_budget_limit{of=%q}", code), func() float64 { return float64(b.most) })
+}
+
 // write prints everything, with what is computed only when somebody looks.
 func (m *serverMetrics) write(w io.Writer) {
 	m.set.WritePrometheus(w)

@@ -24,6 +24,7 @@ import (
 type producer struct {
 	srv    *Server
 	client *client
+	claims producerClaims
 	req    lsg.AuthRequest
 	grant
 	session uint64
@@ -79,7 +80,8 @@ func (f *front) openProducer(c *client, req lsg.AuthRequest, rest []byte) gnet.A
 	if p.req.Ack == "" {
 		p.req.Ack = lsg.AckWritten
 	}
-	p.onLoop = &loopLines{p: p, conn: c.conn}
+	p.claims = f.srv.budgets.producerClaims(p.use)
+	p.onLoop = &loopLines{p: p, conn: c.conn, held: claim{budget: &f.srv.budgets.replies, of: p.use}}
 	p.out = p.onLoop
 	p.acks.init(p)
 	c.producer = p
@@ -126,6 +128,9 @@ func (p *producer) traffic(b []byte) gnet.Action {
 	action := p.take(b)
 	if p.client.detached || action == gnet.Close {
 		return action
+	}
+	if p.claims.parked.set(int64(len(p.backlog))) != nil && p.opened && !p.dismissed.Load() {
+		return p.detach() // what it sends next TCP holds back
 	}
 	switch all, err := p.onLoop.flush(); {
 	case err != nil:
@@ -291,6 +296,7 @@ func (p *producer) hungUp(err error) {
 func (p *producer) leave() {
 	p.left.Do(func() {
 		p.srv.producers.drop(p)
+		p.claims.drop()
 		if p.writer != nil {
 			p.writer.Close()
 		}

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,9 +16,7 @@ import (
 
 // producers is who publishes now: one session for each name in a dataset.
 type producers struct {
-	// Held from opening a writer to taking the place, so that the newest writer
-	// and the newest session are the same; and while a dataset is made.
-	opening sync.Mutex
+	making sync.Mutex // held while a dataset is made
 
 	mu    sync.Mutex
 	byKey map[producerKey]*producer
@@ -27,8 +27,13 @@ type producerKey struct{ dataset, name string }
 
 // datasetFeed is what the producers of one dataset share.
 type datasetFeed struct {
+	// Held from opening a writer to taking the place, so that the newest writer and
+	// the newest session are the same. Other datasets do not wait for this one's disk.
+	opening sync.Mutex
+
 	dataset     *journal.Dataset
 	unwatch     func()
+	waiting     map[*producer]struct{} // for the disk, with ack=synced
 	definitions definitions
 	offTick     *metrics.Counter        // records off their tick
 	lastRecord  [feed.NumSchemas]moment // the last commit
@@ -36,8 +41,11 @@ type datasetFeed struct {
 
 // dataset finds a dataset or, below the limit, makes it.
 func (ps *producers) dataset(j *journal.Journal, name string, most int) (*journal.Dataset, error) {
-	ps.opening.Lock()
-	defer ps.opening.Unlock()
+	if d := j.Lookup(name); d != nil {
+		return d, nil // whatever the disk does to one that is being made
+	}
+	ps.making.Lock()
+	defer ps.making.Unlock()
 	if j.Lookup(name) == nil && len(j.Datasets()) >= most {
 		return nil, fmt.Errorf("this gateway has %d datasets, which is its limit; publish to one of them or raise the file limit", most)
 	}
@@ -58,8 +66,9 @@ func (ps *producers) open(p *producer, d *journal.Dataset) error {
 }
 
 func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err error) {
-	ps.opening.Lock()
-	defer ps.opening.Unlock()
+	f := ps.feedOf(d, p.srv.metrics)
+	f.opening.Lock()
+	defer f.opening.Unlock()
 	p.writer, err = d.OpenWriter(journal.WriterOptions{
 		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume, Head: p.req.Head,
 	})
@@ -68,22 +77,31 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	p.feed = ps.feedOf(d, p.srv.metrics)
+	p.feed = f
+	if p.req.Ack == lsg.AckSynced {
+		p.feed.waiting[p] = struct{}{}
+	}
 	key := producerKey{p.req.Dataset, p.req.Producer}
 	older = ps.byKey[key]
 	ps.byKey[key] = p
 	return older, nil
 }
 
-// feedOf finds or makes what is shared. The caller holds mu.
+// feedOf finds or makes what is shared.
 func (ps *producers) feedOf(d *journal.Dataset, m *serverMetrics) *datasetFeed {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
 	if ps.byKey == nil {
 		ps.byKey = map[producerKey]*producer{}
 		ps.feeds = map[string]*datasetFeed{}
 	}
 	f := ps.feeds[d.Name()]
+	if f != nil && f.dataset != d { // it was removed, and made again
+		f.unwatch()
+		f = nil
+	}
 	if f == nil {
-		f = &datasetFeed{dataset: d, offTick: m.offTick(d.Name())}
+		f = &datasetFeed{dataset: d, waiting: map[*producer]struct{}{}, offTick: m.offTick(d.Name())}
 		f.unwatch = d.Watch(nil, func() { ps.synced(f) })
 		ps.feeds[d.Name()] = f
 	}
@@ -102,6 +120,9 @@ func (ps *producers) holds(req *lsg.AuthRequest, use *keyUse) bool {
 func (ps *producers) drop(p *producer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if p.feed != nil {
+		delete(p.feed.waiting, p)
+	}
 	if key := (producerKey{p.req.Dataset, p.req.Producer}); ps.byKey[key] == p {
 		delete(ps.byKey, key)
 	}
@@ -117,12 +138,14 @@ func (ps *producers) list() []*producer {
 	return all
 }
 
-// synced wakes the producers that wait for the disk.
+// synced wakes the producers that wait for the disk: of this dataset, however many
+// there are of others.
 func (ps *producers) synced(f *datasetFeed) {
-	for _, p := range ps.list() {
-		if p.feed == f && p.req.Ack == lsg.AckSynced {
-			p.wake()
-		}
+	ps.mu.Lock()
+	waiting := slices.Collect(maps.Keys(f.waiting))
+	ps.mu.Unlock()
+	for _, p := range waiting {
+		p.wake()
 	}
 }
 

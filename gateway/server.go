@@ -51,6 +51,7 @@ type Server struct {
 	audit   *auditLog // nil without Config.Audit
 	log     *zap.Logger
 	metrics *serverMetrics
+	budgets *budgets
 
 	strangers *zap.Logger // log, for what clients without a key can cause: some lines a second
 
@@ -125,6 +126,7 @@ func New(j *journal.Journal, cfg Config) (*Server, error) {
 	s.keys.Store(cfg.Keys)
 	s.strangers = strangersLog(s.log)
 	s.metrics = newServerMetrics(s)
+	s.budgets = newBudgets(&s.limits, s.metrics)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -196,8 +198,8 @@ func (s *Server) serveGnet() {
 		gnet.WithReuseAddr(true), // or the sockets of a gateway that was killed would keep checkFree off the port
 		gnet.WithReadBufferCap(readBuffer),
 		gnet.WithTCPNoDelay(gnet.TCPNoDelay),
-		gnet.WithTicker(s.certs != nil || s.cfg.Listener != nil),                     // see OnTick
-		gnet.WithLoadBalancing(gnet.LeastConnections),                                // the default may not be asked by several acceptors at once
+		gnet.WithTicker(s.certs != nil || s.cfg.Listener != nil), // see OnTick
+		gnet.WithLoadBalancing(gnet.LeastConnections),            // the default may not be asked by several acceptors at once
 		gnet.WithLogger(s.log.WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, s.log.Level()))).Sugar()), // it announces what serve has said already
 	)
 	if err == nil && !s.stopping.Load() {

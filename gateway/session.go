@@ -47,8 +47,9 @@ type session struct {
 	requests []request // before start_session: what to begin with
 	chunk    *request  // a subscription whose last chunk has not come
 	lines    int       // so far, of any kind
-	asked    int       // subscription lines so far
-	symbols  int       // symbols asked for so far
+	claims   claims
+	asked    int // subscription lines so far
+	symbols  int // symbols asked for so far
 	started  bool
 	arrival  arrival // over when it has started
 	begun    bool    // positions are resolved, data flows
@@ -147,6 +148,9 @@ func (s *session) parse(b []byte) {
 		b = b[n:]
 	}
 	s.in, s.inSince = append(s.in[:0], b...), s.loop.now
+	if err := s.claims.lines.set(int64(len(s.in))); err != nil {
+		s.fail(feed.ErrorInvalidSubscription, err.Error(), true)
+	}
 	if len(s.in) == 0 {
 		s.in, s.inSince = nil, time.Time{}
 	}
@@ -171,7 +175,7 @@ func (s *session) line(line string) {
 // clip shortens what a client sent, for an error text.
 func clip(s string) string {
 	const most = 40
-	s = withoutSecrets(s)
+	s = lsg.Printable(withoutSecrets(s))
 	if len(s) > most {
 		return `"` + strings.ToValidUTF8(s[:most], "") + `…"`
 	}
@@ -289,6 +293,7 @@ func (s *session) dispose(why string) {
 		c.release()
 	}
 	s.out, s.in = nil, nil
+	s.claims.drop()
 	s.loop.srv.sessionClosed(s, why)
 }
 

@@ -47,6 +47,10 @@ func (s *session) subscribe(line string) {
 		s.fail(feed.ErrorInvalidSubscription, fmt.Sprintf("More than %d symbols; ask for ALL_SYMBOLS or open another session", limits.SymbolsPerSession), false)
 		return
 	}
+	if err := s.claims.symbols.set(int64(s.symbols)); err != nil {
+		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
+		return
+	}
 	r, err := newRequest(sub)
 	if err != nil {
 		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)

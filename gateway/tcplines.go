@@ -23,6 +23,7 @@ type tcpLines struct {
 	mu      sync.Mutex
 	idle    sync.Cond // of mu: active has become false
 	pending []byte    // not yet taken by send
+	held    claim     // of pending
 	active  bool      // send runs
 	ended   bool      // no line comes after those that were put
 	closeBy time.Time // when those must have left; zero while the session goes on
@@ -37,7 +38,7 @@ const (
 )
 
 func newTCPLines(conn net.Conn, p *producer) *tcpLines {
-	t := &tcpLines{conn: conn, wakes: make(chan struct{}, 1), linger: p.srv.limits.Linger, unread: p.tooMuchUnread}
+	t := &tcpLines{conn: conn, wakes: make(chan struct{}, 1), linger: p.srv.limits.Linger, unread: p.tooMuchUnread, held: claim{budget: &p.srv.budgets.replies, of: p.use}}
 	t.idle.L = &t.mu
 	if c, ok := conn.(syscall.Conn); ok {
 		t.raw, _ = c.SyscallConn()
@@ -69,7 +70,7 @@ func (t *tcpLines) put(b []byte, last bool) {
 		return
 	}
 	t.pending, t.ended = append(t.pending, b...), last
-	if len(t.pending) > replyBacklog {
+	if len(t.pending) > replyBacklog || t.held.set(int64(len(t.pending))) != nil {
 		t.unread()
 		t.ended = true
 		t.conn.Close() // half a line may be out; the reader ends the session
@@ -96,6 +97,7 @@ func (t *tcpLines) writeNow() {
 		return true // also when it is full: who waits for it is send
 	})
 	t.pending = t.pending[:copy(t.pending, t.pending[n:])]
+	_ = t.held.set(int64(len(t.pending))) // no more than before
 }
 
 // hangUp ends our side behind the last line, and lets the producer finish for a
@@ -133,6 +135,7 @@ func (t *tcpLines) send() {
 		_ = t.conn.SetWriteDeadline(time.Time{}) // or writeNow would fail once it has passed
 	}
 	t.active = false
+	t.held.drop()
 	t.idle.Broadcast()
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // dbnStream writes DBN to a pipe, where nothing can be completed later: the header, which waits for the first record, names the symbols known by
@@ -35,7 +36,7 @@ func (d *dbnStream) Control(rec feed.Record) error {
 	}
 	symbol, id := m.OutSymbol(), strconv.FormatUint(uint64(m.InstrumentID), 10)
 	if d.encoder != nil {
-		_, err := fmt.Fprintf(d.warn, "instrument %s is %s, which came too late for the header; -o FILE.dbn would have it\n", id, symbol)
+		_, err := fmt.Fprintf(d.warn, "instrument %s is %s, which came too late for the header; -o FILE.dbn would have it\n", id, lsg.Printable(symbol))
 		return err
 	}
 	for i := range d.meta.Mappings {

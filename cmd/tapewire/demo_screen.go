@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // table is what the demo shows at one moment.
@@ -47,7 +49,7 @@ func (s *show) table() table {
 		}
 		if b == s.live {
 			for _, symbol := range slices.Sorted(maps.Keys(b.prices))[:min(pricesShown, len(b.prices))] {
-				t.prices = append(t.prices, fmt.Sprintf("%-10s %12s", symbol, b.decimals.write(symbol, b.prices[symbol])))
+				t.prices = append(t.prices, fmt.Sprintf("%-10s %12s", lsg.Printable(symbol), b.decimals.write(symbol, b.prices[symbol])))
 			}
 			past = fmt.Sprintf("   %.2f / %.2f ms", float64(p50)/1e6, float64(p99)/1e6)
 		}

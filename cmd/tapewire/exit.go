@@ -46,7 +46,7 @@ func report(w io.Writer, err error) int {
 	if errors.Is(err, syscall.EPIPE) {
 		return exitFailed // whoever read our output has gone, and so has the need to tell
 	}
-	fmt.Fprintln(w, "tapewire:", plain(err))
+	fmt.Fprintln(w, "tapewire:", lsg.Printable(plain(err)))
 	var exit exitError
 	if errors.As(err, &exit) {
 		return exit.code

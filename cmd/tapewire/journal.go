@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -66,7 +67,7 @@ func (l *journalLsCmd) Run(c console) error {
 	if len(datasets) == 0 {
 		fmt.Fprintf(c.out, "no datasets in %s yet\n", l.Data)
 	}
-	problems, err := printDatasets(c.out, l.Data, datasets)
+	problems, err := printDatasets(lsg.PrintableWriter{To: c.out}, l.Data, datasets)
 	if err != nil {
 		return err
 	}
@@ -132,6 +133,7 @@ func (v *journalVerifyCmd) Run(c console) error {
 		return err
 	}
 	terminal := isTerminal(c.err)
+	c.out = lsg.PrintableWriter{To: c.out}
 	report, err := journal.Verify(v.Data, func(p journal.Progress) {
 		if terminal {
 			fmt.Fprintf(c.err, "\r%s %s: segment %d, %s records checked\x1b[K", p.Dataset, p.Schema, p.Segment, grouped(p.Records))

@@ -14,7 +14,7 @@ type keyCmd struct {
 }
 
 type keysFlag struct {
-	Keys string `help:"The key file. Only its owner may read it." placeholder:"FILE" required:""`
+	Keys string `help:"The key file. Only its owner may read it, and of one that root owns the group of the service." placeholder:"FILE" required:""`
 }
 
 type keyNewCmd struct {

@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // newLogger writes structured lines: JSON for machines, columns for a person at a terminal.
@@ -19,7 +21,7 @@ func newLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(lsg.PrintableWriter{To: w})), level))
 }
 
 // curtain keeps a log's harmless lines back until it is raised, so that the first thing an operator reads is what the gateway has to say. Warnings

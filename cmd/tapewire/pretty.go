@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // pretty prints one line for each data record: the time that --start means, symbol, schema, and the fields that a person looks for. Columns are wide enough for usual
@@ -14,6 +15,7 @@ type pretty struct {
 	schema  feed.Schema // tells tbbo from mbp-1
 	symbols feed.SymbolMap
 	line    []byte
+	shown   []byte // line as a terminal may see it
 }
 
 func newPretty(w *delayedWriter, schema feed.Schema) *pretty {
@@ -44,7 +46,8 @@ func (p *pretty) Data(rec feed.Record) error {
 	b = padRight(append(b, "  "...), symbol, symbolWidth)
 	b = padRight(append(b, ' '), schemaName(rec, p.schema), schemaWidth)
 	b = append(bytes.TrimRight(appendFields(append(b, ' '), rec), " "), '\n')
-	p.line = b
+	b, p.line = lsg.AppendPrintable(p.shown[:0], b), b // a field may hold any byte
+	p.shown = b
 	_, err := p.Write(b)
 	return err
 }

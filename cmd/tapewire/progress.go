@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // How often the progress of publishing is shown: redrawn for a person, one more line for a log.
@@ -64,11 +65,12 @@ func (p *progress) line(sent uint64, rate float64) {
 	if reason := p.producer.Paused(); reason != "" {
 		fmt.Fprintf(&b, ", the gateway asked to wait: %s", reason)
 	}
+	text := lsg.Printable(b.String())
 	if p.terminal {
-		fmt.Fprintf(p.out, "\r%s\x1b[K", b.String())
+		fmt.Fprintf(p.out, "\r%s\x1b[K", text)
 		return
 	}
-	fmt.Fprintln(p.out, b.String())
+	fmt.Fprintln(p.out, text)
 }
 
 // stop ends the display and leaves a clean line.

@@ -118,7 +118,7 @@ func (p *publication) run(ctx context.Context) error {
 		if !p.src.rereadable {
 			return fmt.Errorf("%w\nstandard input cannot be read again: publish a file to have it go on by itself", err)
 		}
-		fmt.Fprintf(p.screen.err, "%s; trying again in %v\n", plain(err), pause.Round(time.Millisecond))
+		fmt.Fprintf(p.screen.err, "%s; trying again in %v\n", lsg.Printable(plain(err)), pause.Round(time.Millisecond))
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)): // spread, so that many publishers do not come at once
 		case <-ctx.Done():

@@ -76,7 +76,7 @@ func (r *receiver) lost(err error, pause time.Duration) {
 		return
 	}
 	r.lostTold = now
-	fmt.Fprintf(r.screen.err, "%s; trying again until it is there, Ctrl-C ends that\n", plain(lossText(err)))
+	fmt.Fprintf(r.screen.err, "%s; trying again until it is there, Ctrl-C ends that\n", lsg.Printable(plain(lossText(err))))
 }
 
 // again tells that an outage is over.
@@ -109,7 +109,7 @@ func (r *receiver) take(rec feed.Record) (done bool, err error) {
 // control tells the user what the gateway says and keeps count of what matters.
 func (r *receiver) control(rec feed.Record) (done bool, err error) {
 	if m, ok := feed.View[feed.ErrorMsg](rec); ok {
-		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, m.Text())
+		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, lsg.Printable(m.Text()))
 		switch m.Code {
 		case feed.ErrorSkippedRecords:
 			r.missing++
@@ -126,7 +126,7 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 	if m.Code == feed.SystemUnset && lsg.IsPosition(text) {
 		return false, r.rec.save(r.sub.Progress(), r.records, r.out)
 	}
-	fmt.Fprintln(r.screen.err, "gateway:", sentence(text))
+	fmt.Fprintln(r.screen.err, "gateway:", lsg.Printable(sentence(text)))
 	switch {
 	case m.Code == feed.SystemReplayCompleted && r.cmd.UntilReplayed, m.Code == feed.SystemUnset && lsg.IsEnd(text):
 		r.open--

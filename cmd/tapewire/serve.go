@@ -27,7 +27,7 @@ type serveCmd struct {
 	TLSClientCA    string `name:"tls-client-ca" help:"Let in by TLS only who shows a certificate that this authority signed." placeholder:"FILE"`
 	Admin          string `help:"Serve health, metrics and the list of sessions over HTTP, e.g. on :9090; loopback unless a host is given. Off by default. With --keys it is for keys with the right admin, without: loopback only." placeholder:"ADDR"`
 	Audit          string `help:"Append a line of JSON to FILE for each client that comes, subscribes, publishes, leaves or is turned away." placeholder:"FILE"`
-	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine." placeholder:"FILE"`
+	Keys           string `help:"Key file; without it the gateway is open to everybody on this machine. In a systemd unit with LoadCredential=keys.toml:FILE it is %d/keys.toml." placeholder:"FILE"`
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
 	Retain         string `help:"How long records are kept after they were written: days (7d), a duration (36h), or forever (default ${default})." placeholder:"AGE" default:"7d"`
 	RetainDisk     string `name:"retain-disk" help:"When the filesystem is fuller than this the oldest records go earlier, but never those of the last hour; or forever (default ${default})." placeholder:"N%" default:"80%"`

@@ -122,7 +122,7 @@ func (r *tapReader) gap(g lsg.Gap) error {
 	g.Schema, r.missing = r.cmd.Schema, true
 	text, err := g.Text()
 	if err == nil {
-		fmt.Fprintln(r.err, text)
+		fmt.Fprintln(r.err, lsg.Printable(text))
 	}
 	return err
 }
