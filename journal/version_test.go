@@ -20,6 +20,7 @@ type goldenWant struct {
 	name    string
 	killed  bool     // the files are those that a killed process left, on the boot that it ran on
 	epochs  []Epoch  // their times apart
+	entered [3]int   // when a mapping, a gap and an epoch were, in seconds
 	gaps    []string // cause, records and where they lie
 	tails   [2]uint64
 	digests [2]string // SHA-256 of the records, from the day the directory was made
@@ -29,16 +30,18 @@ type goldenWant struct {
 // the sync log says where; for the machine that wrote them they are there, and the state page says so.
 var goldenWants = []goldenWant{
 	{
-		name:   "v1-closed",
-		epochs: []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}, {Number: 3, First: []Position{{mbp1, 620}, {trades, 1040}}}},
-		gaps:   []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
-		tails:  [2]uint64{1040, 620},
+		name:    "v1-closed",
+		entered: [3]int{14, 11, 1},
+		epochs:  []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}, {Number: 3, First: []Position{{mbp1, 620}, {trades, 1040}}}},
+		gaps:    []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
+		tails:   [2]uint64{1040, 620},
 		digests: [2]string{"49e22e49e20752837ce9225f02b817d99a46db7e0092f435ce01f7afa7c0be9c",
 			"8f55d72e8a15be5e14139dde0c2b8856208e4912d57c1681b1ba9d6761d9db32"},
 	},
 	{
-		name:   "v1-running",
-		epochs: []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}, {Number: 3, First: []Position{{mbp1, 600}, {trades, 1000}}}},
+		name:    "v1-running",
+		entered: [3]int{14, 11, 1},
+		epochs:  []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}, {Number: 3, First: []Position{{mbp1, 600}, {trades, 1000}}}},
 		gaps: []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]",
 			"cut 20 [{mbp-1 600}]", "cut 40 [{trades 1000}]"},
 		tails: [2]uint64{1000, 600},
@@ -47,9 +50,38 @@ var goldenWants = []goldenWant{
 	},
 	{
 		name: "v1-running", killed: true,
-		epochs: []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}},
-		gaps:   []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
-		tails:  [2]uint64{1040, 620},
+		entered: [3]int{14, 11, 1},
+		epochs:  []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}},
+		gaps:    []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
+		tails:   [2]uint64{1040, 620},
+		digests: [2]string{"49e22e49e20752837ce9225f02b817d99a46db7e0092f435ce01f7afa7c0be9c",
+			"8f55d72e8a15be5e14139dde0c2b8856208e4912d57c1681b1ba9d6761d9db32"},
+	},
+	// Version 2 has sums in the state page: nothing is cut elsewhere either, and another epoch begins there.
+	{
+		name:    "v2-closed",
+		entered: [3]int{18, 13, 1},
+		epochs:  []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}, {Number: 3, First: []Position{{mbp1, 620}, {trades, 1040}}}},
+		gaps:    []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
+		tails:   [2]uint64{1040, 620},
+		digests: [2]string{"49e22e49e20752837ce9225f02b817d99a46db7e0092f435ce01f7afa7c0be9c",
+			"8f55d72e8a15be5e14139dde0c2b8856208e4912d57c1681b1ba9d6761d9db32"},
+	},
+	{
+		name:    "v2-running",
+		entered: [3]int{18, 13, 1},
+		epochs:  []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}, {Number: 3, First: []Position{{mbp1, 620}, {trades, 1040}}}},
+		gaps:    []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
+		tails:   [2]uint64{1040, 620},
+		digests: [2]string{"49e22e49e20752837ce9225f02b817d99a46db7e0092f435ce01f7afa7c0be9c",
+			"8f55d72e8a15be5e14139dde0c2b8856208e4912d57c1681b1ba9d6761d9db32"},
+	},
+	{
+		name: "v2-running", killed: true,
+		entered: [3]int{18, 13, 1},
+		epochs:  []Epoch{{Number: 1}, {Number: 2, First: []Position{{mbp1, 100}, {trades, 300}}}},
+		gaps:    []string{"upstream 9 [{mbp-1 100} {trades 300}]", "cut 10 [{mbp-1 100}]", "cut 20 [{trades 300}]"},
+		tails:   [2]uint64{1040, 620},
 		digests: [2]string{"49e22e49e20752837ce9225f02b817d99a46db7e0092f435ce01f7afa7c0be9c",
 			"8f55d72e8a15be5e14139dde0c2b8856208e4912d57c1681b1ba9d6761d9db32"},
 	},
@@ -57,9 +89,9 @@ var goldenWants = []goldenWant{
 
 var goldenSchemas = [2]feed.Schema{trades, mbp1}
 
-// TestGoldenFilesOfVersion1StayReadable opens what an earlier tapewire left on a disk. When it fails, a format has changed and its version has not, or old
+// TestGoldenFilesOfVersions1And2StayReadable opens what an earlier tapewire left on a disk. When it fails, a format has changed and its version has not, or old
 // versions are not read any more: users would lose their tapes.
-func TestGoldenFilesOfVersion1StayReadable(t *testing.T) {
+func TestGoldenFilesOfVersions1And2StayReadable(t *testing.T) {
 	if *updateGolden {
 		makeGolden(t)
 	}
@@ -160,10 +192,10 @@ func (want *goldenWant) check(t *testing.T, d *Dataset, tails [2]uint64) {
 	}
 	// Each field for once: one that reads and writes another's place would not be seen otherwise.
 	at := []Position{{mbp1, 400}, {trades, 950}}
-	mapping := Mapping{ID: 7, Symbol: "NEWETH", Producer: "feed-b", Instrument: Instrument{Symbol: "NEWETH"}, Time: day0 + uint64(14*time.Second), At: at}
+	mapping := Mapping{ID: 7, Symbol: "NEWETH", Producer: "feed-b", Instrument: Instrument{Symbol: "NEWETH"}, Time: day0 + uint64(want.entered[0])*uint64(time.Second), At: at}
 	gap := Gap{Schema: trades, FromTs: goldenAt(299), ToTs: goldenAt(310), FromRecord: 300, ToRecord: 309, Records: 9, Producer: "feed-a", Stream: "trades",
-		Cause: "upstream", Time: day0 + uint64(11*time.Second), At: []Position{{mbp1, 100}, {trades, 300}}}
-	if got := d.Symbols().At(2); !reflect.DeepEqual(got, mapping) || !reflect.DeepEqual(d.Gaps()[0], gap) || d.Epochs()[1].Time != day0+uint64(time.Second) {
+		Cause: "upstream", Time: day0 + uint64(want.entered[1])*uint64(time.Second), At: []Position{{mbp1, 100}, {trades, 300}}}
+	if got := d.Symbols().At(2); !reflect.DeepEqual(got, mapping) || !reflect.DeepEqual(d.Gaps()[0], gap) || d.Epochs()[1].Time != day0+uint64(want.entered[2])*uint64(time.Second) {
 		t.Errorf("%s: mapping %+v, gap %+v, epoch %+v", want.name, got, d.Gaps()[0], d.Epochs()[1])
 	}
 	for seq, symbol := range map[uint64]string{0: "ETHUSDT", 399: "ETHUSDT", 400: "NEWETH", 599: "NEWETH"} {

@@ -3,7 +3,9 @@ package journal
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +31,28 @@ func TestWhatIsWrittenIsStillVersion1(t *testing.T) {
 		if suffix := path.Ext(name); suffix == sealedSuffix || suffix == activeSuffix {
 			writeSegmentAgain(t, disk, dir, name, same)
 		}
+	}
+}
+
+// TestStatePageIsStillVersion2 does the same for what version 1 had otherwise.
+func TestStatePageIsStillVersion2(t *testing.T) {
+	disk := NewMemDisk()
+	unpackGolden(t, disk, "j", "v2-running")
+	page := &statePage{b: fileBytes(t, disk, path.Join("j", testDataset, stateName))}
+	var s slot
+	id, epoch, err := checkState(page.b)
+	sum, readErr := page.read(&s)
+	if err = errors.Join(err, readErr); err != nil || s.n == 0 || page.version() != 2 {
+		t.Fatalf("%d tapes in the newest commit of version %d, %v", s.n, page.version(), err)
+	}
+	again := &statePage{b: slices.Clone(page.b)}
+	clear(again.b[:stateConst])
+	clear(again.b[stateSlots+int(page.load(stateCommit)&1)*slotBytes:][:slotHeader+s.n*slotEntry])
+	again.constant(id, epoch)
+	again.fill(page.load(stateCommit), sum, &s)
+	again.apply(&s)
+	if !bytes.Equal(again.b, page.b) || again.total() != sum {
+		t.Error("the state page is written otherwise now, or summed up otherwise")
 	}
 }
 
