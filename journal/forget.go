@@ -60,7 +60,7 @@ func (d *Dataset) leave(s *stream) {
 	if s.ended != nil && s.wrote == 0 {
 		return // nothing since
 	}
-	all := s.ended != nil || s.wrote == 0 // of an earlier process too, or skipped
+	all := s.earlier || s.wrote == 0 // which are only skipped
 	ended := make([]Position, 0, 4)
 	for _, p := range d.positions() {
 		if all || s.wrote&(1<<p.Schema) != 0 {

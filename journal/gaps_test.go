@@ -320,6 +320,38 @@ func TestSlotOfAForgottenStreamGivesNobodyItsOldCount(t *testing.T) {
 	}
 }
 
+// TestStreamsOfAnEarlierProcessMakeRoomToo: when all that was there at the opening has expired, and no earlier.
+func TestStreamsOfAnEarlierProcessMakeRoomToo(t *testing.T) {
+	a := newAging(t, "j", NewMemDisk(), Retention{})
+	abandon(a.j)
+	a.o.streams = 1
+	a.open()
+	a.fill(700, time.Second)
+	abandon(a.j)
+	a.j = open(t, "j", a.o)
+	a.d = a.j.Lookup(testDataset)
+	if _, err := a.d.OpenWriter(WriterOptions{Producer: "new", Stream: "n"}); !errors.Is(err, ErrTableFull) {
+		t.Fatalf("records of the only stream are kept: %v", err)
+	}
+	a.w = openWriter(t, a.d, "p", "s")
+	a.fill(700, time.Second)
+	a.w.Close()
+	for a.tape().First() < a.tape().Tail()-300 {
+		if err := a.expireFirst(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.d.OpenWriter(WriterOptions{Producer: "new", Stream: "n"}); !errors.Is(err, ErrTableFull) {
+		t.Fatalf("its last records are kept: %v", err)
+	}
+	a.d.mu.Lock()
+	a.d.streams[0].ended = []Position{{trades, a.tape().First()}} // as if what is in use had been another's
+	a.d.mu.Unlock()
+	if w, err := a.d.OpenWriter(WriterOptions{Producer: "new", Stream: "n"}); err != nil || w.Accepted() != 0 {
+		t.Fatalf("no record of the stream is kept: %v", err)
+	}
+}
+
 // TestOneProducersStreamsLeaveRoomForOthers: streams of which nothing came make room at once.
 func TestOneProducersStreamsLeaveRoomForOthers(t *testing.T) {
 	o := wholeOptions(NewMemDisk())

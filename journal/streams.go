@@ -27,9 +27,10 @@ type stream struct {
 	synced         atomic.Uint64
 
 	// Under Dataset.mu.
-	dirty bool       // the sync log does not have the count yet
-	wrote uint32     // schemas of this process's records, a bit each
-	ended []Position // where its last writer left the tapes with records of it: nothing of it lies there or beyond; nil: not known
+	dirty   bool       // the sync log does not have the count yet
+	wrote   uint32     // schemas of this process's records, a bit each
+	earlier bool       // an earlier process wrote records of it, nobody knows where
+	ended   []Position // where its last writer left the tapes with records of it: nothing of it lies there or beyond; nil: not known
 }
 
 type streamKey struct{ producer, stream string }
@@ -150,7 +151,7 @@ func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 // mostStreams is how many streams there may be, and how many of one producer.
 func (d *Dataset) mostStreams() (all, own int) {
 	if n := d.o.streams; n > 0 {
-		return n, n / 4 * 3
+		return n, (3*n + 3) / 4
 	}
 	return MaxStreams, MaxProducerStreams
 }
