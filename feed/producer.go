@@ -23,6 +23,7 @@ type Producer struct {
 	accepted uint64
 	retain   time.Duration
 	session  uint64
+	head     Head
 	over     atomic.Bool   // err is set
 	done     chan struct{} // closed when nothing more will be heard
 	ended    chan struct{} // closed when the goroutine that flushes has ended
@@ -63,7 +64,7 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 		reply.Accepted = max(reply.Accepted, *cfg.Resume) // the gateway has made a gap of what it lacks before Resume
 	}
 	p := &Producer{
-		conn: in.conn, cfg: cfg, accepted: reply.Accepted, retain: reply.Retain, session: reply.SessionID, instruments: map[string]declared{},
+		conn: in.conn, cfg: cfg, accepted: reply.Accepted, retain: reply.Retain, session: reply.SessionID, head: reply.Head, instruments: map[string]declared{},
 		buf: make([]byte, 0, PublishBuffer), done: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	p.changed.L = &p.mu
@@ -82,6 +83,9 @@ func (p *Producer) Accepted() uint64 { return p.accepted }
 
 // Retain is how long the gateway keeps records after they were written; 0: for ever, or it does not say.
 func (p *Producer) Retain() time.Duration { return p.retain }
+
+// Head is how the stream begins, as the gateway knew it before this session; the zero value: it did not.
+func (p *Producer) Head() Head { return p.head }
 
 // SessionID is the gateway's number for this session.
 func (p *Producer) SessionID() uint64 { return p.session }

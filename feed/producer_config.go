@@ -23,6 +23,7 @@ type (
 	Instrument = lsg.Instrument
 	Gap        = lsg.Gap
 	Position   = lsg.Position
+	Head       = lsg.Head
 )
 
 // Limits and times of a Producer.
@@ -45,6 +46,8 @@ type ProducerConfig struct {
 	Stream string
 
 	Ack         AckLevel      // AckWritten when empty
+	Head        Head          // how the stream begins, as far as that is known; Producer.Head is what the gateway knew before. A RefusedError with lsg.CodeStreamHead says that it began otherwise
+	Existing    bool          // the stream must be there already: a RefusedError with lsg.CodeNoStream says that it is not
 	Strict      bool          // end the session at a price off the increment that its instrument declared; such prices are only counted otherwise
 	Resume      *uint64       // the number of the oldest record that can still be sent; what lies between the tapes and it becomes a gap
 	Client      string        // what the gateway's log calls this program
@@ -68,7 +71,7 @@ func (c ProducerConfig) withDefaults() (ProducerConfig, error) {
 func (c ProducerConfig) login() login {
 	request := lsg.AuthRequest{
 		Dataset: c.Dataset, Client: c.Client, Heartbeat: c.Heartbeat,
-		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack), Strict: c.Strict,
+		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack), Head: c.Head, Existing: c.Existing, Strict: c.Strict,
 	}
 	if c.Resume != nil {
 		request.Resume, request.HasResume = *c.Resume, true

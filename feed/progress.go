@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"time"
 
 	"github.com/tapewire/tapewire/feed/lsg"
 )
@@ -14,6 +15,7 @@ import (
 type Progress struct {
 	Schema   string   // its name
 	Known    bool     // a position was told; if not, the subscription begins where it says itself
+	First    bool     // nothing was published yet: it begins with the first record, also when that comes while there is no session
 	Epoch    uint64   // of that position
 	Seq      uint64   // of that position
 	Records  uint64   // records that were handed out since
@@ -48,6 +50,8 @@ func (c *course) begin() Subscription {
 	sub := c.sub
 	if c.Known {
 		sub.Start, sub.Resume = nil, &Position{Schema: c.Schema, Epoch: c.Epoch, Seq: c.Seq}
+	} else if c.First && sub.Start == nil {
+		sub.Start = new(uint64)
 	}
 	return sub
 }
@@ -56,6 +60,9 @@ func (c *course) begin() Subscription {
 func (c *course) data(rec Record) (pass bool, err error) {
 	if !c.Replayed && c.sub.Start != nil && c.schema.ReplayTime(rec) < *c.sub.Start {
 		return false, nil // a replay by time leaves these out; one that goes on by position does not know of it
+	}
+	if c.Ended || c.sub.End != nil && c.schema.ReplayTime(rec) >= *c.sub.End {
+		return false, nil // a gateway that knows no ends sends these
 	}
 	if c.drop == 0 {
 		c.gaps = len(c.Gaps)
@@ -91,7 +98,7 @@ func (c *course) at(p Position) {
 
 // moveTo begins to count at a place.
 func (c *course) moveTo(p Position) {
-	c.Known, c.Epoch, c.Seq = true, p.Epoch, p.Seq
+	c.Known, c.First, c.Epoch, c.Seq = true, false, p.Epoch, p.Seq
 	c.Records, c.Sum, c.Gaps, c.drop, c.gaps = 0, 0, nil, 0, 0
 	c.Replayed = c.Replayed || c.done
 }
@@ -128,10 +135,22 @@ func (c *course) lose(g lsg.Gap) {
 	c.Records, c.drop, c.sum, c.exact = left, left, 0, false
 }
 
-// replayed takes the end of a replay and reports whether it is news.
+// EndGrace is how long after a subscription's End a record from before it is still waited for, where the gateway does not say that all have come.
+const EndGrace = 10 * time.Second
+
+// over reports whether all before the End must have come.
+func (c *course) over(now time.Time) bool {
+	if c.sub.End == nil || c.Ended || c.sub.Start != nil && !c.done && !c.Replayed {
+		return false
+	}
+	last := now.Add(-EndGrace).UnixNano()
+	return last > 0 && uint64(last) >= *c.sub.End
+}
+
+// replayed takes the end of a replay and reports whether it is news: that what was missed has come is none to who asked for no past.
 func (c *course) replayed() (pass bool) {
 	c.done = true
-	pass = !c.finished
+	pass = !c.finished && c.sub.Start != nil
 	c.finished = true
 	return pass
 }

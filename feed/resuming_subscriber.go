@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,8 +65,8 @@ func DialResumingSubscriber(ctx context.Context, cfg ResumingSubscriberConfig) (
 			return nil, err
 		}
 	}
-	if len(r.courses) == 0 {
-		return nil, fmt.Errorf("%w: there are no Subscriptions", ErrConfig)
+	if !slices.ContainsFunc(r.courses, func(c *course) bool { return !c.Ended }) {
+		return nil, fmt.Errorf("%w: there are no Subscriptions, or their Progress has all come to its End", ErrConfig)
 	}
 	err := r.dial(ctx)
 	if err != nil && cfg.Patient && r.again(ctx, err) {
@@ -177,7 +178,25 @@ func (r *ResumingSubscriber) hand(sub *Subscriber, rec Record, yield func(Record
 	if err != nil {
 		return false, err
 	}
-	return !pass || yield(rec, nil), nil
+	if pass && !yield(rec, nil) {
+		return false, nil
+	}
+	return !rec.RType().IsControl() || r.tellEnds(yield), nil
+}
+
+// tellEnds says of subscriptions that all before their end has come, where a gateway does not.
+func (r *ResumingSubscriber) tellEnds(yield func(Record, error) bool) (more bool) {
+	for i, c := range r.courses {
+		if !c.over(time.Now()) {
+			continue
+		}
+		c.Ended = true
+		text, err := lsg.End{Schema: c.Schema, ID: uint64(i + 1), Ts: *c.sub.End}.Text()
+		if err == nil && !yield(AppendSystem(nil, now(), SystemUnset, text), nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // take accounts for a record and reports whether it is to be handed out.
@@ -228,12 +247,16 @@ func (r *ResumingSubscriber) system(code SystemCode, text string) (pass bool) {
 	case lsg.IsEnd(text):
 		if e, err := lsg.ParseEnd(text); err == nil {
 			if c := r.course(e.Schema); c != nil {
+				told := c.Ended
 				c.Ended = true
+				return !told
 			}
 		}
 	case lsg.IsWaiting(text):
-		if c := r.course(lsg.WaitingFor(text)); c != nil && !c.Known {
-			c.moveTo(Position{}) // from its first record on
+		if w, err := lsg.ParseWaiting(text); err == nil && w.Symbol == "" {
+			if c := r.course(w.Schema); c != nil {
+				c.First = !c.Known
+			}
 		}
 	}
 	return true

@@ -261,13 +261,26 @@ func TestOneFinishedAndUnknownTextsPass(t *testing.T) {
 func TestWhatWaitsForItsFirstRecordMissesNoneOfAnOutage(t *testing.T) {
 	addr := serveSessions(t,
 		testSession{"id=1", told("waiting|dataset=TEST.SET|schema=trades|text=nothing yet")},
-		testSession{"resume=0:0", slices.Concat(told("position|schema=trades|epoch=1|seq=0"), testTrades(1, 2), told("over"))},
+		testSession{"start=0|id=1", slices.Concat(told("position|schema=trades|epoch=1|seq=0"), testTrades(1, 2), told("Finished trades replay", "over"))},
 	)
 	got, _, err := receive(t, resumingConfig(addr, liveTrades))
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantReceived(t, got, "waiting|dataset=TEST.SET|schema=trades|text=nothing yet", "1", "2")
+}
+
+// Only a whole schema that waits begins with its first record: a symbol that nobody has published brings no past of others.
+func TestASymbolThatIsWaitedForBringsNoPast(t *testing.T) {
+	addr := serveSessions(t,
+		testSession{"id=1", told("waiting|dataset=TEST.SET|schema=trades|symbol=A|text=nobody has published A yet")},
+		testSession{"is_last=1|id=1", slices.Concat(told("position|schema=trades|epoch=1|seq=5"), testTrades(1, 1), told("over"))},
+	)
+	got, _, err := receive(t, resumingConfig(addr, liveTrades))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantReceived(t, got, "waiting|dataset=TEST.SET|schema=trades|symbol=A|text=nobody has published A yet", "1")
 }
 
 func TestAnEndThatWasReachedIsNotAskedForAgain(t *testing.T) {
@@ -284,6 +297,19 @@ func TestAnEndThatWasReachedIsNotAskedForAgain(t *testing.T) {
 	if !r.Progress()[0].Ended {
 		t.Error("the end is not part of the progress")
 	}
+}
+
+// A gateway of an older version knows no ends: what is wanted is kept to here.
+func TestAnEndIsKeptWhateverTheGatewayKnows(t *testing.T) {
+	cfg := resumingConfig("", Subscription{Schema: SchemaTrades, Start: new(uint64), End: new(uint64(3))})
+	cfg.Addr = serveSessions(t,
+		testSession{"start=0|end=3|id=1", slices.Concat(told("position|schema=trades|epoch=1|seq=0"), testTrades(1, 4), testTrades(2, 1), told("Finished trades replay", "end|schema=trades|id=1|ts=3", "over"))},
+	)
+	got, _, err := receive(t, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantReceived(t, got, "1", "2", "2", "Finished trades replay", "end|schema=trades|id=1|ts=3")
 }
 
 func TestARefusalIsTheHonestEnd(t *testing.T) {

@@ -23,8 +23,7 @@ func (p *producer) end(err error) gnet.Action {
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
 		p.srv.audit.add(p.entry(auditRefused).why(reason))
 		line := lsg.AuthReply{Error: reason}.Append(nil)
-		if errors.Is(err, journal.ErrDiskFull) || errors.Is(err, journal.ErrTableFull) || // these pass, and its SDK would give up for good on success=0
-			errors.Is(err, journal.ErrStreamHead) { // this has a code that tells it what to do
+		if hasCode(err) {
 			e.Text = reason
 			line = e.Append(nil)
 		}
@@ -33,6 +32,17 @@ func (p *producer) end(err error) gnet.Action {
 	}
 	p.dismiss(p.explain(err))
 	return gnet.None
+}
+
+// hasCode reports whether a refusal needs its code: success=0 has none, and an SDK
+// gives up for good on that.
+func hasCode(err error) bool {
+	for _, coded := range []error{journal.ErrDiskFull, journal.ErrTableFull, journal.ErrOwned, journal.ErrNoStream, journal.ErrStreamHead} {
+		if errors.Is(err, coded) {
+			return true
+		}
+	}
+	return false
 }
 
 // refuseInstrument answers an instrument line that cannot be followed. The session

@@ -25,6 +25,7 @@ type Right string
 const (
 	RightSubscribe Right = "subscribe" // to receive datasets
 	RightPublish   Right = "publish"   // to publish to datasets
+	RightTakeover  Right = "takeover"  // to publish under a producer's name that belongs to another key
 	RightAdmin     Right = "admin"     // to use the admin side, which shows the whole gateway
 )
 
@@ -100,8 +101,8 @@ func (k *Key) Check() error {
 		return fmt.Errorf("%s: a key is %s and %d letters or digits", k.Name, keyPrefix, keyLength-len(keyPrefix))
 	}
 	for _, r := range k.Rights {
-		if r != RightSubscribe && r != RightPublish && r != RightAdmin {
-			return fmt.Errorf("%s: unknown right %q; rights are subscribe, publish, admin", k.Name, r)
+		if !slices.Contains([]Right{RightSubscribe, RightPublish, RightTakeover, RightAdmin}, r) {
+			return fmt.Errorf("%s: unknown right %q; rights are subscribe, publish, takeover, admin", k.Name, r)
 		}
 	}
 	if err := k.checkDatasets(); err != nil {

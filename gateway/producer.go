@@ -93,7 +93,7 @@ func (f *front) openProducer(c *client, req lsg.AuthRequest, rest []byte) gnet.A
 // open takes the producer's place in the dataset, which it may be the first to
 // publish to.
 func (p *producer) open(context.Context) error {
-	d, err := p.srv.producers.dataset(p.srv.journal, p.req.Dataset, p.srv.limits.Datasets)
+	d, err := p.srv.producers.dataset(p.srv.journal, p.req.Dataset, p.srv.limits.Datasets, p.req.Existing)
 	if err != nil {
 		return err
 	}

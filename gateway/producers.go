@@ -39,10 +39,14 @@ type datasetFeed struct {
 	lastRecord  [feed.NumSchemas]moment // the last commit
 }
 
-// dataset finds a dataset or, below the limit, makes it.
-func (ps *producers) dataset(j *journal.Journal, name string, most int) (*journal.Dataset, error) {
+// dataset finds a dataset or, below the limit, makes it, unless the stream that is
+// asked for must be there.
+func (ps *producers) dataset(j *journal.Journal, name string, most int, existing bool) (*journal.Dataset, error) {
 	if d := j.Lookup(name); d != nil {
 		return d, nil // whatever the disk does to one that is being made
+	}
+	if existing {
+		return nil, fmt.Errorf("%w: there is no dataset %s", journal.ErrNoStream, name)
 	}
 	ps.making.Lock()
 	defer ps.making.Unlock()
@@ -70,7 +74,8 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	f.opening.Lock()
 	defer f.opening.Unlock()
 	p.writer, err = d.OpenWriter(journal.WriterOptions{
-		Producer: p.req.Producer, Stream: p.req.Stream, Resume: p.req.Resume, HasResume: p.req.HasResume, Head: p.req.Head,
+		Producer: p.req.Producer, Stream: p.req.Stream, Existing: p.req.Existing, Resume: p.req.Resume, HasResume: p.req.HasResume, Head: p.req.Head,
+		Owner: p.owner(), Takeover: p.key != nil && p.key.May(RightTakeover, p.req.Dataset),
 	})
 	if err != nil {
 		return nil, err
@@ -85,6 +90,14 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	older = ps.byKey[key]
 	ps.byKey[key] = p
 	return older, nil
+}
+
+// owner is the key that the producer's name belongs to; open mode has no owners.
+func (p *producer) owner() string {
+	if p.key == nil {
+		return ""
+	}
+	return p.key.Name
 }
 
 // feedOf finds or makes what is shared.

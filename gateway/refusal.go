@@ -31,6 +31,10 @@ func (p *producer) explain(err error) lsg.ProducerError {
 		return lsg.ProducerError{Code: r.code, Record: r.record, HasRecord: r.hasRecord, Want: r.want, Got: r.got, Retry: lsg.RetryNever, Text: r.text}
 	case errors.Is(err, journal.ErrFenced):
 		return lsg.ProducerError{Code: lsg.CodeFenced, Retry: lsg.RetryNever, Text: err.Error()}
+	case errors.Is(err, journal.ErrOwned):
+		return lsg.ProducerError{Code: lsg.CodeOwned, Retry: lsg.RetryNever, Text: err.Error()}
+	case errors.Is(err, journal.ErrNoStream):
+		return lsg.ProducerError{Code: lsg.CodeNoStream, Retry: lsg.RetryNever, Text: err.Error()}
 	case errors.Is(err, journal.ErrIDConflict):
 		return lsg.ProducerError{Code: lsg.CodeIDConflict, Retry: lsg.RetryNever, Text: err.Error() + "; declare it with an instrument= line and use the id you get, or publish to another dataset"}
 	case errors.Is(err, journal.ErrStreamHead):

@@ -36,7 +36,7 @@ func TestKeyDoesNothingBeyondItsRightsAndDatasets(t *testing.T) {
 		for _, right := range []Right{RightSubscribe, RightPublish} {
 			for _, dataset := range []string{here, there} {
 				c := dialRaw(t, s)
-				got := c.auth(k.Secret, roleFields(right, dataset))
+				got := c.auth(k.Secret, strings.Replace(roleFields(right, dataset), "producer=p", "producer=p-"+k.Name, 1))
 				want := fmt.Sprintf("key %q may not %s dataset %s;", k.Name, right, dataset)
 				if slices.Contains(may[k.Name], string(right)+" "+dataset) {
 					want = "success=1|"
@@ -209,5 +209,28 @@ func TestAmbiguousKeyFilesAreRefused(t *testing.T) {
 				t.Errorf("the error repeats the key: %v", err)
 			}
 		})
+	}
+}
+
+// Whoever has the right to publish must not take a producer's name from the key
+// that it belongs to.
+func TestAnotherKeyCannotFenceAProducer(t *testing.T) {
+	keys := newKeys(t, Key{Name: "desk", Rights: []Right{RightPublish}}, Key{Name: "stranger", Rights: []Right{RightPublish}},
+		Key{Name: "heir", Rights: []Right{RightPublish, RightTakeover}})
+	s := keys.serve()
+	desk := dialRaw(t, s)
+	desk.auth(keys.secret("desk"), producerFields(testDataset, "p", "1"))
+	desk.begin(metadataOf(feed.SchemaTrades), trade(1, 0))
+	desk.await("ack=1|")
+	if got := dialRaw(t, s).auth(keys.secret("stranger"), producerFields(testDataset, "p", "1")+"|resume=1000"); !strings.HasPrefix(got, "error=owned|") || !strings.Contains(got, "desk") {
+		t.Errorf("a stranger is told %q", got)
+	}
+	desk.send(string(trade(1, 1)))
+	desk.await("ack=2|")
+	if got := dialRaw(t, s).auth(keys.secret("heir"), producerFields(testDataset, "p", "1")); !strings.Contains(got, "accepted=2") {
+		t.Errorf("a key with the right to take over is told %q", got)
+	}
+	if got := desk.await("error=")[0]; !strings.HasPrefix(got, "error=fenced") {
+		t.Errorf("the session before is told %q", got)
 	}
 }

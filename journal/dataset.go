@@ -58,9 +58,10 @@ type Dataset struct {
 	streams   []*stream             // by number; changed under openMu too
 	streamsOf map[string]int        // how many a producer has
 	streamOf  map[streamKey]*stream
-	dirty     []*stream // whose counts the sync log does not have yet
-	unsynced  int64     // bytes committed since the last sync began
-	syncing   int64     // bytes that the sync at work is about
+	owners    map[string]string // under openMu: producer -> the key that its name belongs to
+	dirty     []*stream         // whose counts the sync log does not have yet
+	unsynced  int64             // bytes committed since the last sync began
+	syncing   int64             // bytes that the sync at work is about
 	writers   map[string]*Writer
 	failed    error         // why appending has stopped for good
 	changed   chan struct{} // closed, and replaced, when Wait should look again

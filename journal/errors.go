@@ -20,6 +20,10 @@ var (
 	ErrRecord = errors.New("not a whole record of its schema")
 	// ErrFenced: a newer writer of the same producer name took over. This one is finished.
 	ErrFenced = errors.New("fenced by a newer session of the same producer")
+	// ErrOwned: the producer's name belongs to another key.
+	ErrOwned = errors.New("the producer's name belongs to another key")
+	// ErrNoStream: WriterOptions.Existing asked for a stream that nobody made.
+	ErrNoStream = errors.New("no such stream")
 	// ErrStreamHead: the stream was begun with other data than the writer wants to go on with.
 	ErrStreamHead = errors.New("the stream was begun with other data")
 	// ErrNotReady: the space for the next record is not prepared yet. Writer.Wait returns when it is.

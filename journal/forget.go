@@ -108,6 +108,7 @@ func (d *Dataset) rewriteStreams() error {
 		superfluous = d.streamFrames - len(d.streams)
 		var b []byte
 		for _, s := range d.streams {
+			d.nameOwner(s)
 			b = s.append(b[:0])
 			emit(b)
 		}

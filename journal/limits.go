@@ -27,6 +27,7 @@ const (
 	tableWarn          = 80                 // percent of a table from which on the log says that it fills up
 
 	idsLookedAt     = 64      // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
+	maxOwner        = 255     // bytes of the name of a key that a producer's name belongs to
 	MaxProducerGaps = 1 << 15 // entries of one producer's name
 	MaxTapes        = 32      // slots in the state page; DBN has 20 schemas today
 

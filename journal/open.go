@@ -109,7 +109,7 @@ func (o *opening) openLogs() (err error) {
 	if o.expired, err = expiredIn(o.gaps); err != nil {
 		return err
 	}
-	list, err := parseStreams(streams)
+	list, owners, err := parseStreams(streams)
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,7 @@ func (o *opening) openLogs() (err error) {
 		d.enterStream(s)
 	}
 	d.streamFrames = len(streams)
+	d.owners = owners
 	d.epochs, err = parseEpochs(epochs)
 	return err
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -20,6 +21,7 @@ type StreamHead = lsg.Head
 type stream struct {
 	number         uint32 // slot in the state page
 	producer, name string
+	owner          string     // the key that made the entry; empty: in open mode. Under Dataset.openMu
 	head           StreamHead // under Dataset.openMu
 	base           uint64     // count of the slot when the stream got it
 	entered        uint64     // wall ns of its entry
@@ -43,12 +45,16 @@ func (s *stream) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.number)
 	dst = binary.LittleEndian.AppendUint64(dst, s.entered)
 	dst = appendText(appendText(dst, s.producer), s.name)
-	if s.base == 0 && s.head.Records == 0 {
+	if s.base == 0 && s.head.Records == 0 && s.owner == "" {
 		return dst // an entry of version 1 says all
 	}
 	dst = binary.LittleEndian.AppendUint64(dst, s.base)
 	dst = binary.LittleEndian.AppendUint64(dst, s.head.Records)
-	return append(dst, s.head.Sum[:]...)
+	dst = append(dst, s.head.Sum[:]...)
+	if s.owner == "" {
+		return dst
+	}
+	return appendText(dst, s.owner)
 }
 
 func parseStream(p []byte) (*stream, error) {
@@ -59,6 +65,9 @@ func parseStream(p []byte) (*stream, error) {
 		s.base, s.head.Records = f.u64(), f.u64()
 		copy(s.head.Sum[:], f.take(len(s.head.Sum)))
 	}
+	if len(f.b) > 0 {
+		s.owner = f.text()
+	}
 	if !f.done() || s.number >= MaxStreams || s.base > maxSeq {
 		return nil, fmt.Errorf("%w: entry of %s", ErrCorrupt, streamsName)
 	}
@@ -67,35 +76,56 @@ func parseStream(p []byte) (*stream, error) {
 	return s, nil
 }
 
-// parseStreams reads streams.log: of the entries of a number the last one counts. Numbers are given from 0 on without a hole.
-func parseStreams(payloads [][]byte) ([]*stream, error) {
-	var list []*stream
+// parseStreams reads streams.log: of the entries of a number the last one counts. Numbers are given from 0 on without a hole. A producer's name belongs to the
+// owner that the last entry has which names one.
+func parseStreams(payloads [][]byte) (list []*stream, owners map[string]string, err error) {
+	owners = map[string]string{}
 	for i, p := range payloads {
 		s, err := parseStream(p)
+		if err == nil && s.owner != "" {
+			owners[s.producer] = s.owner
+		}
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		case int(s.number) < len(list):
 			list[s.number] = s
 		case int(s.number) == len(list):
 			list = append(list, s)
 		default:
-			return nil, fmt.Errorf("%w: entry %d of %s is of stream %d, those before it are of %d", ErrCorrupt, i, streamsName, s.number, len(list))
+			return nil, nil, fmt.Errorf("%w: entry %d of %s is of stream %d, those before it are of %d", ErrCorrupt, i, streamsName, s.number, len(list))
 		}
 	}
-	return list, nil
+	names := map[string]bool{}
+	for _, s := range list {
+		names[s.producer] = true
+	}
+	maps.DeleteFunc(owners, func(name, _ string) bool { return !names[name] }) // all its streams have made room
+	return list, owners, nil
 }
 
 // findStream finds the stream that a writer wants to go on with, or enters it into streams.log. The caller holds openMu.
 func (d *Dataset) findStream(o *WriterOptions) (*stream, error) {
+	changes, err := d.checkOwner(o)
+	if err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	s := d.streamOf[streamKey{o.Producer, o.Stream}]
 	d.mu.Unlock()
-	if s == nil {
+	switch {
+	case s == nil && o.Existing:
+		return nil, fmt.Errorf("%w: %s of producer %s in %s", ErrNoStream, o.Stream, o.Producer, d.name)
+	case s == nil:
 		return d.addStream(o)
 	}
 	if err := s.canResume(o); err != nil {
 		return nil, err
+	}
+	if changes {
+		if err := d.setOwner(s, o.Owner); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case o.Head.Records == 0 || o.Head == s.head:
@@ -123,7 +153,7 @@ func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 	d.mu.Lock()
 	n, own := len(d.streams), d.streamsOf[o.Producer]
 	d.mu.Unlock()
-	s := &stream{number: uint32(n), producer: o.Producer, name: o.Stream, head: o.Head, entered: d.now()}
+	s := &stream{number: uint32(n), producer: o.Producer, name: o.Stream, owner: o.Owner, head: o.Head, entered: d.now()}
 	most, mostOwn := d.mostStreams()
 	if n >= most || own >= mostOwn {
 		old := d.forgettable(func(old *stream) bool { return own < mostOwn || old.producer == o.Producer })
@@ -145,6 +175,9 @@ func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 	d.enterStream(s)
 	d.mu.Unlock()
 	d.warnOfStreams()
+	if o.Owner != "" {
+		d.owners[o.Producer] = o.Owner
+	}
 	return s, nil
 }
 
@@ -167,20 +200,21 @@ func (d *Dataset) appendStream(s *stream) error {
 	return err
 }
 
-// enterStream puts the stream into its slot, and makes room for it in the list of dirty ones, which Append fills. The caller holds mu, or is alone.
+// enterStream puts the stream into its slot, and makes room for it in the list of dirty ones, which Append fills. The caller holds openMu and mu, or is alone.
 func (d *Dataset) enterStream(s *stream) {
+	d.streamsOf[s.producer]++
 	if int(s.number) < len(d.streams) {
 		old := d.streams[s.number]
 		delete(d.streamOf, streamKey{old.producer, old.name})
 		if d.streamsOf[old.producer]--; d.streamsOf[old.producer] == 0 {
 			delete(d.streamsOf, old.producer)
+			delete(d.owners, old.producer)
 		}
 		d.streams[s.number] = s
 	} else {
 		d.streams = append(d.streams, s)
 	}
 	d.streamOf[streamKey{s.producer, s.name}] = s
-	d.streamsOf[s.producer]++
 	if cap(d.dirty) < len(d.streams) {
 		d.dirty = append(make([]*stream, 0, 2*len(d.streams)), d.dirty...)
 	}
@@ -190,6 +224,7 @@ func (d *Dataset) enterStream(s *stream) {
 func (d *Dataset) setHead(s *stream, h StreamHead) error {
 	old := s.head
 	s.head = h
+	d.nameOwner(s)
 	err := d.appendStream(s)
 	if err != nil {
 		s.head = old

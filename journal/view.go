@@ -46,7 +46,7 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.streams, err = parseStreams(streams); err != nil {
+	if v.streams, _, err = parseStreams(streams); err != nil {
 		return nil, err
 	}
 	if stateErr != nil {

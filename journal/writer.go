@@ -12,6 +12,9 @@ import (
 // WriterOptions name a writer. (Producer, Stream) is one numbering of records: a stream that was seen before goes on where it ended.
 type WriterOptions struct {
 	Producer, Stream string // 1 .. MaxName printable ASCII characters without '|'
+	Existing         bool   // the stream must be there: ErrNoStream otherwise
+	Owner            string // the key of the session, to which the producer's name belongs from now on; empty: in open mode, which looks at no owner
+	Takeover         bool   // it may have a name that belongs to another key
 	Resume           uint64 // the oldest record the producer can still send
 	HasResume        bool
 	Head             StreamHead // how the stream begins; the zero value: not told
@@ -42,7 +45,7 @@ type Writer struct {
 // OpenWriter opens a stream for appending, and fences the older writer of the same producer, if there is one. When the producer can only go on from a
 // record beyond what was accepted (Resume), the gap goes into the ledger and counting goes on from there. A stream that was begun with other data (Head) is
 // not gone on with.
-// Errors: ErrName, ErrStreamHead, ErrLimit (MaxSkip), ErrTableFull (MaxStreams, MaxProducerStreams: later there may be room), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
+// Errors: ErrName, ErrOwned, ErrNoStream, ErrStreamHead, ErrLimit (MaxSkip), ErrTableFull (MaxStreams, MaxProducerStreams: later there may be room), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
 func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	if err := checkName("producer", o.Producer, MaxName); err != nil {
 		return nil, err

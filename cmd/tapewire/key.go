@@ -21,7 +21,7 @@ type keyNewCmd struct {
 	keysFlag
 	Name     string          `arg:"" help:"Who will hold the key; it appears in logs and metrics."`
 	Datasets names           `help:"What the key reaches; everything when not given." placeholder:"A,B"`
-	Rights   []gateway.Right `help:"What it may do: subscribe, publish, admin (default ${default}). admin is for operators: it opens what serve --admin shows." placeholder:"RIGHT" default:"subscribe"`
+	Rights   []gateway.Right `help:"What it may do: subscribe, publish, takeover, admin (default ${default}). takeover, beside publish, is for producers whose names belong to another key; admin is for operators: it opens what serve --admin shows." placeholder:"RIGHT" default:"subscribe"`
 
 	Connections       int `help:"Connections at once; no limit when not given." placeholder:"N"`
 	ConnectsPerMinute int `help:"New connections a minute; no limit when not given." placeholder:"N"`

@@ -32,7 +32,8 @@ func (publishCmd) Help() string {
   zcat capture.gz | tapewire publish --stream monday -
 
 Every record goes into the tapes once: a lost connection is dialled again and the file goes on where the
-gateway has it, and a file that was published before is recognised by its records. Standard input is a new
+gateway has it, and a file that was published before is recognised by its records: one that has grown
+since then goes on behind them, and one that begins alike but is another is published as another. Standard input is a new
 stream each time, and comes again when it is sent again, unless --stream names it. The key comes from
 TAPEWIRE_KEY or DATABENTO_API_KEY; an open gateway needs none.`
 }
@@ -61,9 +62,9 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 			return fmt.Errorf("%s: %w", src.name, err)
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
-			Addr: p.address(), Key: clientKey(), Dataset: dataset, Name: cmp.Or(p.Producer, src.producer()), Stream: src.stream, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
+			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Head: src.head, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
 		}}
-		if err := job.run(ctx); err != nil {
+		if err := job.start(ctx, p.Producer); err != nil {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%s: stopped with at least %s kept; %s", src.name, counted(job.acked, "record"), p.goOn(src))
 			}
@@ -96,6 +97,72 @@ type publication struct {
 
 	kept     time.Duration // how long the gateway keeps records; 0: for ever, or it does not say
 	mappings int           // symbol mappings that the source has
+}
+
+// start finds the stream that a file belongs to, and publishes. A file that was published by an earlier release, or that began like another one, has its stream
+// by all its records; any other by its first one, so that it goes on where it was when it has grown.
+func (p *publication) start(ctx context.Context, name string) error {
+	into := func(stream string) {
+		p.had, p.acked, p.session, p.mappings = 0, 0, 0, 0
+		p.cfg.Stream, p.cfg.Name = stream, cmp.Or(name, producerOf(stream))
+	}
+	if p.src.whole != "" {
+		into(p.src.whole)
+		there, err := p.exists(ctx)
+		if err != nil {
+			return err
+		}
+		if there {
+			return p.run(ctx)
+		}
+	}
+	into(p.src.stream)
+	err := p.run(ctx)
+	if !errors.Is(err, errOtherData) || p.src.whole == "" {
+		return err
+	}
+	fmt.Fprintf(p.screen.err, "%s begins like a file that was published as stream %s and goes on otherwise: it is published as a stream of its own, %s\n", p.src.name, p.src.stream, p.src.whole)
+	into(p.src.whole)
+	return p.run(ctx)
+}
+
+// exists reports whether the gateway knows the stream.
+func (p *publication) exists(ctx context.Context) (bool, error) {
+	cfg := p.cfg
+	cfg.Existing = true
+	producer, err := feed.DialProducer(ctx, cfg)
+	var refused *feed.RefusedError
+	if errors.As(err, &refused) && refused.Code == lsg.CodeNoStream {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, producer.Close(ctx)
+}
+
+// errOtherData: the stream was made of other records than those that are to be published into it.
+var errOtherData = errors.New("the stream holds other records")
+
+// recognise holds how the stream began against the source.
+func (p *publication) recognise(ctx context.Context, producer *feed.Producer) error {
+	before := producer.Head()
+	if p.src.head == (feed.Head{}) || before == p.src.head {
+		return nil
+	}
+	if before.Records > p.src.head.Records {
+		return tooFew(before.Records, p.cfg.Stream, p.src.head.Records)
+	}
+	if before != (feed.Head{}) {
+		same, err := p.src.sameHead(ctx, before)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return usage("%w: the first %s of stream %s are others than these; publish these with a --stream ID of their own", errOtherData, counted(before.Records, "record"), p.cfg.Stream)
+		}
+	}
+	return nil
 }
 
 // run publishes, tries again while that makes sense, and prints what came of it. Only a session that was lost is tried again: when the first one
@@ -136,6 +203,9 @@ func (p *publication) once(ctx context.Context) (err error) {
 	}
 	defer dec.Close()
 	producer, err := feed.DialProducer(ctx, p.cfg)
+	if refused := (*feed.RefusedError)(nil); errors.As(err, &refused) && refused.Code == lsg.CodeStreamHead {
+		return usage("%w: stream %s of the gateway begins with others than these; publish these with a --stream ID of their own", errOtherData, p.cfg.Stream)
+	}
 	if err != nil {
 		return err
 	}
@@ -152,6 +222,9 @@ func (p *publication) once(ctx context.Context) (err error) {
 		}
 		p.acked = max(p.acked, producer.Acked())
 	}()
+	if err := p.recognise(ctx, producer); err != nil {
+		return err
+	}
 	resume, err := skipAccepted(dec, producer.Accepted(), p.cfg.Stream)
 	if err != nil {
 		return err
@@ -199,6 +272,10 @@ func finish(ctx context.Context, producer *feed.Producer) error {
 	return nil
 }
 
+func tooFew(had uint64, stream string, here uint64) error {
+	return usage("the gateway has %d records of stream %s already, but here are only %d: this is something else; give it a --stream of its own", had, stream, here)
+}
+
 // skipAccepted reads over the first n data records, which the gateway has, and returns what still matters of the records before the next one:
 // the newest symbol mapping of each instrument.
 func skipAccepted(dec *feed.Decoder, n uint64, stream string) ([]feed.Record, error) {
@@ -207,7 +284,7 @@ func skipAccepted(dec *feed.Decoder, n uint64, stream string) ([]feed.Record, er
 	for skipped := uint64(0); skipped < n; {
 		rec, err := dec.Next()
 		if errors.Is(err, io.EOF) {
-			return nil, usage("the gateway has %d records of stream %s already, but here are only %d: this is something else; give it a --stream of its own", n, stream, skipped)
+			return nil, tooFew(n, stream, skipped)
 		}
 		if err != nil {
 			return nil, err

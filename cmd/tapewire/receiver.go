@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -127,6 +126,9 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 		return false, r.rec.save(r.sub.Progress(), r.records, r.out)
 	}
 	fmt.Fprintln(r.screen.err, "gateway:", lsg.Printable(sentence(text)))
+	if w, err := lsg.ParseWaiting(text); err == nil && w.Symbol != "" && m.Code == feed.SystemUnset {
+		r.unresolved++
+	}
 	switch {
 	case m.Code == feed.SystemReplayCompleted && r.cmd.UntilReplayed, m.Code == feed.SystemUnset && lsg.IsEnd(text):
 		r.open--
@@ -142,8 +144,8 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 
 // sentence is a note of the gateway for a person: one that waits for a first record says so in its last field.
 func sentence(text string) string {
-	if _, words, ok := strings.Cut(text, "|text="); ok && lsg.IsWaiting(text) {
-		return words
+	if w, err := lsg.ParseWaiting(text); err == nil && w.Words != "" {
+		return w.Words
 	}
 	return text
 }

@@ -126,6 +126,17 @@ func (r *recording) load(subs []feed.Subscription) (err error) {
 
 func sameTime(a, b *startTime) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
 
+// open is how many schemas have not come to their end.
+func (r *recording) open() int {
+	n := len(r.saved.Schemas)
+	for _, p := range r.saved.Progress {
+		if p.Ended {
+			n--
+		}
+	}
+	return n
+}
+
 // due reports whether it is time to save.
 func (r *recording) due() bool { return r.path != "" && time.Since(r.at) >= saveInterval }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"strconv"
 	"strings"
@@ -17,7 +18,7 @@ const testStart = 1_767_621_600_000_000_000
 
 var testSymbols = []string{"ALFA", "BRAVO", "CHARLIE"}
 
-// scriptDBN is `dbn FILE DATASET COUNT [FIRST [GAP]]`: it writes trades number FIRST to FIRST+COUNT-1 of one endless made-up day. With GAP, the
+// scriptDBN is `dbn FILE DATASET COUNT [FIRST [GAP]]`: it writes trades number FIRST to FIRST+COUNT-1 of one endless made-up day; negative ones lie before it. With GAP, the
 // file says after so many records that some are missing.
 func scriptDBN(ts *testscript.TestScript, neg bool, args []string) {
 	numbers := []int{0, 0, -1}
@@ -62,15 +63,18 @@ func testMappings() (list []feed.SymbolMapping) {
 	return list
 }
 
+// mod is positive also for the records of a day before.
+func mod(i, n int) int { return (i%n + n) % n }
+
 // testTrade is trade number i; all its values follow from i, so that none can be mistaken for another.
 func testTrade(i int) feed.Record {
 	m := new(feed.TradeMsg)
 	feed.Init(m, feed.RTypeMbp0)
-	m.PublisherID, m.InstrumentID = 1, uint32(i%len(testSymbols)+1)
+	m.PublisherID, m.InstrumentID = 1, uint32(mod(i, len(testSymbols))+1)
 	m.TsEvent = testStart + uint64(i)*1e6
 	m.TsRecv = m.TsEvent + 150_000
-	m.Price = feed.Price(100*feed.PriceScale + i%997*10_000_000)
-	m.Size, m.Action, m.Side, m.Sequence = uint32(1+i%500), 'T', 'B', uint32(i+1)
+	m.Price = feed.Price(100*feed.PriceScale + mod(i, 997)*10_000_000)
+	m.Size, m.Action, m.Side, m.Sequence = uint32(1+mod(i, 500)), 'T', 'B', uint32(i+1)
 	return feed.Bytes(m)
 }
 
@@ -117,4 +121,11 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 	b := []byte(ts.ReadFile(args[0]))
 	b[len(b)-1] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
+}
+
+// scriptWhole is `whole FILE`: it sets WHOLE to the stream's ID that FILE had before files could grow.
+func scriptWhole(ts *testscript.TestScript, neg bool, args []string) {
+	src, err := (&publishCmd{}).fileSource(context.Background(), ts.MkAbs(args[0]), nil)
+	ts.Check(err)
+	ts.Setenv("WHOLE", src.whole)
 }

@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"time"
@@ -21,14 +23,16 @@ type source struct {
 	name       string // as messages call it
 	dataset    string // as its metadata says, "" for a fragment
 	stream     string
-	records    uint64 // data records; 0: not known
+	whole      string    // of a file without a stream of its own: the stream's ID by all its records, "" when it is no other
+	records    uint64    // data records; 0: not known
+	head       feed.Head // of those; zero: not known
 	rereadable bool
 	open       func() (*feed.Decoder, error)
 }
 
-// producer is the name to publish it under: one of its own, or who publishes two files at a time would fence the first with the second.
-func (s *source) producer() string {
-	name := "publish-" + s.stream
+// producerOf is the name to publish a stream under: one of its own, or who publishes two files at a time would fence the first with the second.
+func producerOf(stream string) string {
+	name := "publish-" + stream
 	return name[:min(len(name), journal.MaxName)]
 }
 
@@ -114,9 +118,10 @@ func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed
 	}
 	defer dec.Close()
 	src.dataset = dec.Metadata().Dataset
-	// The digest is that of the records as version 3: the same data compressed, or upgraded before, is the same stream.
+	// The stream that every file had before files could grow: by all its records.
 	digest := sha256.New()
 	fmt.Fprintln(digest, dec.Metadata().Schema)
+	sum, first := newRecordSum(), []byte(nil)
 	for rec, err := range dec.Records() {
 		if err == nil {
 			err = ctx.Err()
@@ -125,14 +130,80 @@ func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed
 			return nil, fmt.Errorf("%s: nothing of it was published: %w", path, err)
 		}
 		digest.Write(rec)
-		if !rec.RType().IsControl() {
-			src.records++
+		if sum.add(rec); sum.records == 1 && first == nil {
+			first = bytes.Clone(rec)
 		}
 	}
-	if src.stream == "" {
-		src.stream = hex.EncodeToString(digest.Sum(nil))[:digestChars]
+	src.records, src.head = sum.records, sum.head()
+	whole := hex.EncodeToString(digest.Sum(nil))[:digestChars]
+	switch {
+	case src.stream != "":
+	case src.records == 0:
+		src.stream = whole
+	default:
+		src.stream, src.whole = firstSum(dec.Metadata().Schema, first), whole
 	}
 	return src, nil
+}
+
+// recordSum digests records as version 3: the same data compressed, or upgraded before, is the same.
+type recordSum struct {
+	hash    hash.Hash
+	records uint64
+}
+
+func newRecordSum() *recordSum { return &recordSum{hash: sha256.New()} }
+
+// add takes data records; a file that grows may have others elsewhere.
+func (s *recordSum) add(rec feed.Record) {
+	if !rec.RType().IsControl() {
+		s.hash.Write(rec)
+		s.records++
+	}
+}
+
+// head is that of the records so far.
+func (s *recordSum) head() (h feed.Head) {
+	if s.records > 0 {
+		h.Records = s.records
+		s.hash.Sum(h.Sum[:0])
+	}
+	return h
+}
+
+// firstSum is the stream of a file by its first data record: that stays when the file grows. Whether the rest is the same is seen by the head.
+func firstSum(schema feed.Schema, first []byte) string {
+	sum := sha256.New()
+	fmt.Fprintln(sum, "first", schema)
+	sum.Write(first)
+	return hex.EncodeToString(sum.Sum(nil))[:digestChars]
+}
+
+// sameHead compares a file's first records with what was claimed of a stream.
+func (s *source) sameHead(ctx context.Context, claimed feed.Head) (bool, error) {
+	if claimed.Records == s.head.Records {
+		return claimed == s.head, nil
+	}
+	dec, err := s.open()
+	if err != nil {
+		return false, err
+	}
+	defer dec.Close()
+	sum := newRecordSum()
+	for sum.records < claimed.Records {
+		rec, err := dec.Next()
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return false, err
+		}
+		sum.add(rec)
+	}
+	return sum.head() == claimed, nil
 }
 
 // inputSource is standard input. Its stream is new unless it was named.

@@ -69,8 +69,8 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer rec.Close()
-	r := receiver{cmd: s, screen: c, rec: rec, open: len(subscriptions), records: rec.saved.Records}
-	if s.Limit > 0 && r.records >= s.Limit {
+	r := receiver{cmd: s, screen: c, rec: rec, open: rec.open(), records: rec.saved.Records}
+	if s.Limit > 0 && r.records >= s.Limit || r.open == 0 { // an earlier run has it all
 		r.total()
 		return nil
 	}
@@ -121,10 +121,11 @@ func (s *subscribeCmd) subscriptions() ([]feed.Subscription, error) {
 	switch {
 	case s.UntilReplayed && s.Start == nil:
 		return nil, usage("--until-replayed ends where the past ends, but nothing of the past is asked for; add --start 0 or another time")
-	case s.End != nil && *s.End == 0, s.End != nil && s.Start != nil && *s.End <= *s.Start:
-		return nil, usage("--end %s does not lie after --start; it is the first time that is not wanted any more, and a date is its first moment", feed.FormatTime(uint64(*s.End)))
 	case s.Resume && s.NoReconnect:
 		return nil, usage("--resume goes on by itself and --no-reconnect does not; give one of them")
+	}
+	if err := checkSpan(s.Start, s.End); err != nil {
+		return nil, err
 	}
 	var list []feed.Subscription
 	names := map[feed.RType]string{}

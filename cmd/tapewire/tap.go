@@ -22,6 +22,7 @@ type tapCmd struct {
 	Schema  string     `help:"The schema." placeholder:"S" required:""`
 	Symbols names      `help:"Only these; everything when not given." placeholder:"A,B"`
 	Start   *startTime `help:"Where to begin, as with subscribe: 0 for everything kept, a time, or -5m. What comes next when not given." placeholder:"T"`
+	End     *startTime `help:"The first time that is not wanted any more, as with subscribe: it ends when all before it has come." placeholder:"T"`
 	Limit   uint64     `help:"End after so many records; 0 is no limit." placeholder:"N"`
 	Spin    bool       `help:"Look for records all the time instead of sleeping up to a ms between looks: for a core of its own."`
 }
@@ -32,11 +33,13 @@ func (tapCmd) Help() string {
 
   tapewire tap --dataset EQUS.LEAN --schema trades
   tapewire tap --data /var/lib/tapewire --dataset EQUS.LEAN --schema trades --symbols SPY --start 0 -o spy.dbn
+  tapewire tap --dataset EQUS.LEAN --schema trades --start 2013-10-07 --end 2013-10-08 -o monday.csv
 
 Reads the tape in place, through read-only mappings of the gateway's files: there is no connection, and the
 gateway does not notice. For programs on the gateway's machine that cannot wait for a socket; in Go it is
 journal.OpenTap. It needs the right to read the data directory. What is damaged or has expired is told on
-standard error and passed over; the exit code is 5 then, and when a recovery cut what was being read.`
+standard error and passed over; the exit code is 5 then, and when a recovery cut what was being read. Ctrl-C
+and SIGTERM end it in order, with code 0.`
 }
 
 // tapPoll is how often it is looked whether a dataset has come to exist.
@@ -50,6 +53,9 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 	schema, err := feed.ParseSchema(t.Schema)
 	if err != nil {
 		return withExit(exitUsage, fmt.Errorf("--schema: %w", err))
+	}
+	if err := checkSpan(t.Start, t.End); err != nil {
+		return err
 	}
 	as := subscribeCmd{Dataset: t.Dataset, Limit: t.Limit}
 	sink, err := t.sink(c, as.metadata([]feed.Subscription{{Schema: schema}}), false)
@@ -65,7 +71,10 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	r := tapReader{cmd: t, tap: tap, out: out, err: c.err, told: map[uint32]string{}}
+	r := tapReader{cmd: t, tap: tap, out: out, err: c.err, told: map[uint32]string{}, span: tapSpan{schema: schema, start: t.Start, end: t.End, goal: tap.Tail()}}
+	if tap.Tail() == 0 {
+		fmt.Fprintf(c.err, "waiting: there are no %s records in %s yet\n", schema, t.Dataset)
+	}
 	err = errors.Join(r.expired(), r.run(ctx), out.Close())
 	if t.Output != "" {
 		fmt.Fprintf(c.err, "%s in %s\n", counted(r.records, "record"), t.Output)
@@ -92,7 +101,9 @@ func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*jour
 			}
 			return tap, nil
 		case errors.Is(err, journal.ErrNotRunning):
-			return nil, fmt.Errorf("%w; run tapewire serve --data %s", err, t.Data)
+			return nil, withExit(exitConnect, fmt.Errorf("%w; run tapewire serve --data %s", err, t.Data))
+		case errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("%w\nrun this as the gateway's user, or let yours read the data directory", err)
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		case !told:
@@ -113,6 +124,7 @@ type tapReader struct {
 	out     recordOutput
 	err     io.Writer
 	told    map[uint32]string // symbols as the output knows them
+	span    tapSpan
 	records uint64
 	missing bool // a gap was told
 }
@@ -141,7 +153,7 @@ func (r *tapReader) expired() error {
 }
 
 func (r *tapReader) run(ctx context.Context) error {
-	for empty := 0; ; {
+	for empty := 0; !r.span.over(r.tap.Seq(), time.Now()); {
 		b, err := r.tap.Next()
 		if hole := (*journal.MissingError)(nil); errors.As(err, &hole) {
 			g := lsg.Gap{Cause: journal.CauseDamaged, Records: hole.To - hole.From, At: lsg.Position{Epoch: r.tap.Epoch(), Seq: hole.To}, HasAt: true}
@@ -167,11 +179,22 @@ func (r *tapReader) run(ctx context.Context) error {
 			return nil
 		}
 		if !r.cmd.Spin {
-			if err := r.tap.Wait(ctx); err != nil && ctx.Err() == nil {
+			if err := r.wait(ctx); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
+}
+
+// wait sleeps until there is something to read, or no more can come.
+func (r *tapReader) wait(ctx context.Context) error {
+	ctx, cancel := r.span.wait(ctx)
+	defer cancel()
+	if err := r.tap.Wait(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // take hands a run of records to the output, each symbol before its first record.
@@ -180,17 +203,21 @@ func (r *tapReader) take(ctx context.Context, b []byte) (done bool, err error) {
 		return false, err
 	}
 	const look = 1 << 12 // records between looks at ctx: a run may be a whole segment
+	first := r.tap.Seq() - uint64(len(b)/r.tap.RecordSize())
 	for i, size := 0, r.tap.RecordSize(); len(b) > 0; i, b = i+1, b[size:] {
 		if i%look == 0 && ctx.Err() != nil {
 			return true, nil
 		}
 		rec := feed.Record(b[:size])
+		if !r.span.has(rec, first+uint64(i)) {
+			continue
+		}
 		id := rec.InstrumentID()
 		name, _ := r.tap.Symbol(id)
 		if !r.wants(id, name) {
 			continue
 		}
-		if was, ok := r.told[id]; name != "" && (!ok || was != name) {
+		if r.told[id] != name { // "" is no name: one that it had ends
 			r.told[id] = name
 			if err := r.out.Control(mappingOf(id, name, rec.TsEvent())); err != nil {
 				return false, err

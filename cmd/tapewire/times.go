@@ -63,3 +63,11 @@ func otherUnit(n uint64) string {
 	}
 	return ""
 }
+
+// checkSpan refuses an end before which nothing lies.
+func checkSpan(start, end *startTime) error {
+	if end != nil && (*end == 0 || start != nil && *end <= *start) {
+		return usage("--end %s does not lie after --start; it is the first time that is not wanted any more, and a date is its first moment", feed.FormatTime(uint64(*end)))
+	}
+	return nil
+}

@@ -36,6 +36,7 @@ type AuthRequest struct {
 	Producer  string // the producer's name; a newer session of the same name takes over
 	Stream    string // the ID of the run of numbering
 	Ack       string // AckWritten, AckSynced or "": the server's default
+	Existing  bool   // the stream must be there already: one that is new is refused with CodeNoStream
 	Strict    bool   // a price off its instrument's declared increment ends the session
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
@@ -88,6 +89,9 @@ func ParseAuthRequest(line string) (AuthRequest, error) {
 func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	a.Producer, a.Stream = f.Get("producer"), f.Get("stream")
 	if a.Ack, err = f.oneOf("ack", AckWritten, AckSynced); err != nil {
+		return err
+	}
+	if a.Existing, err = f.flag("existing", false); err != nil {
 		return err
 	}
 	if a.Strict, err = f.flag("strict", false); err != nil {
@@ -163,6 +167,9 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	w.optional("producer", a.Producer)
 	w.optional("stream", a.Stream)
 	w.optional("ack", a.Ack)
+	if a.Existing {
+		w.flag("existing", true)
+	}
 	if a.Strict {
 		w.flag("strict", true)
 	}

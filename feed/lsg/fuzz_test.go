@@ -33,6 +33,7 @@ func FuzzParse(f *testing.F) {
 			func(s string) error { _, err := ParseAuthReply(s); return err },
 			func(s string) error { _, err := ParseProducerError(s); return err },
 			func(s string) error { _, err := ParsePause(s); return err },
+			func(s string) error { _, err := ParseWaiting(s); return err },
 			func(s string) error { _, err := ParseChallenge(s); return err },
 		} {
 			if err := parse(line); err != nil && strings.ContainsAny(err.Error(), "\n\r\x00") {

@@ -39,18 +39,6 @@ func IsGap(text string) bool        { return strings.HasPrefix(text, "gap|") }
 func IsPosition(text string) bool   { return strings.HasPrefix(text, "position|") }
 func IsEndSession(text string) bool { return text == EndSession }
 
-// IsWaiting tells whether a text says that nothing is published yet to what was subscribed; WaitingFor is its schema.
-func IsWaiting(text string) bool { return strings.HasPrefix(text, "waiting|") }
-
-// WaitingFor is the schema that a waiting text names, "" when it names none.
-func WaitingFor(text string) string {
-	f, err := Parse(text)
-	if err != nil {
-		return ""
-	}
-	return f.Get("schema")
-}
-
 // Text returns the in-band form.
 func (g Gap) Text() (string, error) {
 	var w lineWriter

@@ -17,6 +17,8 @@ const (
 	CodeBadSymbol         = "bad_symbol"         // the answer to an instrument line: nobody could ask for this symbol
 	CodeBadInstrument     = "bad_instrument"     // the answer to an instrument line: a field has no meaning
 	CodeOffTick           = "off_tick"           // with strict=1: a price is not a multiple of its instrument's increment
+	CodeNoStream          = "no_stream"          // existing=1, and nobody has published this stream
+	CodeOwned             = "owned"              // the producer's name belongs to another key
 	CodeIDConflict        = "id_conflict"        // the ID is another live symbol's
 	CodeStreamHead        = "stream_head"        // the stream was begun with other data
 	CodeLimit             = "limit"              // a named limit of the server

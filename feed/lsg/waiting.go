@@ -1,0 +1,29 @@
+package lsg
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Waiting says that nobody has published yet what was subscribed; it follows once somebody does. It travels only in band, from the server to a
+// subscriber.
+type Waiting struct {
+	Schema string // "" when it is not about one
+	Symbol string // "" when the whole schema, or the dataset, is waited for
+	Words  string // the same for a person
+}
+
+// IsWaiting tells the text from other in-band ones.
+func IsWaiting(text string) bool { return strings.HasPrefix(text, "waiting|") }
+
+// ParseWaiting reads the in-band form.
+func ParseWaiting(text string) (Waiting, error) {
+	f, err := Parse(text)
+	if err != nil {
+		return Waiting{}, err
+	}
+	if f[0].Key != "waiting" {
+		return Waiting{}, fmt.Errorf("%w: it begins with the word waiting", ErrLine)
+	}
+	return Waiting{Schema: f.Get("schema"), Symbol: f.Get("symbol"), Words: f.Get("text")}, nil
+}
