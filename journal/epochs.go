@@ -34,6 +34,9 @@ func parseEpochs(payloads [][]byte) ([]Epoch, error) {
 		if !f.done() {
 			return nil, fmt.Errorf("%w: entry of %s", ErrCorrupt, epochsName)
 		}
+		if len(list) == 1 && e.Time == 0 && len(e.First) == 0 {
+			list = list[:0] // see enterBirth
+		}
 		list = append(list, e)
 	}
 	return list, nil

@@ -74,6 +74,7 @@ func (d *Dataset) removeExpired(t *Tape) error {
 			return err
 		}
 		t.expired = t.expired[1:]
+		d.j.pinned = append(d.j.pinned, s)
 	}
 	return nil
 }

@@ -53,6 +53,43 @@ func TestFullDiskIsAStateThatPasses(t *testing.T) {
 	}
 }
 
+// Room for many records must not be refused because it is not enough for a segment of the size that the tape's rate asks for.
+func TestFullDiskIsUsedUpBySmallerSegmentsAndTheyGrowAgain(t *testing.T) {
+	for _, room := range []int64{diskReserve + 3<<20, diskReserve + 100<<10, diskReserve + smallestSegment} {
+		disk := NewMemDisk()
+		j := open(t, "j", Options{Disk: disk, MinSegment: 1 << 20, MaxSegment: 16 << 20, RetryInterval: time.Millisecond})
+		d := create(t, j)
+		w := openWriter(t, d, "p", "s")
+		mustAppend(t, w, Run{trades, records(trades, 1, 0, 10)})
+		eventually(t, "the next segment is there", func() bool {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.tapes[trades].next != nil
+		})
+		before := disk.Used()
+		disk.Limit(before + room)
+		n := fill(t, w, 10)
+		if left := room - (disk.Used() - before); left >= diskReserve+smallestSegment {
+			t.Errorf("with room for %d bytes records wait though %d are left", room, left)
+		}
+		if least := uint64(room-diskReserve) / 48 / 2; n < least {
+			t.Errorf("room for %d bytes took %d records, want %d at least", room, n, least)
+		}
+		if err := d.Sync(); err != nil {
+			t.Errorf("a sync on the full disk: %v", err)
+		}
+		disk.Limit(-1)
+		mustAppend(t, w, Run{trades, records(trades, 1, n, 200_000)})
+		if err := checkStreams(d, map[uint32]uint64{1: n + 200_000}); err != nil {
+			t.Error(err)
+		}
+		segs := *d.Tape(trades).segs.Load()
+		if last := segs[len(segs)-1]; last.Offset(last.limit) < 1<<20-headerUnit {
+			t.Errorf("with room again the newest segment has %d bytes", last.Offset(last.limit))
+		}
+	}
+}
+
 // fill appends until the disk is full and says how many records of stream 1 there are.
 func fill(t *testing.T, w *Writer, n uint64) uint64 {
 	t.Helper()

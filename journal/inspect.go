@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tapewire/tapewire/feed"
 )
@@ -65,13 +66,20 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 			}
 			t, err := v.inspectTape(schema)
 			if err != nil {
-				info.Problem = err.Error()
+				info.Problem = strings.TrimPrefix(info.Problem+"; "+schema.String()+": "+err.Error(), "; ")
 			}
 			info.Tapes = append(info.Tapes, t)
 		}
+		if v.logErr != nil {
+			info.Problem = strings.TrimPrefix(info.Problem+"; "+syncLogName+": "+v.logErr.Error(), "; ")
+		}
 		list = append(list, info)
 	}
-	return list, nil
+	linked, _, err := strays(disk, dir)
+	for _, path := range linked {
+		list = append(list, DatasetInfo{Name: baseName(path), Problem: errLinked.Error()})
+	}
+	return list, err
 }
 
 // countGaps counts the ledger's entries as the ledger does: of those about removed records the newest of a tape, and of several at one place one.
@@ -91,6 +99,9 @@ func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {
 		return t, err
 	}
 	t.Segments = len(ordinals)
+	if len(ordinals) == 0 {
+		return t, missingRecords(v.expired[int(schema)], p.tail)
+	}
 	for i, ordinal := range ordinals {
 		if i > 0 && i < len(ordinals)-1 {
 			continue
@@ -112,6 +123,23 @@ func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {
 		f.Close()
 	}
 	t.Bytes = int64(t.Tail-t.First) * int64(t.RecordSize)
+	if t.First > v.expired[int(schema)] {
+		if err := v.loadGaps(); err != nil { // more may have expired meanwhile
+			return t, err
+		}
+	}
+	if expired := v.expired[int(schema)]; t.First > expired {
+		return t, missingRecords(expired, t.First)
+	}
+	next := ordinals[0]
+	for _, ordinal := range ordinals {
+		if ordinal == next {
+			next++
+		}
+	}
+	if next <= p.ordinal {
+		return t, fmt.Errorf("%w: there is no segment %d", ErrCorrupt, next)
+	}
 	return t, nil
 }
 

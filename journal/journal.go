@@ -23,11 +23,14 @@ type Journal struct {
 	dir       string
 	o         Options
 	opened    time.Time // with the monotonic clock
+	began     int64     // what Journal.clock said then
+	doubt     *doubt    // of retaining: how far the clock is to be believed; nil until the first round
 	lock      Lock
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	indexes   indexCache
 	keeping   *keeping   // nil when everything is kept
 	retaining sync.Mutex // one round at a time
+	pinned    []*Segment // of retaining: removed for their age, and perhaps still held by readers
 	files     files
 	watchers  watchers
 
@@ -42,6 +45,7 @@ type Journal struct {
 // recovery can tell apart, or of a version that is not known, is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
 	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now(), damaged: map[string]error{}}
+	j.began = j.clock()
 	j.datasets.Store(&map[string]*Dataset{})
 	j.files.init()
 	if err := j.o.Disk.Mkdir(dir); err != nil {
@@ -110,13 +114,33 @@ func (j *Journal) openAll() error {
 			case err == nil:
 				all[name] = d
 			default: // the others are served all the same
-				err = j.openError(name, err)
-				j.notServed(name, err)
-				j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(err))
+				j.notServed(name, j.openError(name, err))
 			}
 		}
 	}
+	linked, _, err := strays(j.o.Disk, j.dir)
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	for _, path := range linked {
+		j.notServed(baseName(path), fmt.Errorf("open journal: dataset %s: %w", baseName(path), errLinked))
+	}
 	return nil
+}
+
+// notServed notes why a dataset is not served.
+func (j *Journal) notServed(name string, why error) {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	j.damaged[name] = why
+	j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(why))
+}
+
+// isServed notes that it is now.
+func (j *Journal) isServed(name string) {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	delete(j.damaged, name)
 }
 
 // openError names the dataset that is not served, or keeps the journal shut, and what a person can do.
@@ -137,7 +161,9 @@ func isDamage(err error) bool {
 }
 
 // staysDamaged says that to try again helps nobody, as it does after a full disk or without descriptors.
-func staysDamaged(err error) bool { return isDamage(err) || errors.Is(err, ErrVersion) }
+func staysDamaged(err error) bool {
+	return isDamage(err) || errors.Is(err, ErrVersion) || errors.Is(err, errLinked)
+}
 
 // Damaged is why a dataset that is there is not served: its files are damaged, or of a version that is not known (ErrVersion). It is nil when the dataset is
 // served, or when there is none of that name.
@@ -152,17 +178,6 @@ func (j *Journal) AllDamaged() map[string]error {
 	j.damagedMu.Lock()
 	defer j.damagedMu.Unlock()
 	return maps.Clone(j.damaged)
-}
-
-// notServed notes why a dataset is not served; nil: it is now.
-func (j *Journal) notServed(name string, why error) {
-	j.damagedMu.Lock()
-	defer j.damagedMu.Unlock()
-	if why == nil {
-		delete(j.damaged, name)
-		return
-	}
-	j.damaged[name] = why
 }
 
 func removeTree(disk Disk, dir string) error {
@@ -263,7 +278,7 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	if d, err = j.openDataset(name, !there); err != nil {
 		return nil, false, err
 	}
-	j.notServed(name, nil)
+	j.isServed(name)
 	all := maps.Clone(*j.datasets.Load())
 	all[name] = d
 	j.datasets.Store(&all)
@@ -273,7 +288,11 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 // makeNew puts the directory of an empty dataset in its place.
 func (j *Journal) makeNew(name string) error {
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
-	if err := makeDataset(j.o, tmp); err != nil {
+	epoch := uint64(firstEpoch)
+	if last := readLastEpoch(j.o.Disk, j.dir, name); last > 0 {
+		epoch = j.o.nextEpoch(last)
+	}
+	if err := makeDataset(j.o, tmp, epoch); err != nil {
 		// What was made so far would keep a full disk full.
 		return errors.Join(err, removeTree(j.o.Disk, tmp))
 	}
@@ -284,7 +303,7 @@ func (j *Journal) makeNew(name string) error {
 }
 
 // makeDataset fills a directory with the files of an empty dataset, all on disk.
-func makeDataset(o Options, dir string) error {
+func makeDataset(o Options, dir string, epoch uint64) error {
 	if err := o.Disk.Mkdir(dir); err != nil {
 		return err
 	}
@@ -293,14 +312,19 @@ func makeDataset(o Options, dir string) error {
 			return err
 		}
 	}
-	l, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: firstEpoch, clean: true})
+	if epoch > firstEpoch {
+		if err := enterBirth(o.Disk, dir, epoch); err != nil {
+			return err
+		}
+	}
+	l, err := createSyncLog(o.Disk, dir, &syncEntry{epoch: epoch, clean: true})
 	if err != nil {
 		return err
 	}
 	if err := l.file.Close(); err != nil { // opening the dataset opens it again
 		return err
 	}
-	if err := createState(o.Disk, dir, firstEpoch, nil, nil, emptyLogs()); err != nil {
+	if err := createState(o.Disk, dir, epoch, nil, nil, emptyLogs()); err != nil {
 		return err
 	}
 	return o.Disk.SyncDir(dir)

@@ -34,6 +34,7 @@ const (
 	DefaultMinSegment = 1 << 20     // bytes
 	DefaultMaxSegment = 256 << 20   // bytes
 	smallestSegment   = 16 << 10    // bytes; below this a header would be most of the file
+	diskReserve       = 2 << 20     // bytes of a full disk that smaller segments leave to everything else: a fresh sync log, entries of side logs, indexes
 	fastFill          = time.Minute // a segment that fills within this makes the next one twice as large
 	slowFill          = time.Hour   // one that takes longer, half as large
 	maxSeq            = 1 << 62     // records of a tape
@@ -42,6 +43,10 @@ const (
 	headerShare       = 4        // a header region is at most this part of its file, which grows with it up to MaxSegment
 	blockBytes        = 64 << 10
 	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
+
+	// What the wall clock may jump, from one stamp of a segment to the next, and be believed; beyond, see doubt.
+	clockLeap     = 24 * time.Hour
+	clockRegained = 4
 
 	DefaultMaxClockSkew = time.Hour        // how far beyond the wall clock a record's times may lie
 	MaxOutlierSteps     = 1 << 16          // entries of outliers.log that speak of kept records: two for each time that a tape's clocks go wrong and right again

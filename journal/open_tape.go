@@ -180,7 +180,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 	}
 	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)
-	s.written.Store(int64(info.created))
+	s.written.Store(o.d.j.stamped(info))
 	return s, nil
 }
 

@@ -159,12 +159,11 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 	}
 	header := d.headerBytes(t)
 	bytes = min(roundUp(max(bytes, headerShare*header), headerUnit), d.o.MaxSegment)
-	header = max(min(header, bytes/headerShare/headerUnit*headerUnit), headerUnit)
 	extra := t.unsealed() >= filesPerTape-1
 	if extra && !d.j.files.take(1) {
 		return nil, d.prepareError(t, d.j.noFiles("one more segment of "+t.name()))
 	}
-	s, err := d.createSegment(t, ordinal, base, bytes, header)
+	s, err := d.createFitting(t, ordinal, base, bytes, header)
 	if err != nil {
 		if extra {
 			d.j.files.used.Add(-1)
@@ -173,6 +172,26 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 	}
 	s.extra = extra
 	return s, nil
+}
+
+// createFitting makes a segment of so many bytes or, on a disk that has less, of a half, a quarter and so on: what there is is used before records have to
+// wait. header is what its header wants, of which it gets a share at most. It leaves diskReserve, without which nothing could be synced, sealed or expired any more.
+func (d *Dataset) createFitting(t *Tape, ordinal, base uint64, bytes, header int64) (*Segment, error) {
+	wanted := bytes
+	share := func() int64 { return max(min(header, bytes/headerShare/headerUnit*headerUnit), headerUnit) }
+	s, err := d.createSegment(t, ordinal, base, bytes, share())
+	for isFull(err) && bytes > smallestSegment {
+		bytes = max(roundUp(bytes/2, headerUnit), smallestSegment)
+		if used, size, e := d.disk.Usage(d.dir); e == nil && size-used < bytes+diskReserve {
+			continue
+		}
+		s, err = d.createSegment(t, ordinal, base, bytes, share())
+	}
+	if err == nil && bytes < wanted && !t.squeezed {
+		d.log.Warn("the disk is nearly full: the next segments are as large as there is room", zap.String("tape", t.name()), zap.Int64("bytes", bytes), zap.Int64("wanted", wanted))
+	}
+	t.squeezed = err == nil && bytes < wanted
+	return s, err
 }
 
 // createSegment allocates a segment file in full and makes it durable before anything is stored in it.
@@ -218,6 +237,7 @@ func (d *Dataset) mapActive(t *Tape, path string, info segmentInfo, tail uint64)
 		return nil, err
 	}
 	s := &Segment{tape: t, ordinal: info.ordinal, base: info.base, header: info.header, limit: info.base + info.records, file: f}
+	s.written.Store(d.j.stamped(info))
 	s.mem, err = f.Map(s.Offset(s.limit))
 	if err != nil {
 		f.Close()

@@ -72,10 +72,17 @@ func (j *Journal) keep() {
 // that is set forward must not make a week of what was written a minute ago.
 func (j *Journal) clock() int64 { return j.opened.Add(j.o.elapsed(j.opened)).UnixNano() }
 
+// stamped is when a file that an earlier process left was made or sealed: not later than we came, whatever its clock said. Else what a clock of the future
+// stamped would stay until that day.
+func (j *Journal) stamped(info segmentInfo) int64 { return min(int64(info.created), j.began) }
+
 // retainRound lets go what is older than it has to be, then what a full disk asks for.
 func (j *Journal) retainRound() {
 	j.retaining.Lock()
 	defer j.retaining.Unlock()
+	if j.doubt == nil {
+		j.doubt = j.findDoubt()
+	}
 	if age := j.o.Retain.Age; age > 0 {
 		old := j.aged(j.clock() - int64(age))
 		j.expireAll(old)
@@ -109,6 +116,8 @@ func (j *Journal) aged(before int64) []candidate {
 }
 
 func (t *Tape) aged(before int64) []candidate {
+	doubt := t.d.j.doubt
+	passed := t.d.j.clock() - t.d.j.began
 	t.d.mu.Lock()
 	synced := t.unsynced
 	t.d.mu.Unlock()
@@ -117,7 +126,8 @@ func (t *Tape) aged(before int64) []candidate {
 		if !s.sealed.Load() || s.limit >= synced { // else a recovery would go back to its end, and miss it
 			break
 		}
-		list = append(list, candidate{t, s, s.written.Load()})
+		born := s.written.Load()
+		list = append(list, candidate{t, s, born + doubt.since(born, passed)})
 	}
 	// What was written before something else is at least as old, also when the clock was ahead then.
 	for i := len(list) - 2; i >= 0; i-- {
@@ -136,7 +146,7 @@ func (j *Journal) relieve() error {
 	if err != nil {
 		return err
 	}
-	excess := used - size/100*int64(j.o.Retain.Disk)
+	excess := used - size/100*int64(j.o.Retain.Disk) - j.pinnedBytes()
 	if excess <= 0 {
 		return nil
 	}
@@ -149,6 +159,19 @@ func (j *Journal) relieve() error {
 	}
 	j.expireAll(old[:n])
 	return nil
+}
+
+// pinnedBytes is what files hold that were removed and that readers still have open: room that comes by itself, and for which nothing more has to go.
+func (j *Journal) pinnedBytes() (n int64) {
+	j.pinned = slices.DeleteFunc(j.pinned, func(s *Segment) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.file != nil {
+			n += s.Offset(s.limit)
+		}
+		return s.file == nil
+	})
+	return n
 }
 
 // expireAll removes segments, tape by tape.

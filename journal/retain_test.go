@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // aging is a journal of small segments whose clock a test moves.
@@ -175,6 +177,40 @@ func TestFullDiskLetsTheOldestGoButNotWhatIsYoung(t *testing.T) {
 	a.kept(young) // there is room now
 }
 
+// A reader that holds a removed file keeps its room taken: that must not cost one file after the other until it lets go.
+func TestFileThatAReaderHoldsIsCountedAsRoomThatComes(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("cannot mount a small tmpfs here: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	a := newAging(t, dir+"/x", OSDisk{}, Retention{})
+	a.fill(20_000, 2*retainLeast)
+	for seq := uint64(0); seq < 10_000; seq += 256 {
+		s, err := a.tape().Segment(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Release()
+	}
+	used, size, err := (OSDisk{}).Usage(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.j.o.Retain.Disk = int(used*100/size) - 1 // one or two percent too much
+	a.j.retainRound()
+	first := a.tape().First()
+	if first == 0 || first >= 10_000 {
+		t.Fatalf("the tape begins with %d", first)
+	}
+	for range 3 {
+		a.j.retainRound()
+	}
+	if a.tape().First() != first {
+		t.Errorf("while a reader holds the first files the tape begins with %d, and then with %d", first, a.tape().First())
+	}
+}
+
 // forEver is after everything.
 const forEver = int64(1) << 62
 
@@ -330,6 +366,81 @@ func TestWallClockThatIsSetChangesNoAge(t *testing.T) {
 	a.j.retainRound()
 	if a.tape().First() < 600 {
 		t.Errorf("what a clock of the future stamped stays: the tape begins with %d", a.tape().First())
+	}
+}
+
+// A machine that starts with a clock days ahead, or on a copy of last month, must not lose a week in one pass, nor in the first pass of the next start, when
+// the newest stamps are of the wrong clock themselves. What is older than it may be by every clock goes at once.
+func TestClockThatIsDaysAheadAtTheStartDoesNotExpireAWeekAtOnce(t *testing.T) {
+	const day = 24 * time.Hour
+	a := newAging(t, "j", NewMemDisk(), Retention{Age: 7 * day})
+	for range 4 { // too old by any clock once a week follows
+		a.fill(600, 20*time.Hour)
+	}
+	old := a.tape().active.base
+	for range 7 {
+		a.fill(600, 20*time.Hour)
+	}
+	again := func(ahead time.Duration) {
+		t.Helper()
+		if err := a.j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		a.clock.Add(int64(ahead))
+		a.open()
+		a.clock.Add(int64(10 * time.Second))
+		a.j.retainRound()
+	}
+	for range 2 {
+		again(30 * day)
+		if a.tape().First() == 0 || a.tape().First() > old {
+			t.Fatalf("with a clock that is 30 days ahead all before record %d is gone, want what is younger than 7 days by the stamps kept, from %d on or before", a.tape().First(), old)
+		}
+		a.fill(600, 0) // with stamps of the wrong clock
+	}
+	kept := a.tape().First()
+	// If the clock was right, it is believed by and by.
+	a.clock.Add(int64(12 * time.Hour))
+	if a.j.retainRound(); a.tape().First() <= kept || a.tape().First() > kept+4*600 {
+		t.Errorf("after half a day, which counts for two and a half, the tape begins with %d, before with %d", a.tape().First(), kept)
+	}
+	a.clock.Add(int64(60 * time.Hour))
+	if a.j.retainRound(); a.tape().First() <= old {
+		t.Errorf("after three days that the process saw pass, what is 60 days old by the clock is still there from %d on", a.tape().First())
+	}
+}
+
+// A stop over a night, or the clock as it should be, delays nothing.
+func TestOldSegmentsGoAtOnceWhenTheClockIsPlausible(t *testing.T) {
+	a := newAging(t, "j", NewMemDisk(), Retention{Age: 48 * time.Hour})
+	for range 4 {
+		a.fill(600, 20*time.Hour)
+	}
+	if err := a.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.open()
+	a.j.retainRound()
+	if a.tape().First() < 600 {
+		t.Errorf("the tape begins with %d, though 600 records are 80 hours old", a.tape().First())
+	}
+}
+
+// A clock that was years ahead stamped what is there: the disk must not fill up for that.
+func TestStampsOfTheFutureDoNotKeepADiskFull(t *testing.T) {
+	disk := NewMemDisk()
+	a := newAging(t, "j", disk, Retention{Disk: 1})
+	a.clock.Add(int64(1000 * 24 * time.Hour))
+	a.fill(2000, 0)
+	if err := a.j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.clock.Add(-int64(1000 * 24 * time.Hour))
+	a.open()
+	disk.Limit(disk.Used() * 2)
+	a.clock.Add(int64(2 * retainLeast))
+	if a.j.retainRound(); a.tape().First() == 0 {
+		t.Error("nothing has gone")
 	}
 }
 

@@ -42,7 +42,9 @@ type Tape struct {
 
 	named atomic.Pointer[namedIn] // of the last segment that was sealed
 
-	began time.Time // preparer's: when the segment before next came into use
+	// The preparer's.
+	began    time.Time // when the segment before next came into use
+	squeezed bool      // the newest segment is smaller than it should be, for want of room
 }
 
 // Schema is the kind of records.

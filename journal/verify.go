@@ -1,10 +1,13 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
+	"time"
 
 	"github.com/tapewire/tapewire/feed"
 )
@@ -18,7 +21,14 @@ type Problem struct {
 }
 
 func (p Problem) String() string {
-	return fmt.Sprintf("%s/%s segment %d: %s", p.Dataset, p.Tape, p.Segment, p.Text)
+	where := p.Dataset
+	if p.Tape != "" {
+		where += "/" + p.Tape
+	}
+	if p.Segment > 0 {
+		where += fmt.Sprintf(" segment %d", p.Segment)
+	}
+	return where + ": " + p.Text
 }
 
 // TapeReport is what Verify found of a tape.
@@ -37,6 +47,7 @@ type TapeReport struct {
 type Report struct {
 	Tapes    []TapeReport
 	Problems []Problem
+	Notes    []Problem // what is no damage, and worth to know: what could not be held against a sum, what is not looked at
 }
 
 // Progress tells how far Verify is.
@@ -70,6 +81,17 @@ func verify(disk Disk, dir string, progress func(Progress)) (Report, error) {
 	if err != nil {
 		return r, fmt.Errorf("verify: %w", err)
 	}
+	linked, odd, err := strays(disk, dir)
+	if err != nil {
+		return r, fmt.Errorf("verify: %w", err)
+	}
+	for _, name := range odd {
+		r.Notes = append(r.Notes, Problem{Dataset: name, Text: "not looked at: the files are those of a dataset, the name is none of one, so it is not served"})
+	}
+	for _, path := range linked {
+		r.Problems = append(r.Problems, Problem{Dataset: baseName(path), Text: errLinked.Error()})
+	}
+	dirs = append(dirs, linked...)
 	if progress == nil {
 		progress = func(Progress) {}
 	}
@@ -86,9 +108,96 @@ func verify(disk Disk, dir string, progress func(Progress)) (Report, error) {
 			if _, ok := v.places[int(schema)]; ok {
 				x.checkTape(schema)
 			}
+			x.checkBeyond(schema)
 		}
+		x.checkEmpty()
 	}
 	return r, nil
+}
+
+func (x *verifier) note(schema feed.Schema, ordinal uint64, text string) {
+	p := Problem{Dataset: x.name, Segment: ordinal, Text: text}
+	if schema != anySchema {
+		p.Tape = schema.String()
+	}
+	x.report.Notes = append(x.report.Notes, p)
+}
+
+// checkBeyond looks for records that no place names: of sealed segments there are none, unless what names them is lost.
+func (x *verifier) checkBeyond(schema feed.Schema) {
+	if x.running {
+		return // it goes on while we look
+	}
+	names, err := x.disk.List(filepath.Join(x.dir, schema.String()))
+	if err != nil {
+		return // checkTape says so
+	}
+	for _, name := range names {
+		if ordinal, ok := ordinalOf(name); ok && filepath.Ext(name) == sealedSuffix && ordinal > x.places[int(schema)].ordinal {
+			x.problem(schema, ordinal, fmt.Errorf("%w: a finished segment lies beyond what %s vouches for, so its records are not served", ErrCorrupt, syncLogName))
+		}
+	}
+}
+
+// checkEmpty says when there is nothing that could be verified, which must not look like success.
+func (x *verifier) checkEmpty() {
+	if len(x.places) > 0 {
+		return
+	}
+	for i, s := range x.streams {
+		if n := x.counts[i]; n > 0 && len(x.gaps) == 0 {
+			x.problem(anySchema, 0, fmt.Errorf("%w: there are no records, and stream %s of %s counts %d", ErrCorrupt, s.name, s.producer, n))
+			return
+		}
+	}
+	x.note(anySchema, 0, "there are no records")
+}
+
+// checkSyncLog says what of the sync log cannot be used. A frame that is being written while we look is whole a moment later.
+func (x *verifier) checkSyncLog() {
+	if x.logErr != nil {
+		x.problem(anySchema, 0, fmt.Errorf("%s cannot be read: %w", syncLogName, x.logErr))
+		return
+	}
+	for try := 0; ; try++ {
+		entries, end, size, err := unusedOfSyncLog(x.disk, x.dir)
+		if err == nil && size == end {
+			return
+		}
+		if try < syncLogTries {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if err == nil {
+			err = fmt.Errorf("%w: %s is whole up to entry %d, at byte %d, and there is more that is not", ErrCorrupt, syncLogName, entries, end)
+		}
+		x.problem(anySchema, 0, err)
+		return
+	}
+}
+
+const syncLogTries = 20 // reads of a sync log that is written to under us
+
+// unusedOfSyncLog is how many entries can be read, where they end, and where the bytes end that are not zero.
+func unusedOfSyncLog(disk Disk, dir string) (entries int, end, used int64, err error) {
+	list, end, err := readSyncLog(disk, dir)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	f, err := disk.Open(filepath.Join(dir, syncLogName), true)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	b := make([]byte, max(size-end, 0))
+	if n, err := f.ReadAt(b, end); n < len(b) {
+		return 0, 0, 0, err
+	}
+	return len(list), end, end + int64(len(bytes.TrimRight(b, "\x00"))), nil
 }
 
 func (x *verifier) problem(schema feed.Schema, ordinal uint64, err error) {
@@ -120,8 +229,9 @@ func (x *verifier) sideFiles() {
 	for _, err := range x.damage {
 		x.problem(anySchema, 0, err)
 	}
-	if len(x.entries) == 0 {
-		x.problem(anySchema, 0, fmt.Errorf("%w: %s has no entry", ErrCorrupt, syncLogName))
+	x.checkSyncLog()
+	if x.stateErr != nil && len(x.entries) > 0 && !x.entries[len(x.entries)-1].clean {
+		x.note(anySchema, 0, "looked at is what is known to be on disk: "+x.stateErr.Error())
 	}
 }
 
@@ -133,7 +243,7 @@ func (x *verifier) checkTape(schema feed.Schema) {
 		x.problem(schema, 0, err)
 		return
 	}
-	next := uint64(0)
+	next, first := uint64(0), uint64(math.MaxUint64)
 	for i, ordinal := range ordinals {
 		f, info, end, err := x.open(schema, ordinal)
 		if x.gone(schema, ordinal, err) {
@@ -147,19 +257,47 @@ func (x *verifier) checkTape(schema feed.Schema) {
 		if i == 0 || ordinals[i-1] == 0 || next < info.base && info.base <= x.expired[int(schema)] { // what came before has expired, and is to be removed
 			x.tape.First = info.base
 		} else if info.base != next {
-			x.problem(schema, ordinal, fmt.Errorf("%w: begins with record %d, the one before ends with %d", ErrCorrupt, info.base, next))
+			x.missing(schema, ordinal, next, info.base)
 		}
-		next = end
+		first, next = min(first, info.base), end
 		if err := x.checkSegment(f, info, end); err != nil {
 			x.problem(schema, ordinal, err)
 		}
 		f.Close()
 		x.progress(Progress{x.name, schema, ordinal, x.total})
 	}
-	if next != x.tape.Tail {
-		x.problem(schema, 0, fmt.Errorf("%w: records end with %d, the tail is %d", ErrCorrupt, next, x.tape.Tail))
+	x.checkFirst(schema, min(first, x.tape.Tail))
+	if first < x.tape.Tail && next != x.tape.Tail {
+		x.missing(schema, 0, next, x.tape.Tail)
 	}
 	x.checkSynced(schema)
+}
+
+// checkFirst says when a tape begins later than the ledger says that it was made to.
+func (x *verifier) checkFirst(schema feed.Schema, first uint64) {
+	expired := x.expired[int(schema)]
+	if first > expired {
+		if err := x.loadGaps(); err != nil { // more may have expired while we were reading
+			x.problem(schema, 0, err)
+		}
+		expired = x.expired[int(schema)]
+	}
+	if first > expired {
+		x.tape.First = expired
+		x.missing(schema, 0, expired, first)
+	}
+}
+
+func (x *verifier) missing(schema feed.Schema, ordinal, from, to uint64) {
+	x.problem(schema, ordinal, missingRecords(from, to))
+}
+
+// missingRecords names what should be there and is not.
+func missingRecords(from, to uint64) error {
+	if from > to {
+		return fmt.Errorf("%w: records %d to %d are there twice", ErrCorrupt, to, from)
+	}
+	return fmt.Errorf("%w: records %d to %d are missing: no file that can be read has them, and the ledger does not say that they expired", ErrCorrupt, from, to)
 }
 
 // checkSegment looks at records, metadata and, when the segment is sealed, at its blocks.
@@ -197,6 +335,7 @@ func (x *verifier) checkSegment(f File, info segmentInfo, end uint64) error {
 func (x *verifier) checkBlocks(f File, info segmentInfo) error {
 	_, blocks, err := readIndex(x.disk, filepath.Join(x.dir, info.schema.String()), info, true)
 	if errors.Is(err, fs.ErrNotExist) {
+		x.note(info.schema, info.ordinal, fmt.Sprintf("records %d to %d have no block index, whose sums they could be held against: only their headers were", info.base, info.base+info.records))
 		return nil
 	}
 	if err != nil {
@@ -226,8 +365,8 @@ func (x *verifier) checkSynced(schema feed.Schema) {
 				continue
 			}
 			f, info, _, err := x.open(schema, r.ordinal)
-			if x.gone(schema, r.ordinal, err) {
-				continue
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // removed while we were reading, or told as missing
 			}
 			if err == nil {
 				info.sealed = false // here a sealed segment's word is not taken

@@ -27,6 +27,8 @@ type view struct {
 	steps   map[feed.Schema]outlierSteps
 	expired map[int]uint64 // first record of a tape that was not removed for its age
 	damage  []error        // of the side logs
+
+	stateErr, logErr error // why the state page, or the sync log, is of no use
 }
 
 const viewTries = 1000 // reads of a state page that keeps changing under us
@@ -37,10 +39,9 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if err := checkVersions(disk, dir); err != nil {
 		return nil, err
 	}
-	stateErr := v.loadState()
-	var logErr error
-	if v.entries, _, logErr = readSyncLog(disk, dir); logErr != nil && stateErr != nil {
-		return nil, errors.Join(stateErr, logErr)
+	v.stateErr = v.loadState()
+	if v.entries, _, v.logErr = readSyncLog(disk, dir); v.logErr != nil && v.stateErr != nil {
+		return nil, errors.Join(v.stateErr, v.logErr)
 	}
 	streams, err := v.payloads(streamsName, streamsMagic, logStreams)
 	if err != nil {
@@ -49,7 +50,7 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if v.streams, _, err = parseStreams(streams); err != nil {
 		return nil, err
 	}
-	if stateErr != nil {
+	if v.stateErr != nil {
 		last := v.entries[len(v.entries)-1]
 		v.epoch, v.places, v.counts = last.epoch, last.places, make([]uint64, MaxStreams)
 		for _, e := range v.entries {
@@ -237,4 +238,38 @@ func datasetDirs(disk Disk, dir string) ([]string, error) {
 		}
 	}
 	return list, nil
+}
+
+// errLinked is why a dataset is not served that is somewhere else.
+var errLinked = errors.New("it is a symbolic link, and not served: a gateway that has the target, too, would write to the same files. Put the directory in its place, or mount it there")
+
+// strays is what lies in a data directory, has the files of a dataset and is not served: links, and directories whose name no dataset can have.
+func strays(disk Disk, dir string) (linked, odd []string, err error) {
+	names, err := disk.List(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range names {
+		name, isDir := strings.CutSuffix(n, "/")
+		path := filepath.Join(dir, name)
+		switch {
+		case isDir == (CheckDataset(name) == nil) || strings.HasSuffix(name, tmpSuffix) || !holdsDataset(disk, path):
+		case isDir:
+			odd = append(odd, name)
+		default:
+			linked = append(linked, path)
+		}
+	}
+	return linked, odd, nil
+}
+
+// holdsDataset says whether path is, or leads to, a directory with a dataset's files.
+func holdsDataset(disk Disk, path string) bool {
+	for _, name := range []string{stateName, syncLogName} {
+		if f, err := disk.Open(filepath.Join(path, name), true); err == nil {
+			f.Close()
+			return true
+		}
+	}
+	return false
 }

@@ -123,8 +123,11 @@ func (journalVerifyCmd) Help() string {
   tapewire journal verify
   tapewire journal verify --data /backup/tapewire
 
-It takes no lock and changes nothing: the gateway may be running, and the directory may be a copy. The exit
-code is 1 when something is not as it was written.`
+It takes no lock and changes nothing: the gateway may be running, and the directory may be a copy. Problems come
+first: what is not as it was written, what should be there and is not, and what a gateway would not serve. Notes
+are no damage: what there was no checksum for, what is not looked at.
+
+Exit codes: 0 everything is as it was written, 1 there are problems, or it cannot be read, 2 there is nothing to verify.`
 }
 
 // Run prints a line for each tape and one for each problem.
@@ -148,6 +151,9 @@ func (v *journalVerifyCmd) Run(c console) error {
 	if _, err := os.Stat(filepath.Join(v.Data, "LOCK")); err != nil && len(report.Tapes)+len(report.Problems) == 0 {
 		return usage("nothing was verified: %s holds no dataset, and no gateway ever ran on it; name the directory of tapewire serve with --data", v.Data)
 	}
+	for _, p := range report.Problems {
+		fmt.Fprintln(c.out, "problem:", p)
+	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	total, unsure := uint64(0), uint64(0)
 	for _, t := range report.Tapes {
@@ -162,11 +168,11 @@ func (v *journalVerifyCmd) Run(c console) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for _, p := range report.Problems {
-		fmt.Fprintln(c.out, "problem:", p)
+	for _, n := range report.Notes {
+		fmt.Fprintln(c.out, "note:", n)
 	}
 	if n := len(report.Problems); n > 0 {
-		return fmt.Errorf("%d problems in %s; what is damaged is listed above, everything else is whole", n, v.Data)
+		return fmt.Errorf("%s in %s, listed above; everything else is whole", counted(uint64(n), "problem"), v.Data)
 	}
 	fmt.Fprintf(c.out, "%s well formed in %s", counted(total, "record"), counted(uint64(len(report.Tapes)), "tape"))
 	if unsure > 0 {
