@@ -98,7 +98,7 @@ func (s *session) view() SessionView {
 		lag := c.lag()
 		v.Cursors = append(v.Cursors, CursorView{
 			Schema: c.schema.String(), Seq: c.seq, LagRecords: uint64(lag) / uint64(c.size), LagBytes: lag,
-			Replaying: c.replaying, Filtered: c.filter != nil,
+			Replaying: c.replaying, Filtered: !c.filter.everything(),
 		})
 	}
 	return v

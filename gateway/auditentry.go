@@ -130,7 +130,6 @@ func (s *session) audited(r *request) {
 		e.Symbols = []string{lsg.AllSymbols}
 	}
 	switch {
-	case r.late: // its start is ignored
 	case r.hasResume:
 		e.Resume = fmt.Sprintf("%d:%d", r.resume.Epoch, r.resume.Seq)
 	case r.hasStart && r.start == 0:

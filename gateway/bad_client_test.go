@@ -86,12 +86,7 @@ func TestBadSubscriptionIsToldAsAnErrorRecord(t *testing.T) {
 	manySymbols := strings.Repeat("ABCDEFGH,", 1<<17) + "Z"
 	cases := []struct{ name, line, want string }{
 		{"unknown schema", "schema=tradez|stype_in=raw_symbol|symbols=A", "tradez"},
-		{"unknown stype", "schema=trades|stype_in=nonsense|symbols=A", "nonsense"},
-		{"parent symbols", "schema=trades|stype_in=parent|symbols=ES.FUT", "stype_in=parent is not served"},
-		{"continuous symbols", "schema=trades|stype_in=continuous|symbols=ES.c.0", "stype_in=continuous is not served"},
-		{"snapshot", "schema=mbo|stype_in=raw_symbol|symbols=A|snapshot=1", "snapshot"},
 		{"start and snapshot", "schema=mbo|stype_in=raw_symbol|symbols=A|snapshot=1|start=0", "exclude each other"},
-		{"an id that is no number", "schema=trades|stype_in=instrument_id|symbols=AAPL", "instrument_id"},
 		{"no symbols", "schema=trades|stype_in=raw_symbol", "symbols"},
 		{"unknown command", "unsubscribe=everything", "Unknown command"},
 		{"10 MB of symbols", "schema=trades|stype_in=raw_symbol|symbols=" + manySymbols, "newline"},

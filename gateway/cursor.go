@@ -2,28 +2,37 @@ package gateway
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
 )
 
 // cursor is a session's position in one tape. Live, catching up and replaying
-// are only distances from the tail.
+// are only distances from the tail. A session has one for each schema; two while
+// what it asked for from the past catches up with what it has live.
 type cursor struct {
 	schema feed.Schema
 	size   int           // bytes of a record
 	tape   *journal.Tape // nil until its first record
+	table  *journal.Symbols
 	seg    *journal.Segment
-	filter *filter // nil: every record
+	filter *filter // whose records pass
+	wants  []*want // the subscriptions, while they do not mean all that filter passes; nil: they do
+	given  []*want // all subscriptions that were, for who asks again
 
-	from uint64 // mappings that took effect at or beyond it are told by marks, earlier ones by the symbol log
-	seq  uint64 // the next record to send
-	off  int    // bytes of record seq that are sent already
-	tail uint64 // what was committed when this pass began
+	entry int    // the first entry of the symbol table that is not in effect at seq
+	seq   uint64 // the next record to send
+	off   int    // bytes of record seq that are sent already
+	tail  uint64 // what was committed when this pass began
 
-	replaying bool   // until seq reaches goal
-	goal      uint64 // the tail at start_session
-	nextMark  int    // the first of tape.Marks() not told yet
+	behind    bool    // has not been at the tail yet: what is committed meanwhile is no slow reading
+	replaying bool    // until seq reaches goal
+	goal      uint64  // the tail when the replay was asked for
+	live      *cursor // with behind: the session's cursor that it catches up with, if there is one
+	nextMark  int     // the first of tape.Marks() not told yet
+
+	same sameDay // the stretch at seq that was looked at last
 
 	aged *journal.Gap // where it begins, records from its start on are kept no more, and that is not told yet
 
@@ -33,8 +42,14 @@ type cursor struct {
 	warn     bool   // a slow-reader warning is due
 	warned   bool   // and was told; once per episode
 
+	interval     uint64    // end of the newest interval that it came to, ns; 0: none
+	intervalTold bool      // that it is over
+	intervalSeen time.Time // when its first record was sent
+
 	told    uint64 // the seq of the last position message
 	wasTold bool
+
+	merged uint64 // the time of the last record that was merged with others', ns
 
 	chunk     []byte // records read from a segment that is not mapped
 	chunkFrom uint64 // seq of its first
@@ -46,7 +61,7 @@ type cursor struct {
 // begins with its first record.
 func (c *cursor) attach(d *journal.Dataset) {
 	if c.tape == nil && d != nil {
-		c.tape = d.Tape(c.schema)
+		c.tape, c.table = d.Tape(c.schema), d.Symbols()
 	}
 }
 
@@ -58,11 +73,15 @@ func (c *cursor) look() {
 }
 
 // limit is the seq up to which records may be taken without telling anything
-// in between: the tail, the end of the replay, the next mark, or the next hole.
+// in between: the tail, the end of the replay, where the live cursor stands, the
+// next gap or hole, or the next entry of the symbol table.
 func (c *cursor) limit() uint64 {
 	limit := c.tail
 	if c.replaying {
 		limit = min(limit, c.goal)
+	}
+	if c.live != nil {
+		limit = min(limit, c.live.seq)
 	}
 	if m := c.mark(); m != nil {
 		limit = min(limit, m.Seq)
@@ -70,6 +89,9 @@ func (c *cursor) limit() uint64 {
 	if c.tape != nil {
 		if h, ok := c.tape.NextHole(c.seq); ok {
 			limit = min(limit, h.From)
+		}
+		if c.entry < c.table.Len() {
+			limit = min(limit, c.table.Effect(c.entry, c.schema))
 		}
 	}
 	return max(limit, c.seq) // a mark may come to lie below a cursor: it is told at once
@@ -96,13 +118,12 @@ func (c *cursor) mark() *journal.Mark {
 }
 
 // place puts the cursor at seq. Marks before it are history; with replay those
-// at it are still to be told.
+// at it are still to be told. Names that take effect at seq are in effect.
 func (c *cursor) place(seq uint64, replay bool) {
 	c.release()
-	c.seq, c.off = seq, 0
-	// What took effect before a tape's first record has no mark.
-	if c.from = max(seq, 1); !replay {
-		c.from = seq + 1
+	c.seq, c.off, c.same = seq, 0, sameDay{}
+	if c.table != nil {
+		c.entry = c.table.InEffect(c.schema, seq)
 	}
 	if c.tape == nil {
 		return

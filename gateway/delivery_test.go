@@ -146,14 +146,17 @@ func TestStartTimeBeginsAtTheFirstRecordNotBeforeIt(t *testing.T) {
 	}
 }
 
-// Bots may start before adapters: an unknown symbol is an error that is not
-// fatal, and when somebody publishes it, its mapping comes before its data.
+// Bots may start before adapters: an unknown symbol is told, not as an error, which
+// official clients take for the end of a session; and when somebody publishes it, its
+// mapping comes before its data.
 func TestUnknownSymbolIsToldAndFollowsWhenItAppears(t *testing.T) {
 	s := serveTest(t)
 	sub := sdkSubscribe(t, s, feed.Subscription{Schema: feed.SchemaTrades, SType: feed.STypeRawSymbol, Symbols: []string{"LATER"}})
 	take(t, sub, func(r feed.Record) bool {
-		e, ok := feed.View[feed.ErrorMsg](r)
-		return ok && e.Code == feed.ErrorSymbolResolutionFailed && strings.HasPrefix(e.Text(), "Failed to resolve symbol")
+		if r.RType() == feed.RTypeError {
+			t.Fatalf("an error came: %v", r)
+		}
+		return strings.HasPrefix(systemText(r), "255 waiting|") && strings.Contains(systemText(r), "|symbol=LATER|")
 	})
 	p := dialRaw(t, s)
 	p.produce("1")
@@ -187,7 +190,7 @@ func TestFilteredSessionReceivesItsInstrumentsOnly(t *testing.T) {
 	meta := metadataOf(feed.SchemaTrades)
 	for id, symbol := range map[string]string{"1": "AAA", "2": "BBB", "3": "CCC", "4": "DDD"} {
 		meta.Symbols = append(meta.Symbols, symbol)
-		meta.Mappings = append(meta.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{{StartDate: 20260101, EndDate: 20270101, Symbol: id}}})
+		meta.Mappings = append(meta.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{{StartDate: 20230101, EndDate: 20240101, Symbol: id}}})
 	}
 	var records [][]byte
 	for i := range 8000 {
@@ -196,7 +199,7 @@ func TestFilteredSessionReceivesItsInstrumentsOnly(t *testing.T) {
 	publish(t, s, "1", meta, records...)
 	sub := sdkSubscribe(t, s,
 		feed.Subscription{Schema: feed.SchemaTrades, SType: feed.STypeRawSymbol, Symbols: []string{"BBB"}, Start: new(uint64)},
-		feed.Subscription{Schema: feed.SchemaTrades, SType: feed.STypeInstrumentID, Symbols: []string{"4"}})
+		feed.Subscription{Schema: feed.SchemaTrades, SType: feed.STypeInstrumentID, Symbols: []string{"4"}, Start: new(uint64)})
 	count := map[uint32]int{}
 	symbols := map[uint32]string{}
 	take(t, sub, func(r feed.Record) bool {

@@ -1,124 +1,243 @@
 package gateway
 
 import (
-	"github.com/tapewire/tapewire/feed"
-	"github.com/tapewire/tapewire/journal"
+	"maps"
+	"strings"
 )
 
-// filter decides which records of one cursor a session wants. A nil filter
-// takes everything. Symbols are kept besides the ids they have, because an id
-// may come later, or go to another symbol.
+// filter is what a cursor lets pass: everything but some, or what was named by
+// symbol and by id. A symbol means whoever bore it at the record's place and day,
+// so whether a record passes is decided by its name; ids only narrow down whose
+// name has to be looked at.
 type filter struct {
-	ids     map[uint32]struct{} // records that pass; with inverse, that do not
-	symbols map[string]struct{} // whose ids these are
+	all     bool
+	except  *filter             // with all: what is left out; nil: nothing is
 	fixed   map[uint32]struct{} // named by instrument id
-	inverse bool                // everything but these: what is left of ALL_SYMBOLS
+	names   map[string]string   // raw symbol: what the client asked for
+	pending map[string]string   // in lower case, what was asked for and nobody has borne yet: as asked
+
+	maybe map[uint32]struct{} // every id that can pass: fixed, and those that ever stood for one of names
+	ids   map[uint32]struct{} // of maybe, those that do by the names the client was told (see naming)
+	stale []uint32            // ids whose place in ids is to be looked at again
 }
 
 func newFilter() *filter {
-	return &filter{ids: map[uint32]struct{}{}, symbols: map[string]struct{}{}, fixed: map[uint32]struct{}{}}
+	return &filter{
+		fixed: map[uint32]struct{}{}, names: map[string]string{}, pending: map[string]string{},
+		maybe: map[uint32]struct{}{}, ids: map[uint32]struct{}{},
+	}
 }
 
-// allBut takes everything, until something is removed.
-func allBut() *filter {
+func allFilter() *filter {
 	f := newFilter()
-	f.inverse = true
+	f.all = true
 	return f
 }
 
-func (f *filter) passes(id uint32) bool {
-	if f == nil {
-		return true
-	}
-	_, ok := f.ids[id]
-	return ok != f.inverse
+// everything reports whether each record passes, whatever it is called.
+func (f *filter) everything() bool { return f.all && f.except == nil }
+
+// nothing reports whether no record can pass, whatever comes.
+func (f *filter) nothing() bool {
+	return !f.all && len(f.fixed)+len(f.names)+len(f.pending) == 0
 }
 
-// lists reports whether the id is named, to pass or not to.
-func (f *filter) lists(id uint32) bool {
+// concerns reports whether it takes a name to know if a record of the id passes,
+// or passes at all.
+func (f *filter) concerns(id uint32) bool {
+	if f.all {
+		return true
+	}
+	_, ok := f.maybe[id]
+	return ok
+}
+
+// wants decides for a record with its name, "" for none.
+func (f *filter) wants(id uint32, name string) bool {
+	if f.all {
+		return f.except == nil || !f.except.wants(id, name)
+	}
+	if _, ok := f.fixed[id]; ok {
+		return true
+	}
+	if name == "" {
+		return false
+	}
+	_, ok := f.names[name]
+	return ok
+}
+
+// passes decides for a record whose name is the one that the client was told.
+func (f *filter) passes(id uint32) bool {
+	if f.all {
+		return f.except == nil || !f.except.passes(id)
+	}
 	_, ok := f.ids[id]
 	return ok
 }
 
-// nothing reports whether no record can pass, whatever comes.
-func (f *filter) nothing() bool {
-	return f != nil && !f.inverse && len(f.symbols) == 0 && len(f.fixed) == 0
-}
+// settled reports whether passes can be relied on.
+func (f *filter) settled() bool { return len(f.stale) == 0 && (f.except == nil || f.except.settled()) }
 
+// addID names an instrument by its id.
 func (f *filter) addID(id uint32) {
-	if f.inverse {
-		f.unlist(id)
-		return
-	}
-	f.list(id)
+	f.fixed[id], f.maybe[id], f.ids[id] = struct{}{}, struct{}{}, struct{}{}
 }
 
-// addSymbol lets pass the ids that stand for symbol at a position of a tape.
-func (f *filter) addSymbol(symbol string, table *journal.Symbols, schema feed.Schema, seq uint64) {
-	if f.inverse {
-		delete(f.symbols, symbol)
-	} else {
-		f.symbols[symbol] = struct{}{}
+// learn takes in that id stands for symbol somewhere. resolve is asked for what was
+// subscribed before anybody bore it: the symbol that matches, which is fixed from
+// then on.
+func (f *filter) learn(id uint32, symbol string, resolve func(asked string) string) {
+	if f.except != nil {
+		f.except.learn(id, symbol, resolve)
 	}
-	if table == nil {
-		return
-	}
-	for _, id := range table.IDs(symbol) {
-		if at, ok := table.SymbolAt(id, schema, seq); !ok || at != symbol {
-			continue
-		}
-		if f.inverse {
-			delete(f.ids, id)
-		} else {
-			f.ids[id] = struct{}{}
+	if len(f.pending) > 0 {
+		if asked, ok := f.pending[strings.ToLower(symbol)]; ok && resolve(asked) == symbol {
+			delete(f.pending, strings.ToLower(symbol))
+			f.names[symbol] = asked
 		}
 	}
-}
-
-func (f *filter) removeID(id uint32) {
-	if f.inverse {
-		f.list(id)
-		return
-	}
-	f.unlist(id)
-}
-
-// removeSymbol stops a symbol. ids are all that it ever had.
-func (f *filter) removeSymbol(symbol string, ids []uint32) {
-	if f.inverse {
-		f.symbols[symbol] = struct{}{}
-	} else {
-		delete(f.symbols, symbol)
-	}
-	for _, id := range ids {
-		if f.inverse {
-			f.ids[id] = struct{}{}
-		} else if _, ok := f.fixed[id]; !ok {
-			delete(f.ids, id)
-		}
+	if _, ok := f.names[symbol]; ok {
+		f.maybe[id] = struct{}{}
 	}
 }
 
-func (f *filter) list(id uint32) {
-	f.ids[id] = struct{}{}
-	f.fixed[id] = struct{}{}
-}
-
-func (f *filter) unlist(id uint32) {
-	delete(f.ids, id)
-	delete(f.fixed, id)
-}
-
-// learn takes in that id stands for symbol from now on. It reports whether the
-// session must be told.
-func (f *filter) learn(id uint32, symbol string) (tell bool) {
-	if f == nil {
-		return true
+// told takes in that the client knows id by name from now on. It says whether the
+// id became one that passes (1), or is none any more (-1).
+func (f *filter) told(id uint32, name string) (change int) {
+	if f.except != nil {
+		f.except.told(id, name)
 	}
-	if _, ok := f.symbols[symbol]; ok {
+	if f.all {
+		return 0
+	}
+	if _, ok := f.maybe[id]; !ok {
+		return 0
+	}
+	_, had := f.ids[id]
+	switch now := f.wants(id, name); {
+	case now == had:
+		return 0
+	case now:
 		f.ids[id] = struct{}{}
-	} else if _, ok := f.fixed[id]; !ok {
-		delete(f.ids, id)
+		return 1
 	}
-	return f.passes(id)
+	delete(f.ids, id)
+	return -1
+}
+
+// askedAs is what the client asked for a symbol by.
+func (f *filter) askedAs(symbol string) (string, bool) {
+	asked, ok := f.names[symbol]
+	return asked, ok
+}
+
+// add lets pass what g does, too.
+func (f *filter) add(g *filter) {
+	switch {
+	case g.all && f.all:
+		f.except = meet(f.except, g.except)
+	case g.all:
+		except := g.except.clone()
+		if except != nil {
+			except.remove(f)
+			if except.nothing() {
+				except = nil
+			}
+		}
+		*f = *allFilter()
+		f.except = except
+	case f.all:
+		if f.except != nil {
+			f.except.remove(g)
+			if f.except.nothing() {
+				f.except = nil
+			}
+		}
+	default:
+		maps.Copy(f.fixed, g.fixed)
+		maps.Copy(f.names, g.names)
+		maps.Copy(f.pending, g.pending)
+		maps.Copy(f.maybe, g.maybe)
+		maps.Copy(f.ids, g.ids)
+		f.stale = append(f.stale, g.stale...)
+	}
+}
+
+// remove keeps back what g lets pass.
+func (f *filter) remove(g *filter) {
+	switch {
+	case g.all:
+		except := g.except
+		*f = *newFilter()
+		if except != nil {
+			f.add(except) // what g leaves out stays
+		}
+	case f.all:
+		if f.except == nil {
+			f.except = newFilter()
+		}
+		f.except.add(g)
+	default:
+		for id := range g.fixed {
+			delete(f.fixed, id)
+		}
+		for symbol := range g.names {
+			delete(f.names, symbol)
+		}
+		for folded := range g.pending {
+			delete(f.pending, folded)
+		}
+		for id := range g.maybe {
+			if _, ok := f.maybe[id]; ok {
+				f.stale = append(f.stale, id)
+			}
+		}
+	}
+}
+
+// meet is what both leave out; nil is nothing.
+func meet(a, b *filter) *filter {
+	if a == nil || b == nil {
+		return nil
+	}
+	both := newFilter()
+	for id := range a.fixed {
+		if _, ok := b.fixed[id]; ok {
+			both.addID(id)
+		}
+	}
+	for symbol, asked := range a.names {
+		if _, ok := b.names[symbol]; ok {
+			both.names[symbol] = asked
+		}
+	}
+	for folded, asked := range a.pending {
+		if _, ok := b.pending[folded]; ok {
+			both.pending[folded] = asked
+		}
+	}
+	for id := range a.maybe {
+		if _, ok := b.maybe[id]; ok {
+			both.maybe[id] = struct{}{}
+			both.stale = append(both.stale, id)
+		}
+	}
+	if both.nothing() {
+		return nil
+	}
+	return both
+}
+
+// clone is a copy that shares nothing; of nil nil.
+func (f *filter) clone() *filter {
+	if f == nil {
+		return nil
+	}
+	c := &filter{
+		all: f.all, except: f.except.clone(), fixed: maps.Clone(f.fixed), names: maps.Clone(f.names), pending: maps.Clone(f.pending),
+		maybe: maps.Clone(f.maybe), ids: maps.Clone(f.ids),
+	}
+	c.stale = append(c.stale, f.stale...)
+	return c
 }

@@ -28,12 +28,10 @@ func (c *rawClient) answers() (acks, unresolved int, last string) {
 		if strings.HasPrefix(systemText(r), "1 Subscription request") {
 			acks++
 		}
-		e, ok := feed.View[feed.ErrorMsg](r)
-		switch {
-		case !ok:
-		case e.Code == feed.ErrorSymbolResolutionFailed:
+		if text := systemText(r); strings.HasPrefix(text, "255 waiting|") && strings.Contains(text, "|symbol=") {
 			unresolved++
-		default:
+		}
+		if e, ok := feed.View[feed.ErrorMsg](r); ok {
 			last = e.Text()
 		}
 	}

@@ -129,7 +129,7 @@ func metadataOf(schema feed.Schema) feed.Metadata {
 func withMapping(m feed.Metadata, id uint32, symbol string) feed.Metadata {
 	m.Symbols = append(m.Symbols, symbol)
 	m.Mappings = append(m.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{
-		{StartDate: 20260101, EndDate: 20270101, Symbol: fmt.Sprint(id)},
+		{StartDate: 20230101, EndDate: 20240101, Symbol: fmt.Sprint(id)}, // eventTime's days
 	}})
 	return m
 }

@@ -40,14 +40,14 @@ func (l *loop) laneName() string {
 
 // lane is the loop that should serve the session now.
 func (s *session) lane() *loop {
-	if !s.begun || s.ending || s.shutDown {
+	if !s.begun || s.ending || s.shutDown || s.seeking > 0 {
 		return s.loop
 	}
 	var behind int64
 	replaying := false
 	for _, c := range s.cursors {
 		behind = max(behind, c.lag())
-		replaying = replaying || c.replaying
+		replaying = replaying || c.replaying || c.behind
 	}
 	switch {
 	case s.loop.cold && behind <= hotWithin:

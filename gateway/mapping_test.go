@@ -72,11 +72,11 @@ func TestSymbolThatAppearsAheadOfALaggingSessionIsNotLost(t *testing.T) {
 	}
 }
 
-// Metadata may give a symbol one id after another: each is its id.
+// Metadata may give a symbol several ids: each is its id.
 func TestEveryIntervalOfAMetadataMappingCounts(t *testing.T) {
 	s := serveTest(t)
 	m := withMapping(metadataOf(feed.SchemaTrades), 1, "ES")
-	m.Mappings[0].Intervals = append(m.Mappings[0].Intervals, feed.MappingInterval{StartDate: 20270101, EndDate: 20280101, Symbol: "2"})
+	m.Mappings[0].Intervals = append(m.Mappings[0].Intervals, feed.MappingInterval{StartDate: 20230101, EndDate: 20240101, Symbol: "2"})
 	publish(t, s, "a", m, trade(1, 0), trade(2, 1))
 	data, told := replayed(t, s, feed.Subscription{Schema: feed.SchemaTrades, SType: feed.STypeRawSymbol, Symbols: []string{"ES"}})
 	if fmt.Sprint(data, told) != "[0 1] map[1:ES 2:ES]" {

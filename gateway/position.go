@@ -25,7 +25,7 @@ func (s *session) positionsDue(now time.Time) bool {
 		return false
 	}
 	for _, c := range s.cursors {
-		if c.tape != nil && c.seq != c.told {
+		if c.tape != nil && c.seq != c.told && !s.twins(c.schema) {
 			return true
 		}
 	}
@@ -34,10 +34,11 @@ func (s *session) positionsDue(now time.Time) bool {
 
 // tellPositions stages the position of every cursor that has moved. It reports
 // false when they do not fit any more. One that skips is told when the skip is:
-// who resumed at a place in it would not hear of what lies before.
+// who resumed at a place in it would not hear of what lies before. A schema that
+// two cursors serve has no place: it is told once they are one.
 func (s *session) tellPositions() bool {
 	for _, c := range s.cursors {
-		if c.tape == nil || c.skipTo > 0 || c.wasTold && c.seq == c.told {
+		if c.tape == nil || c.skipTo > 0 || c.wasTold && c.seq == c.told || s.twins(c.schema) {
 			continue
 		}
 		if !s.room(1) {

@@ -35,7 +35,7 @@ func (s *session) pump(budget int) (more bool) {
 			s.linger()
 			return false
 		case s.partial != nil:
-			n, err = s.sendRun(s.partial, s.partial.size-s.partial.off)
+			n, err = s.sendRun(s.partial, s.partial.seq+1, s.partial.size-s.partial.off)
 		default:
 			n, idle, err = s.step(budget)
 			if errors.Is(err, journal.ErrDamaged) || errors.Is(err, journal.ErrAgedOut) {
@@ -75,29 +75,33 @@ func (s *session) step(budget int) (n int, idle bool, err error) {
 		c.attach(s.dataset())
 		c.look()
 	}
-	staged, err := s.tell()
-	if err != nil {
+	staged, busy, err := s.tell()
+	switch {
+	case err != nil:
 		return 0, false, err
-	}
-	if staged {
+	case staged:
 		n = len(s.loop.staging)
 		return n, false, s.emit()
+	case busy:
+		return busyStep, false, nil
 	}
 	if !s.begun || s.ending {
 		return 0, true, nil
 	}
 	group := s.choose()
 	switch {
+	case len(group) == 0 && s.unnamed():
+		return 1, false, nil // somebody was named since tell looked, below records that are there already
 	case len(group) == 0:
 		return 0, true, nil
 	case len(group) == 1 && group[0].skipTo > 0:
 		n, err = s.skip(group[0], budget)
 		return max(n, 1), false, err
-	case len(group) == 1 && group[0].filter == nil && !s.auth.TsOut:
-		n, err = s.sendRun(group[0], budget)
-		return max(n, 1), false, err
+	case len(group) == 1 && group[0].plain() && !s.auth.TsOut:
+		n, err = s.sendPlain(group[0], budget)
+	default:
+		n, err = s.gather(group, budget)
 	}
-	n, err = s.gather(group, budget)
 	if err != nil {
 		return 0, false, err
 	}
@@ -106,6 +110,64 @@ func (s *session) step(budget int) (n int, idle bool, err error) {
 	}
 	s.path = pathGather
 	return max(n, 1), false, s.emit()
+}
+
+// busyStep is what a step counts against a turn that found many names to look at and
+// none to tell, in bytes.
+const busyStep = 64 << 10
+
+// passStep is what it counts to pass over a block none of whose records is meant.
+const passStep = 4 << 10
+
+// plain reports whether the cursor's records go out as they lie on the tape, but for
+// those that are too early or too late.
+func (c *cursor) plain() bool {
+	if !c.filter.everything() || intervalOf(c.schema) > 0 || len(c.wants) > 1 {
+		return false
+	}
+	return c.wants == nil || c.wants[0].filter.everything() && len(c.wants[0].had)+len(c.wants[0].dropped) == 0
+}
+
+// sendPlain sends records of a plain cursor: from the tape itself as far as all of
+// them are meant and have the names that the client knows, one by one elsewhere.
+func (s *session) sendPlain(c *cursor, budget int) (int, error) {
+	to, each, waits, err := s.readyNames(c, c.limit())
+	if err != nil || waits {
+		return 0, err
+	}
+	if !each && c.wants != nil {
+		var none bool
+		if to, each, none, err = c.timely(c.wants[0], to); err != nil {
+			return 0, err
+		}
+		if none {
+			c.moveTo(to)
+			return passStep, nil
+		}
+	}
+	if each {
+		return s.gatherOne(c, budget)
+	}
+	return s.sendRun(c, to, budget)
+}
+
+// timely says how far, below end, the records from c.seq on are all meant by their
+// times, or none of them is; each: they have to be looked at.
+func (c *cursor) timely(w *want, end uint64) (to uint64, each, none bool, err error) {
+	if w.end == noEnd && (w.start == 0 || c.seq >= w.until) {
+		return end, false, false, nil
+	}
+	times, to, err := c.tape.Times(c.seq, end)
+	if err != nil {
+		return 0, false, false, err
+	}
+	least, most := times.MinReplay, times.MaxReplay
+	if least > most {
+		return to, true, false, nil
+	}
+	all := w.holds(least, c.seq) && w.holds(most, c.seq)
+	none = most < w.start && c.seq < w.until || w.end != noEnd && least >= w.end
+	return to, !all, none, nil
 }
 
 // choose returns the cursors to serve next: those that skip, then by turns
@@ -121,7 +183,7 @@ func (s *session) choose() []*cursor {
 		case c.skipTo > 0:
 			s.loop.live = append(live[:0], c)
 			return s.loop.live
-		case c.replaying:
+		case c.replaying || c.behind:
 			replaying = append(replaying, c)
 		default:
 			live = append(live, c)
@@ -135,15 +197,15 @@ func (s *session) choose() []*cursor {
 	return live
 }
 
-// sendRun sends the next run of one cursor, from the tape itself, and at most
-// about budget bytes of it.
-func (s *session) sendRun(c *cursor, budget int) (int, error) {
+// sendRun sends the next run of one cursor, from the tape itself: records before to,
+// and at most about budget bytes of them.
+func (s *session) sendRun(c *cursor, to uint64, budget int) (int, error) {
 	seg, err := c.segment()
 	if err != nil {
 		return 0, err
 	}
 	records := max(1, (budget+c.off)/c.size)
-	end := min(c.limit(), seg.Limit(), c.seq+uint64(records))
+	end := min(to, c.limit(), seg.Limit(), c.seq+uint64(records)) // to open the file may have shown that it ends sooner
 	if c.off > 0 {
 		end = max(end, c.seq+1) // a record that was begun is completed whatever comes next
 	} else if end, err = seg.Check(c.seq, end); err != nil {

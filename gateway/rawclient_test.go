@@ -19,6 +19,8 @@ type rawClient struct {
 	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
+
+	names map[uint32]string // what it was told, where a test keeps that
 }
 
 func dialRaw(t testing.TB, s *Server) *rawClient {

@@ -85,6 +85,11 @@ func (l *loop) runScan(sc *scan) (more bool) {
 		}
 		return false
 	}
+	var err error
+	if end, err = l.oneDay(sc, lead, end); err != nil || end == start {
+		l.enqueueInStep(sc) // each looks at the records' names by itself
+		return false
+	}
 	// A session that breaks lets go of its segment, and what is delivered lies in
 	// the leader's: this pin keeps it mapped whoever leaves.
 	seg, err := lead.tape.Segment(start)
@@ -114,6 +119,28 @@ func (l *loop) runScan(sc *scan) (more bool) {
 	}
 	lead.chunk = nil
 	return stop < tail
+}
+
+// oneDay cuts what a scan looks at to records of one day where their names depend on
+// it, and leaves those to their own turns who know the names of another day. Nothing
+// is left where days mix.
+func (l *loop) oneDay(sc *scan, lead *cursor, end uint64) (uint64, error) {
+	if !lead.table.Dated() {
+		return end, nil
+	}
+	if err := lead.lookAtDay(end); err != nil {
+		return 0, err
+	}
+	if !lead.same.one {
+		return lead.seq, nil
+	}
+	for i := range sc.members {
+		if m := &sc.members[i]; m.inStep && m.s.names.day != lead.same.day {
+			m.inStep = false
+			l.enqueue(m.s)
+		}
+	}
+	return min(end, lead.same.to), nil
 }
 
 // enqueueInStep gives those in step turns of their own instead.
@@ -170,8 +197,9 @@ func (s *session) idleButForData(c *cursor) bool {
 	switch {
 	case s.closed || !s.writable || s.queued || s.readable || s.ending || s.shutDown || s.farewell != "":
 	case len(s.out) > 0 || len(s.intros) > 0 || s.partial != nil:
-	case c.tape == nil || c.off > 0 || c.replaying || c.skipTo > 0 || c.warn || c.warned:
-	case s.nextMap < s.dataset().Symbols().Len():
+	case c.tape == nil || c.off > 0 || c.behind || c.replaying || c.skipTo > 0 || c.warn || c.warned || c.wants != nil:
+	case c.entry != s.names.entries || s.names.walk != nil || len(s.names.differ) > 0 || !c.filter.settled():
+	case c.entry < c.table.Len() && c.table.Effect(c.entry, c.schema) <= c.seq: // somebody has been named
 	default:
 		m := c.mark()
 		_, hole := c.hole()

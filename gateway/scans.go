@@ -73,7 +73,7 @@ func (s *session) plainFilter() *cursor {
 	if !s.begun || len(s.cursors) != 1 {
 		return nil
 	}
-	if c := s.cursors[0]; c.filter != nil && !c.filter.inverse {
+	if c := s.cursors[0]; !c.filter.all && c.filter.settled() && c.wants == nil && intervalOf(c.schema) == 0 {
 		return c
 	}
 	return nil

@@ -5,6 +5,35 @@ import (
 	"github.com/tapewire/tapewire/journal"
 )
 
+// seek finds where requests begin and goes on with then. A time may have to be
+// looked up in an index on disk: not on this loop.
+func (s *session) seek(requests []request, then func([]request)) {
+	d := s.dataset()
+	if d == nil || !needsSeek(requests) {
+		if s.resumeAll(d, requests) {
+			then(requests)
+		}
+		return
+	}
+	s.seeking++ // the session stays on this loop meanwhile
+	l := s.loop
+	go l.contain(func() {
+		err := seekAll(d, requests)
+		l.post(func() {
+			s.seeking--
+			switch {
+			case s.closed:
+				return
+			case err != nil:
+				s.fail(feed.ErrorInternal, "Cannot find the start of the replay: "+err.Error(), false)
+			case s.resumeAll(d, requests):
+				then(requests)
+			}
+			l.enqueue(s)
+		})
+	})
+}
+
 // needsSeek reports whether a request begins at a time that has to be looked up.
 func needsSeek(requests []request) bool {
 	for _, r := range requests {
@@ -15,35 +44,40 @@ func needsSeek(requests []request) bool {
 	return false
 }
 
-// seekAll finds the first record of each request that starts at a time, by seq.
-func seekAll(d *journal.Dataset, requests []request) ([]uint64, error) {
-	found := make([]uint64, len(requests))
-	for i, r := range requests {
+// seekAll finds the first record of each request that starts at a time.
+func seekAll(d *journal.Dataset, requests []request) (err error) {
+	for i := range requests {
+		r := &requests[i]
 		tape := d.Tape(r.schema)
-		if !r.hasStart || r.start == 0 || tape == nil {
+		if !r.hasStart || r.start == 0 || r.hasResume || tape == nil {
 			continue
 		}
-		var err error
-		if found[i], err = tape.Seek(feed.ClockReplay, r.start); err != nil {
-			return nil, err
+		if r.seq, err = tape.Seek(feed.ClockReplay, r.start); err != nil {
+			return err
 		}
 	}
-	return found, nil
+	return nil
 }
 
-// resumeAll finds where the requests that go on from a position do, by seq.
-func resumeAll(d *journal.Dataset, requests []request) ([]uint64, error) {
-	seqs := make([]uint64, len(requests))
-	for i, r := range requests {
-		if !r.hasResume {
-			continue
-		}
-		var err error
-		if seqs[i], err = resumeAt(d, r.schema, r.resume); err != nil {
-			return nil, err
+// resumeAll finds where the other requests begin: at a position, or with what is
+// kept. When it cannot the session ends.
+func (s *session) resumeAll(d *journal.Dataset, requests []request) bool {
+	for i := range requests {
+		r := &requests[i]
+		switch {
+		case r.hasResume:
+			var err error
+			if r.seq, err = resumeAt(d, r.schema, r.resume); err != nil {
+				s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
+				return false
+			}
+		case r.hasStart && d != nil:
+			if t := d.Tape(r.schema); t != nil {
+				r.seq = max(r.seq, t.First()) // from the beginning is from what is kept
+			}
 		}
 	}
-	return seqs, nil
+	return true
 }
 
 // replayStart is the earliest start that was asked for, in ns, or now.

@@ -59,9 +59,9 @@ type session struct {
 	intros       []intro // acks, mappings and refusals still to be told
 	cursors      []*cursor
 	partial      *cursor // has sent part of a record, which must be completed first
-	nextMap      int     // position in the symbol log
-	all          bool    // some cursor takes every symbol, so every mapping is told
-	preferReplay bool    // alternates between replaying and live cursors
+	names        naming
+	seeking      int  // requests whose place is being looked up
+	preferReplay bool // alternates between replaying and live cursors
 
 	farewell     string // a fatal error to tell at the next record boundary
 	farewellCode feed.ErrorCode
@@ -251,9 +251,13 @@ func (s *session) tick(now time.Time) (work bool) {
 	}
 	if s.begun && s.writable && s.positionsDue(now) {
 		s.intros = append(s.intros, intro{kind: introPositions})
-		return true
+		work = true
 	}
-	return false
+	if s.begun && !s.ending {
+		work = s.closeDue(uint64(now.UnixNano())) || work
+		work = s.intervalDue(now) || work
+	}
+	return work
 }
 
 func (s *session) heartbeat() time.Duration {
@@ -291,8 +295,9 @@ func (s *session) dispose(why string) {
 	unix.Close(s.fd)
 	for _, c := range s.cursors {
 		c.release()
+		c.filter, c.wants, c.given = newFilter(), nil, nil // the loop's scratch may hold the cursor for a while
 	}
-	s.out, s.in = nil, nil
+	s.out, s.in, s.intros, s.requests, s.names = nil, nil, nil, nil, naming{}
 	s.claims.drop()
 	s.loop.srv.sessionClosed(s, why)
 }

@@ -17,7 +17,7 @@ func (s *session) judge(blocked time.Duration) {
 		lag := c.lag()
 		slow := lag > limits.SlowBytes || lag > 0 && blocked > limits.SlowTime
 		switch {
-		case c.replaying || !slow || c.skipTo > 0:
+		case c.behind || c.replaying || !slow || c.skipTo > 0:
 			continue
 		case s.skips(c.schema):
 			c.skipTo = c.tape.Tail()
@@ -39,7 +39,7 @@ func (s *session) skips(schema feed.Schema) bool {
 // received. It returns the bytes it looked at.
 func (s *session) skip(c *cursor, budget int) (int, error) {
 	end := min(c.skipTo, c.limit())
-	if c.filter == nil {
+	if c.plain() && c.wants == nil {
 		if c.skipped == 0 {
 			b, err := c.window(c.size)
 			if err != nil {
@@ -55,15 +55,15 @@ func (s *session) skip(c *cursor, budget int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for at := 0; at < len(b); at += c.size {
-		if r := feed.Record(b[at : at+c.size]); c.filter.passes(r.InstrumentID()) {
+	for at := 0; at < len(b); at, c.seq = at+c.size, c.seq+1 {
+		r := feed.Record(b[at : at+c.size])
+		if _, ok := s.meant(c, r); ok {
 			if c.skipped == 0 {
 				c.skipFrom = r.TsEvent()
 			}
 			c.skipped++
 		}
 	}
-	c.seq += uint64(len(b) / c.size)
 	return len(b), nil
 }
 
@@ -88,6 +88,3 @@ func (s *session) tellSkip(c *cursor) {
 		s.intros = append(s.intros, intro{kind: introPositions})
 	}
 }
-
-// caughtUp ends an episode of slow reading.
-func (c *cursor) caughtUp() { c.warned = false }

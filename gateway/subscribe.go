@@ -20,8 +20,12 @@ type request struct {
 	start     uint64       // ns
 	resume    lsg.Position // with hasResume
 	hasResume bool
-	late      bool // came after start_session
-	remove    bool // takes a subscription back
+	end       uint64 // ns, exclusive; noEnd: none
+	remove    bool   // takes a subscription back
+	refused   string // why it is not served; the others of the session are
+
+	floor uint64 // the tail when it came, for what is live only
+	seq   uint64 // where a replay begins
 }
 
 // subscribe takes one subscription line, or one that takes a subscription back.
@@ -79,41 +83,44 @@ func (s *session) finishChunk() {
 	}
 	r := *s.chunk
 	s.chunk = nil
-	r.late = s.started
 	s.audited(&r)
 	if !s.begun {
 		s.requests = append(s.requests, r)
 		return
 	}
-	s.admit(r, s.dataset())
+	s.admitLate(r)
 }
 
-// newRequest checks what lsg does not know: schemas, stypes and what this
-// gateway serves.
+// newRequest checks what lsg does not know: schemas, stypes and what this gateway
+// serves. An error is of a line that makes no sense; one that does, and asks for what
+// is not served, is refused by itself.
 func newRequest(sub lsg.Subscription) (request, error) {
 	r := request{
-		id: sub.ID, symbols: sub.Symbols, hasStart: sub.HasStart || sub.HasResume, start: sub.Start, resume: sub.Resume, hasResume: sub.HasResume,
+		id: sub.ID, symbols: sub.Symbols, hasStart: sub.HasStart || sub.HasResume, start: sub.Start, resume: sub.Resume, hasResume: sub.HasResume, end: noEnd,
+	}
+	if sub.HasEnd {
+		r.end = sub.End
 	}
 	var err error
 	if r.schema, err = feed.ParseSchema(sub.Schema); err != nil {
 		return r, err
 	}
 	if r.stype, err = feed.ParseSType(sub.StypeIn); err != nil {
-		return r, err
+		r.refused = fmt.Sprintf("stype_in=%s is not known here; use raw_symbol or instrument_id", clip(sub.StypeIn))
+		return r, nil
 	}
 	switch {
 	case sub.Snapshot:
-		return r, fmt.Errorf("snapshot=1 is not served here; use start=0 and build the book from the tape")
+		r.refused = "snapshot=1 is not served here; use start=0 and build the book from the tape"
 	case r.symbols == nil:
-		return r, nil
 	case r.stype == feed.STypeInstrumentID:
 		for _, symbol := range r.symbols {
 			if _, err := strconv.ParseUint(symbol, 10, 32); err != nil {
-				return r, fmt.Errorf("instrument_id %s is not an unsigned 32-bit number", clip(symbol))
+				r.refused = fmt.Sprintf("instrument_id %s is not an unsigned 32-bit number", clip(symbol))
 			}
 		}
 	case r.stype != feed.STypeRawSymbol:
-		return r, fmt.Errorf("stype_in=%s is not served here; use raw_symbol or instrument_id", r.stype)
+		r.refused = fmt.Sprintf("stype_in=%s is not served here; use raw_symbol or instrument_id", r.stype)
 	}
 	return r, nil
 }
@@ -144,174 +151,105 @@ func (s *session) start() {
 		return
 	}
 	s.group.attach()
-	d := s.dataset()
-	if d == nil || !needsSeek(s.requests) {
-		s.begin(d, nil)
-		return
-	}
-	// Finding a time may read an index from disk: not on this loop.
-	requests := s.requests
-	go s.loop.contain(func() {
-		found, err := seekAll(d, requests)
-		s.loop.post(func() {
-			switch {
-			case s.closed:
-			case err != nil:
-				s.fail(feed.ErrorInternal, "Cannot find the start of the replay: "+err.Error(), false)
-			default:
-				s.begin(d, found)
-			}
-			s.loop.enqueue(s)
-		})
+	first := len(s.requests)
+	s.seek(s.requests[:first:first], func(found []request) {
+		late := s.requests[first:] // came while the positions were looked up
+		s.requests = nil
+		s.begin(found)
+		for _, r := range late {
+			s.admitLate(r)
+		}
 	})
 }
 
-// begin puts the cursors in place. found holds the seqs of requests with a time.
-func (s *session) begin(d *journal.Dataset, found []uint64) {
-	resumed, err := resumeAll(d, s.requests)
-	if err != nil {
-		s.fail(feed.ErrorInvalidSubscription, err.Error(), false)
-		return
-	}
+// begin puts the cursors in place and has the subscriptions told.
+func (s *session) begin(requests []request) {
 	s.begun = true
 	s.lastSent = s.loop.now
-	for i, r := range s.requests {
-		switch {
-		case r.late || r.remove: // late: came while the positions were looked up
-		case r.hasResume:
-			s.place(r, d, resumed[i])
-		case i < len(found):
-			s.place(r, d, found[i])
-		default:
-			s.place(r, d, 0)
-		}
+	for i := range requests {
+		requests[i].floor = s.tailOf(requests[i].schema)
 	}
-	for _, r := range s.requests {
-		s.admit(r, d)
+	for _, r := range requests {
+		s.admit(r)
 	}
-	s.requests = nil
 	if s.auth.Position {
 		s.intros = append(s.intros, intro{kind: introPositions})
 	}
 }
 
-// place makes the cursor of a request, or moves an existing one back: there is
-// one cursor per schema, at the earliest position that was asked for.
-func (s *session) place(r request, d *journal.Dataset, seq uint64) {
-	c := s.cursor(r.schema)
-	if c == nil {
-		c = &cursor{schema: r.schema, size: r.schema.RecordSize(), filter: newFilter()}
-		s.cursors = append(s.cursors, c)
-		c.attach(d)
-		c.look()
-		c.goal = c.tail
-		c.place(c.tail, false)
+// admitLate takes a request of a session that has begun: it is served as one that
+// came before, from its start on too.
+func (s *session) admitLate(r request) {
+	r.floor = s.tailOf(r.schema)
+	s.seek([]request{r}, func(found []request) {
+		for _, r := range found {
+			s.admit(r)
+		}
+	})
+}
+
+// tailOf is the end of what is committed of a schema.
+func (s *session) tailOf(schema feed.Schema) uint64 {
+	if d := s.dataset(); d != nil {
+		if t := d.Tape(schema); t != nil {
+			return t.Tail()
+		}
 	}
-	if !r.hasStart || r.late {
+	return 0
+}
+
+// admit has a request told, and served from its place on.
+func (s *session) admit(r request) {
+	switch {
+	case r.refused != "":
+		s.loop.srv.metrics.rejects(feed.ErrorSymbolResolutionFailed.String()).Inc()
+		s.intros = append(s.intros, intro{kind: introRefused, request: r})
+		return
+	case r.remove:
+		s.intros = append(s.intros, intro{kind: introUnsubscribe, request: r, filter: newFilter()})
 		return
 	}
-	if c.tape != nil && !r.hasResume {
-		seq = max(seq, c.tape.First()) // from the beginning is from what is kept
-	}
-	if !c.replaying || seq < c.seq {
-		c.place(seq, true)
-		c.aged = agedOut(c.tape, r)
-	}
-	c.replaying = true
+	s.intros = append(s.intros, intro{kind: introSubscribe, request: r, filter: newFilter()})
 }
 
-// agedOut is what a replay from a time misses because it is kept no more; nil when
-// nothing is known to be missing, as for one from the beginning.
-func agedOut(tape *journal.Tape, r request) *journal.Gap {
-	if tape == nil || r.hasResume || r.start == 0 {
-		return nil
+// enlist makes a request whose symbols are resolved a part of its cursor.
+func (s *session) enlist(r *request, f *filter) {
+	w := &want{id: r.id, filter: f, from: r.floor, end: r.end}
+	c := s.liveCursor(r)
+	if r.hasStart {
+		c = s.replayCursor(r, w)
 	}
-	g, ok := tape.Expired()
-	if !ok || g.ToTs == feed.UndefTimestamp || g.ToTs < r.start {
-		return nil
+	if w.end != noEnd && w.end <= uint64(s.loop.now.UnixNano()) {
+		w.closing, w.closeAt = true, max(w.until, w.from)
 	}
-	g.FromTs, g.ToTs = max(g.FromTs, r.start), g.ToTs+1
-	return &g
+	c.filter.add(f.clone())
+	switch {
+	case c.live != nil: // held back there until it is replayed
+		c.live.filter.remove(f)
+	default:
+		for _, b := range s.cursors {
+			if b.live == c {
+				c.filter.remove(b.filter)
+			}
+		}
+	}
+	c.given = append(c.given, w)
+	c.wants = c.given
+	c.settle()
+	s.group.replace(s)
 }
 
-func (s *session) cursor(schema feed.Schema) *cursor {
+// unsubscribe takes a request's symbols from the cursors of its schema. They stay,
+// for what may be subscribed again.
+func (s *session) unsubscribe(r *request, f *filter) {
 	for _, c := range s.cursors {
-		if c.schema == schema {
-			return c
-		}
-	}
-	return nil
-}
-
-// admit adds a request's symbols to its cursor and has them told.
-func (s *session) admit(r request, d *journal.Dataset) {
-	if r.remove {
-		s.dismiss(r, d)
-		return
-	}
-	if r.late {
-		s.place(r, d, 0)
-	}
-	s.group.replace(s)
-	c := s.cursor(r.schema)
-	s.intros = append(s.intros, intro{kind: introAck, request: r})
-	if c.tape == nil {
-		s.intros = append(s.intros, intro{kind: introWaiting, request: r})
-	}
-	var table *journal.Symbols
-	if d != nil {
-		table = d.Symbols()
-	}
-	if r.symbols == nil {
-		c.filter = nil
-		if !s.all {
-			s.all, s.nextMap = true, 0 // tell every mapping, from the first
-		}
-		return
-	}
-	if table != nil && !s.all && s.nextMap == 0 {
-		s.nextMap = table.Len() // what is there already is told by the intro
-	}
-	for _, symbol := range r.symbols {
-		switch {
-		case c.filter == nil: // takes everything already
-			continue
-		case r.stype == feed.STypeInstrumentID:
-			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
-			c.filter.addID(uint32(id))
-		default:
-			c.filter.addSymbol(symbol, table, c.schema, c.seq)
-		}
-	}
-	s.intros = append(s.intros, intro{kind: introSymbols, request: r})
-}
-
-// dismiss takes a request's symbols from its cursor. The cursor stays, at the
-// tail, for what may be subscribed again.
-func (s *session) dismiss(r request, d *journal.Dataset) {
-	s.group.replace(s)
-	s.intros = append(s.intros, intro{kind: introUnsubscribed, request: r})
-	c := s.cursor(r.schema)
-	if c == nil {
-		return
-	}
-	if r.symbols == nil {
-		c.filter = newFilter()
-		return
-	}
-	if c.filter == nil {
-		c.filter = allBut()
-	}
-	for _, symbol := range r.symbols {
-		if r.stype == feed.STypeInstrumentID {
-			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
-			c.filter.removeID(uint32(id))
+		if c.schema != r.schema {
 			continue
 		}
-		var ids []uint32
-		if d != nil {
-			ids = d.Symbols().IDs(symbol)
+		c.filter.remove(f.clone())
+		for _, w := range c.given {
+			w.dropped = append(w.dropped, dropped{f, c.seq})
 		}
-		c.filter.removeSymbol(symbol, ids)
 	}
+	s.group.replace(s)
 }

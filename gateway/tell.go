@@ -15,31 +15,44 @@ import (
 type intro struct {
 	kind    introKind
 	request request
-	from    uint64 // introMetadata: start of the replay, ns
-	next    int    // introSymbols: the first symbol not told yet
+	from    uint64  // introMetadata: start of the replay, ns
+	filter  *filter // introSubscribe, introUnsubscribe: what is resolved so far
+	acked   bool    // introSubscribe: the request is
+	next    int     // the first symbol that is not resolved yet
+	nextID  int     // and the first of its ids that is not looked at
+	cursor  *cursor // introInterval
 }
 
 type introKind uint8
 
 const (
 	introMetadata introKind = iota
-	introAck
-	introSymbols
+	introSubscribe
+	introUnsubscribe
+	introRefused
 	introHeartbeat
-	introUnsubscribed
-	introWaiting
+	introInterval
 	introPositions
 )
 
 // tell stages the control records that are due, as many as fit. It reports
-// whether it staged any: data waits until nothing is left to tell.
-func (s *session) tell() (staged bool, err error) {
+// whether it staged any, and whether it has more to do first: data waits until
+// nothing is left to tell.
+func (s *session) tell() (staged, busy bool, err error) {
 	before := len(s.loop.staging)
-	if err := s.tellIntros(); err != nil {
-		return false, err
+	told, err := s.tellIntros()
+	if err != nil {
+		return false, false, err
 	}
-	if s.begun && len(s.intros) == 0 {
-		s.tellMappings()
+	switch {
+	case !told:
+		busy = true
+	case !s.begun:
+	case !s.walkOn() || !s.freshen() || !s.follow():
+		busy = true
+	default:
+		for s.join() {
+		}
 		for _, c := range s.cursors {
 			s.tellMarks(c)
 			s.tellHole(c)
@@ -51,11 +64,8 @@ func (s *session) tell() (staged bool, err error) {
 		s.farewell = ""
 		s.ending = true
 	}
-	return len(s.loop.staging) > before, nil
+	return len(s.loop.staging) > before, busy, nil
 }
-
-// mostRoom is how many control records fit an empty staging buffer.
-func (s *session) mostRoom() int { return cap(s.loop.staging) / (320 + 8) }
 
 // room reports whether n more control records fit the staging buffer.
 func (s *session) room(n int) bool {
@@ -63,58 +73,77 @@ func (s *session) room(n int) bool {
 	return cap(s.loop.staging)-len(s.loop.staging) >= n*largest
 }
 
-func (s *session) tellIntros() error {
-	for len(s.intros) > 0 && s.room(1) {
-		in := &s.intros[0]
-		switch in.kind {
+// tellIntros reports whether all are told.
+func (s *session) tellIntros() (all bool, err error) {
+	for work := walkStep; len(s.intros) > 0; s.intros = s.intros[1:] {
+		if !s.room(2) || work <= 0 {
+			return false, nil
+		}
+		switch in := &s.intros[0]; in.kind {
 		case introMetadata:
 			m := feed.Metadata{
 				Version: 3, Dataset: s.auth.Dataset, Schema: feed.SchemaNone, Start: in.from, End: feed.UndefTimestamp,
 				StypeIn: feed.STypeNone, StypeOut: feed.STypeInstrumentID, TsOut: s.auth.TsOut,
 			}
-			b, err := m.Append(s.loop.staging)
-			if err != nil {
-				return fmt.Errorf("metadata: %w", err)
+			if s.loop.staging, err = m.Append(s.loop.staging); err != nil {
+				return false, fmt.Errorf("metadata: %w", err)
 			}
-			s.loop.staging = b
-		case introAck:
-			if !s.tellAck(in.request) {
-				return nil
-			}
+		case introRefused:
+			s.stageError(feed.ErrorSymbolResolutionFailed, "Failed to resolve symbols of subscription request "+strconv.FormatUint(in.request.id, 10)+": "+in.request.refused, true)
 		case introHeartbeat:
 			s.stageSystem(feed.SystemHeartbeat, "Heartbeat")
+		case introInterval:
+			s.tellInterval(in.cursor)
 		case introPositions:
 			if !s.tellPositions() {
-				return nil
+				return false, nil
 			}
-		case introWaiting:
-			s.tellWaiting(in.request.schema)
-		case introUnsubscribed:
+		case introUnsubscribe:
+			if !s.resolve(in, &work, false) {
+				return false, nil
+			}
+			s.unsubscribe(&in.request, in.filter)
 			s.stageSystem(feed.SystemUnsubscribeAck, fmt.Sprintf("Unsubscription request for %s data succeeded", in.request.schema))
-		case introSymbols:
-			if !s.tellSymbols(in) {
-				return nil
+		case introSubscribe:
+			if !s.tellSubscription(in, &work) {
+				return false, nil
 			}
 		}
-		s.intros = s.intros[1:]
 	}
-	if len(s.intros) == 0 {
-		s.intros = nil
-	}
-	return nil
+	s.intros = nil
+	return true, nil
 }
 
-// tellAck confirms a subscription, and says what became of a start that came
-// too late. It reports false when both do not fit any more.
-func (s *session) tellAck(r request) bool {
-	if !s.room(2) {
+// tellSubscription confirms a request, tells the names of what it asks for, and
+// makes it a part of its cursor. It reports whether it came to the end.
+func (s *session) tellSubscription(in *intro, work *int) bool {
+	r := &in.request
+	if !in.acked {
+		in.acked = true
+		s.stageSystem(feed.SystemSubscriptionAck, fmt.Sprintf("Subscription request %d for %s data succeeded", r.id, r.schema))
+		if s.tapeOf(r.schema) == nil {
+			s.tellWaiting(r.schema)
+		}
+		if s.names.entries == 0 && s.names.walk == nil {
+			s.beginNames(r)
+		}
+	}
+	if r.symbols == nil {
+		in.filter.all = true
+		s.tellAllNames()
+	} else if !s.resolve(in, work, true) {
 		return false
 	}
-	s.stageSystem(feed.SystemSubscriptionAck, fmt.Sprintf("Subscription request %d for %s data succeeded", r.id, r.schema))
-	if r.late && r.hasStart {
-		s.stageSystem(feed.SystemUnset, fmt.Sprintf("start of subscription request %d is ignored: it came after start_session; open another session to replay", r.id))
-	}
+	s.enlist(r, in.filter)
 	return true
+}
+
+// tapeOf is nil until the first record of a schema.
+func (s *session) tapeOf(schema feed.Schema) *journal.Tape {
+	if d := s.dataset(); d != nil {
+		return d.Tape(schema)
+	}
+	return nil
 }
 
 // tellWaiting says that there is nothing yet, which a misspelt name would
@@ -127,119 +156,6 @@ func (s *session) tellWaiting(schema feed.Schema) {
 	s.stageSystem(feed.SystemUnset, fmt.Sprintf("waiting|dataset=%s|schema=%s|text=nothing is published to %s yet; what is will follow", s.auth.Dataset, schema, what))
 }
 
-// tellSymbols tells the mapping of each symbol of a request, or that there is
-// none yet. It reports whether it came to the end.
-func (s *session) tellSymbols(in *intro) bool {
-	r := &in.request
-	c := s.cursor(r.schema)
-	var table *journal.Symbols
-	if d := s.dataset(); d != nil {
-		table = d.Symbols()
-	}
-	for ; in.next < len(r.symbols); in.next++ {
-		symbol := r.symbols[in.next]
-		if ids := s.idsOf(table, symbol); !s.room(max(1, min(ids, s.mostRoom()))) {
-			return false
-		}
-		if r.stype == feed.STypeInstrumentID {
-			id, _ := strconv.ParseUint(symbol, 10, 32) // checked by newRequest
-			s.tellID(table, c, uint32(id), symbol)
-			continue
-		}
-		if !s.tellSymbol(table, c, symbol) {
-			s.stageError(feed.ErrorSymbolResolutionFailed, "Failed to resolve symbol '"+withoutSecrets(symbol)+"': nobody has published it yet; its data follows once somebody does", true)
-		}
-	}
-	return true
-}
-
-// tellSymbol tells the mapping that symbol has where the cursor stands. A symbol
-// that has ids only at other positions of the tape is known, too.
-func (s *session) tellSymbol(table *journal.Symbols, c *cursor, symbol string) (known bool) {
-	if table == nil {
-		return false
-	}
-	for _, id := range table.IDs(symbol) {
-		known = true
-		if at, ok := table.SymbolAt(id, c.schema, c.seq); ok && at == symbol {
-			s.stageMapping(id, feed.STypeRawSymbol, symbol, symbol)
-		}
-	}
-	return known
-}
-
-// tellID tells the mapping of an id. Where instruments are declared at all, one
-// that is not is worth a word; it passes all the same.
-func (s *session) tellID(table *journal.Symbols, c *cursor, id uint32, asked string) {
-	if table == nil {
-		return
-	}
-	if raw, ok := table.SymbolAt(id, c.schema, c.seq); ok {
-		s.stageMapping(id, feed.STypeInstrumentID, asked, raw)
-		return
-	}
-	if _, known := table.Symbol(id); !known && table.Len() > 0 {
-		s.stageError(feed.ErrorSymbolResolutionFailed, "Failed to resolve symbol '"+asked+"': no instrument has this id yet; its data follows once somebody publishes it", true)
-	}
-}
-
-// idsOf is how many ids a symbol ever had.
-func (s *session) idsOf(table *journal.Symbols, symbol string) int {
-	if table == nil {
-		return 0
-	}
-	return len(table.IDs(symbol))
-}
-
-// tellMappings follows the symbol log: what took effect before a cursor's start,
-// or before its tape began. Later mappings are marks of the tape. The cursors'
-// tails were taken before the log's length is, so that a record's mapping always
-// comes first.
-func (s *session) tellMappings() {
-	d := s.dataset()
-	if d == nil {
-		return
-	}
-	table := d.Symbols()
-	for n := table.Len(); s.nextMap < n && s.room(1); s.nextMap++ {
-		m := table.At(s.nextMap)
-		tell := false
-		for _, c := range s.cursors {
-			if effect(&m, c.schema) < c.from && s.learn(c, m.ID, m.Symbol) {
-				tell = true
-			}
-		}
-		if tell {
-			s.stageMapping(m.ID, feed.STypeRawSymbol, m.Symbol, m.Symbol)
-		}
-	}
-}
-
-// learn lets a cursor's filter take in a mapping. It reports whether the session
-// must be told.
-func (s *session) learn(c *cursor, id uint32, symbol string) bool {
-	had := c.filter != nil && c.filter.lists(id)
-	tell := c.filter.learn(id, symbol)
-	switch {
-	case c.filter == nil || c.filter.lists(id) == had:
-	case had:
-		s.group.replace(s)
-	default:
-		s.group.wants(s, id)
-	}
-	return tell
-}
-
-// effect is the seq from which a mapping holds on the tape of a schema.
-func effect(m *journal.Mapping, schema feed.Schema) uint64 {
-	for _, at := range m.At {
-		if at.Schema == schema {
-			return at.Seq
-		}
-	}
-	return 0
-}
-
 // tellMarks tells what takes effect exactly where the cursor stands.
 func (s *session) tellMarks(c *cursor) {
 	for s.room(1) {
@@ -248,12 +164,7 @@ func (s *session) tellMarks(c *cursor) {
 			return
 		}
 		c.nextMark++
-		switch {
-		case m.Mapping != nil:
-			if s.learn(c, m.Mapping.ID, m.Mapping.Symbol) {
-				s.stageMapping(m.Mapping.ID, feed.STypeRawSymbol, m.Mapping.Symbol, m.Mapping.Symbol)
-			}
-		case m.Gap != nil:
+		if m.Gap != nil { // names are told by follow
 			s.stageGap(lsg.Gap{Schema: c.schema.String(), FromTs: orLeftOut(m.Gap.FromTs), ToTs: orLeftOut(m.Gap.ToTs), Cause: m.Gap.Cause, Records: m.Gap.Records})
 		}
 	}
@@ -289,6 +200,13 @@ func (s *session) tellProgress(c *cursor) {
 		c.replaying = false
 		s.stageSystem(feed.SystemReplayCompleted, "Finished "+c.schema.String()+" replay")
 	}
+	if c.wants != nil {
+		c.settle()
+		if c.wants == nil {
+			s.group.replace(s)
+		}
+	}
+	s.tellEnd(c)
 	if c.warn && s.room(1) {
 		c.warn = false
 		s.stageSystem(feed.SystemSlowReader, fmt.Sprintf("Warning: slow reading of %s, %d bytes behind", c.schema, c.lag()))

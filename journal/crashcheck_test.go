@@ -82,9 +82,13 @@ func committed(t *Tape) []byte {
 
 // checkKill: the page cache outlives a process, so all that was committed is there and nothing else.
 func (w *world) checkKill() error {
-	if w.d.Epoch() != w.epoch && w.epoch != 0 {
+	if w.moved && w.d.Epoch() <= w.epoch {
+		return fmt.Errorf("epoch %d on another mount, it was %d", w.d.Epoch(), w.epoch)
+	}
+	if !w.moved && w.d.Epoch() != w.epoch && w.epoch != 0 {
 		return fmt.Errorf("epoch %d after a kill, it was %d", w.d.Epoch(), w.epoch)
 	}
+	w.moved = false
 	for id := uint32(1); id <= worldStreams; id++ {
 		if n := w.writers[id].Accepted(); n != w.sent[id] {
 			return fmt.Errorf("stream %d counts %d after a kill, sent were %d", id, n, w.sent[id])
@@ -107,6 +111,7 @@ func (w *world) checkKill() error {
 
 // checkPowerCut: what was acknowledged is there, each tape is a prefix of what it was, and where anything is missing the epoch says so.
 func (w *world) checkPowerCut() error {
+	w.moved = false
 	cut := false
 	for id := uint32(1); id <= worldStreams; id++ {
 		n := w.writers[id].Accepted()

@@ -63,6 +63,7 @@ type world struct {
 	o       Options
 	fuse    int  // operations that change the disk until everything stops; negative: never
 	gone    bool // it stopped
+	moved   bool // the next opening sees the disk from another mount
 	crashes int
 	expired int      // segments that were removed
 	history []string // what was done, for a failure
@@ -485,6 +486,11 @@ func (w *world) crash() error {
 			w.note("power cut")
 		} else {
 			w.note("kill")
+		}
+		if w.rnd.IntN(4) == 0 { // another mount, container or copy: the page cache is what it was, and nothing of it may be cut
+			w.disk.mount++
+			w.moved = true
+			w.note("seen from another mount")
 		}
 		if w.rnd.IntN(3) == 0 {
 			w.fuse = w.rnd.IntN(60)

@@ -16,7 +16,12 @@ import "github.com/tapewire/tapewire/feed"
 //
 // A record without a time (NoDay) is named by open entries alone.
 func (s *Symbols) NameAt(id uint32, schema feed.Schema, seq uint64, day Day) (string, bool) {
-	q := query{s: s, schema: schema, day: day, upTo: s.InEffect(schema, seq)}
+	return s.NameUpTo(id, schema, s.InEffect(schema, seq), day)
+}
+
+// NameUpTo is NameAt where the first n entries are in effect: a reader that follows a tape knows their number.
+func (s *Symbols) NameUpTo(id uint32, schema feed.Schema, n int, day Day) (string, bool) {
+	q := query{s: s, schema: schema, day: day, upTo: n}
 	name := q.name(id)
 	return name, name != ""
 }

@@ -26,6 +26,7 @@ type Symbols struct {
 	ids     idTable        // id -> its newest entry
 	busy    sync.Map       // id -> *idIndex, of those with more than chainMost entries
 	dated   atomic.Bool
+	reused  atomic.Bool               // an id had two symbols on one day, one deleted before the other
 	needed  atomic.Int64              // entries that count towards MaxMappings
 	pages   atomic.Pointer[seenPages] // which ids records have used that nobody had named
 
@@ -92,6 +93,10 @@ func (s *Symbols) At(i int) Mapping {
 
 // Dated reports whether any entry has a date: else NameAt ignores the day.
 func (s *Symbols) Dated() bool { return s.dated.Load() }
+
+// Reused reports whether an id stood for two symbols on one day, one deleted before the other: then who it was there may differ from schema to schema, though
+// the same entries are in effect.
+func (s *Symbols) Reused() bool { return s.reused.Load() }
 
 // Effect is the first record of a schema's tape that entry i can name. It never falls with i. A correction names records below it, too.
 func (s *Symbols) Effect(i int, schema feed.Schema) uint64 {
@@ -265,6 +270,13 @@ func (s *Symbols) enterOne(m *Mapping, number uint32) {
 		e := s.list.at(int(at - 1))
 		known = known || e.symbol == symbol
 		at = e.prev
+	}
+	if m.Kind.exact() && head != 0 && !s.reused.Load() {
+		s.overlapping(m.ID, m.From, m.To, func(_ uint32, e *entry, kind Kind) {
+			if kind.exact() && e.symbol != symbol {
+				s.reused.Store(true)
+			}
+		})
 	}
 	n := uint32(s.list.len())
 	s.list.add(entry{id: m.ID, symbol: symbol, from: m.From, to: m.To, batch: number, prev: head &^ busyID})

@@ -4,7 +4,7 @@ import time
 
 import databento
 import pytest
-from databento_dbn import ErrorCode, ErrorMsg, SystemCode, SystemMsg
+from databento_dbn import ErrorMsg, SymbolMappingMsg, SystemCode, SystemMsg
 
 from helpers import (
     ANY_KEY, CONTROL, HOST, SYMBOLS, Session, publish_records, publish_trades, published_bytes, quotes, trades,
@@ -126,16 +126,16 @@ def test_unresolved_symbol_is_told_and_arrives_once_it_exists(gateway, dataset, 
     past = publish_trades(gateway, tmp_path, dataset, 30)
     with Session(gateway, dataset).subscribe("trades", ["ALFA", "DELTA"], start=0).start() as session:
         session.wait_replayed("trades")
-        ((code, text),) = session.errors()
-        assert code == int(ErrorCode.SYMBOL_RESOLUTION_FAILED)
-        assert text.startswith("Failed to resolve symbol") and "DELTA" in text
+        assert session.errors() == [], "the official client would take its user's own stop() for a failure"
+        (waiting,) = [m for m in session.control if isinstance(m, SystemMsg) and m.msg.startswith("waiting|")]
+        assert "|symbol=DELTA|" in waiting.msg
         assert session.data == past[::3]
         late = publish_records(gateway, tmp_path, dataset, "trades", trades(20, first=30, ids=(21,)), LATE)
         session.wait_data(30)
         assert session.data == past[::3] + late
         assert session.mappings() == {11: "ALFA", 21: "DELTA"}
         kinds = [type(r) for r in session.control]
-        assert kinds.index(ErrorMsg) < len(kinds) - 1, "the mapping follows the error"
+        assert kinds[-1] is SymbolMappingMsg, "the mapping follows once somebody publishes"
 
 
 def test_subscriber_may_start_before_its_dataset_exists(gateway, dataset, tmp_path):
@@ -212,3 +212,24 @@ def test_slow_iteration_of_a_big_replay_loses_nothing(gateway, dataset, tmp_path
                 time.sleep(0.2)  # the slow consumer that this test is about
     assert [m.err for m in told if isinstance(m, ErrorMsg)] == []
     assert got == past
+
+
+def test_each_subscription_begins_at_its_own_start(gateway, dataset, tmp_path):
+    """The official client's own chunks and starts: a subscription without a start gets no past, one that comes late is served."""
+    past = publish_trades(gateway, tmp_path, dataset, 30)
+    with Session(gateway, dataset).subscribe("trades", ["ALFA"], start=0).subscribe("trades", ["BRAVO"]).start() as session:
+        session.wait_replayed("trades")
+        assert session.data == past[::3]
+        session.subscribe("trades", ["CHARLIE"], start=0)  # as nautilus_trader does: after the session has begun
+        session.wait_data(20)
+        assert sorted(session.data) == sorted(past[::3] + past[2::3])
+        assert session.errors() == []
+
+
+def test_a_refused_subscription_leaves_the_others(gateway, dataset, tmp_path):
+    past = publish_trades(gateway, tmp_path, dataset, 30)
+    with Session(gateway, dataset).subscribe("trades", ["US0378331005"], stype_in="isin").subscribe("trades", start=0).start() as session:
+        session.wait_data(30)
+        assert session.data == past
+        ((code, text),) = session.errors()
+        assert code == 4 and text.startswith("Failed to resolve symbol") and "isin" in text
