@@ -41,6 +41,8 @@ type Gap struct {
 	Merged uint64     // how many more reports of the producer at this place it stands for
 	Time   uint64     // wall ns when it was entered, the first of them; set by the journal
 	At     []Position // each tape's tail then; set by the journal
+
+	spans []timeSpan // by the replay clock, of records that expired; see expiredSpans
 }
 
 // ledger is the list of gaps. Reading takes no lock.
@@ -182,9 +184,9 @@ func (g *Gap) append(dst []byte) []byte {
 	for _, t := range []string{g.Producer, g.Stream, g.Cause} {
 		dst = appendText(dst, t)
 	}
-	dst = appendPositions(dst, g.At)
-	if g.Merged > 0 {
-		dst = le.AppendUint64(dst, g.Merged)
+	dst = appendSpans(appendPositions(dst, g.At), g.spans)
+	if g.Merged > 0 { // which nothing that expired has
+		dst = le.AppendUint64(append(dst, 0), g.Merged)
 	}
 	return dst
 }
@@ -197,6 +199,7 @@ func parseGap(b []byte) (Gap, error) {
 	}
 	g.Producer, g.Stream, g.Cause = f.text(), f.text(), f.text()
 	g.At = f.positions()
+	g.spans = f.spans()
 	if len(f.b) > 0 {
 		g.Merged = f.u64()
 	}

@@ -121,7 +121,7 @@ func TestBadProducerLinesAreRefused(t *testing.T) {
 		{"instrument", "instrument=A,B|lot=1", ErrSymbol},
 		{"instrument", "instrument=ALL_SYMBOLS", ErrSymbol},
 		{"instrument", "instrument= X", ErrSymbol},
-		{"instrument", "instrument=X\u0085", ErrSymbol},
+		{"instrument", "instrument=X\u0085", ErrLine},
 		{"instrument", "instrument=X|tick=0.01", ErrLine},
 		{"instrument", "instrument=X|quote=USD|currency=EUR", ErrValue},
 		{"instrument", "instrument=X|quote=USDTTT", ErrValue},
