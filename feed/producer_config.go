@@ -46,6 +46,8 @@ type ProducerConfig struct {
 	Stream string
 
 	Ack         AckLevel      // AckWritten when empty
+	Future      bool          // the records' times may lie in the future, as a simulation's do: else those far beyond the gateway's clock count as a broken clock's
+	KeepTsRecv  bool          // an undefined ts_recv stays as it is, as in a file; else the gateway stamps it with the time of receipt
 	Head        Head          // how the stream begins, as far as that is known; Producer.Head is what the gateway knew before. A RefusedError with lsg.CodeStreamHead says that it began otherwise
 	Existing    bool          // the stream must be there already: a RefusedError with lsg.CodeNoStream says that it is not
 	Strict      bool          // end the session at a price off the increment that its instrument declared; such prices are only counted otherwise
@@ -71,7 +73,10 @@ func (c ProducerConfig) withDefaults() (ProducerConfig, error) {
 func (c ProducerConfig) login() login {
 	request := lsg.AuthRequest{
 		Dataset: c.Dataset, Client: c.Client, Heartbeat: c.Heartbeat,
-		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack), Head: c.Head, Existing: c.Existing, Strict: c.Strict,
+		Role: lsg.RoleProducer, Producer: c.Name, Stream: c.Stream, Ack: string(c.Ack), Head: c.Head, Existing: c.Existing, Strict: c.Strict, Future: c.Future,
+	}
+	if c.KeepTsRecv {
+		request.TsRecv = lsg.TsRecvKeep
 	}
 	if c.Resume != nil {
 		request.Resume, request.HasResume = *c.Resume, true

@@ -106,6 +106,7 @@ func (m *serverMetrics) write(w io.Writer) {
 	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
 		g.add(float64(t.Tail()), "dataset", d.Name(), "schema", t.Schema().String())
 	})
+	writeOutliers(w, datasets)
 	g.begin("tapewire_seconds_since_last_record", "Age of a tape's newest record, as far as this process saw one.")
 	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
 		if age, ok := m.srv.producers.sinceCommit(d.Name(), t.Schema()); ok {
@@ -138,6 +139,15 @@ func (m *serverMetrics) write(w io.Writer) {
 		}
 	}
 	metrics.WriteProcessMetrics(w) // goroutines, memory, descriptors: what grows when something leaks
+}
+
+// writeOutliers prints how many records were further beyond the clock than it may be wrong.
+func writeOutliers(w io.Writer, datasets []*journal.Dataset) {
+	const name = "tapewire_outlier_records_total"
+	fmt.Fprintf(w, "# HELP %s Records whose time was beyond the clock by more than --max-clock-skew when they came: kept, but no start goes by them.\n# TYPE %s counter\n", name, name)
+	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
+		fmt.Fprintf(w, "%s{dataset=%q,schema=%q} %d\n", name, d.Name(), t.Schema(), t.Outliers())
+	})
 }
 
 // eachTape visits what the datasets hold.

@@ -24,15 +24,6 @@ type naming struct {
 	walk    *walk             // what is being told before records go on
 }
 
-// walk tells the names of many ids, some at each turn.
-type walk struct {
-	ids   []uint32 // which; nil: all that the symbol table has
-	next  int
-	day   journal.Day // as of when
-	fresh bool        // the client knows none of them
-	done  func()
-}
-
 const (
 	// walkStep is how many ids one step of a walk looks at: some 100 ns each.
 	walkStep = 2048
@@ -266,15 +257,9 @@ func (c *cursor) dayThere(table *journal.Symbols) journal.Day {
 	if !table.Dated() {
 		return journal.NoDay
 	}
-	if c.tape != nil {
-		from := c.seq
-		if from >= c.tail && from > c.tape.First() {
-			from = c.tail - 1
-		}
-		if from < c.tail {
-			if times, to, err := c.tape.Times(from, from+1); err == nil {
-				return dayOf(times, to).day
-			}
+	if c.tape != nil && c.tail > c.tape.First() {
+		if ts, err := c.timeOf(min(c.seq, c.tail-1)); err == nil {
+			return journal.DayOf(ts)
 		}
 	}
 	if c.entry > 0 {
@@ -283,6 +268,21 @@ func (c *cursor) dayThere(table *journal.Symbols) journal.Day {
 		}
 	}
 	return journal.NoDay
+}
+
+// timeOf is the index time of a record of the cursor's tape, wherever the cursor stands.
+func (c *cursor) timeOf(seq uint64) (uint64, error) {
+	seg, err := c.tape.Segment(seq)
+	if err != nil {
+		return 0, err
+	}
+	defer seg.Release()
+	if _, err := seg.Check(seq, seq+1); err != nil {
+		return 0, err
+	}
+	r := make([]byte, c.schema.RecordSize())
+	_, err = seg.ReadAt(r, seg.Offset(seq))
+	return feed.Record(r).IndexTime(), err
 }
 
 // readyNames prepares the names for the records of a cursor up to end. It reports
@@ -309,128 +309,4 @@ func (s *session) readyNames(c *cursor, end uint64) (to uint64, each, waits bool
 	// have the names changed to and fro and nothing sent.
 	s.preferReplay = !s.preferReplay
 	return to, false, true, nil
-}
-
-// worthAWalk reports whether to tell the names of another day costs no more than
-// to look at each of so many records, or would be paid for by those to come. Where
-// several cursors may be at days of their own, only the first is asked for.
-func (s *session) worthAWalk(records uint64) bool {
-	ids := 0
-	for _, c := range s.cursors {
-		ids += len(c.filter.maybe)
-	}
-	if s.all() {
-		ids = s.symbolTable().NumIDs()
-	}
-	return uint64(ids) <= records || len(s.cursors) == 1 && 4*len(s.names.differ) >= min(ids, mostDiffer)
-}
-
-// all reports whether the session is told every instrument.
-func (s *session) all() bool {
-	for _, c := range s.cursors {
-		if c.filter.all {
-			return true
-		}
-	}
-	return false
-}
-
-// concerned is the ids whose names the session is told; nil: all that there are.
-func (s *session) concerned() []uint32 {
-	if s.all() {
-		return nil
-	}
-	ids := []uint32{}
-	for _, c := range s.cursors {
-		for id := range c.filter.maybe {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// rebase has the client told the names as of another day.
-func (s *session) rebase(day journal.Day) {
-	s.names.walk = &walk{ids: s.concerned(), day: day, done: func() {
-		s.names.day, s.names.differ = day, nil
-	}}
-}
-
-// restoreNames has the client told the names of its day again where it knows others.
-func (s *session) restoreNames() {
-	ids := make([]uint32, 0, len(s.names.differ))
-	for id := range s.names.differ {
-		ids = append(ids, id)
-	}
-	s.names.walk = &walk{ids: ids, day: s.names.day, done: func() { s.names.differ = nil }}
-}
-
-// tellAllNames has the client told the name of every instrument that has one.
-func (s *session) tellAllNames() {
-	s.names.walk = &walk{day: s.names.day, fresh: true, done: func() { s.names.differ = nil }}
-}
-
-// walkOn takes a walk further. It reports whether records may go on.
-func (s *session) walkOn() (done bool) {
-	w, table := s.names.walk, s.symbolTable()
-	if w == nil {
-		return true
-	}
-	count := len(w.ids)
-	if w.ids == nil && table != nil {
-		count = table.NumIDs()
-	}
-	for step := 0; w.next < count && step < walkStep; step++ {
-		if !s.room(1) {
-			return false
-		}
-		id := uint32(0)
-		if w.ids != nil {
-			id = w.ids[w.next]
-		} else {
-			id = table.IDAt(w.next)
-		}
-		w.next++
-		known := ""
-		if !w.fresh {
-			known = s.knows(table, id)
-		}
-		if now, _ := table.NameUpTo(id, s.names.schema, s.names.entries, w.day); now != known {
-			s.tellName(id, known, now)
-		}
-	}
-	if w.next < count {
-		return false
-	}
-	s.names.walk = nil
-	w.done()
-	return true
-}
-
-// freshen brings the filters' ids in line with the names that the client knows,
-// some at each step. It reports whether that is done.
-func (s *session) freshen() (done bool) {
-	table := s.symbolTable()
-	left := walkStep
-	done = true
-	for _, c := range s.cursors {
-		for f := c.filter; f != nil; f = f.except {
-			before := len(f.stale)
-			for ; len(f.stale) > 0 && left > 0; left-- {
-				id := f.stale[len(f.stale)-1]
-				f.stale = f.stale[:len(f.stale)-1]
-				name := ""
-				if table != nil {
-					name = s.knows(table, id)
-				}
-				f.told(id, name)
-			}
-			if before > 0 && len(f.stale) == 0 {
-				f.stale = nil
-				s.group.replace(s)
-			}
-			done = done && len(f.stale) == 0
-		}
-	}
-	return done
 }

@@ -87,6 +87,11 @@ func (x *scribe) records(schema feed.Schema, n int) {
 		binary.LittleEndian.PutUint64(r[32:], ts)
 		b = append(b, r...)
 	}
+	x.append(schema, b)
+}
+
+func (x *scribe) append(schema feed.Schema, b []byte) {
+	x.t.Helper()
 	size := schema.RecordSize()
 	for len(b) > 0 {
 		k, err := x.w.Append([]journal.Run{{Schema: schema, Bytes: b}})
@@ -144,7 +149,6 @@ func (x *scribe) reads(c *rawClient, what string, wants func(name string) bool, 
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	for buf := make([]byte, feed.MaxRecordSize); left > 0; {
 		if _, err := c.r.Peek(1); err != nil {
-			dumpSessions(x.t, x.s)
 			x.t.Fatalf("seed %d: %s: %d records never came: %v; %+v", x.seed, what, left, err, x.s.Sessions())
 		}
 		r := c.next(buf)
@@ -243,17 +247,31 @@ func namesHold(t *testing.T, seed uint64) {
 	}
 }
 
-func dumpSessions(t *testing.T, s *Server) {
-	for _, l := range s.loops {
-		l.call(func() {
-			for _, x := range l.sessions {
-				if x != nil {
-					t.Logf("DUMP cold %v intros %d queued %v writable %v seeking %d out %d partial %v walk %+v entries %d day %d differ %v tablelen %d readable %v scan %v", l.cold, len(x.intros), x.queued, x.writable, x.seeking, len(x.out), x.partial != nil, x.names.walk, x.names.entries, x.names.day, x.names.differ, x.symbolTable().Len(), x.readable, x.scan != nil)
-					for _, c := range x.cursors {
-						t.Logf("DUMP %s seq %d tail %d realtail %d entry %d behind %v repl %v live %v same %+v limit %d filter %+v wants %d effect %v", c.schema, c.seq, c.tail, c.tape.Tail(), c.entry, c.behind, c.replaying, c.live != nil, c.same, c.limit(), *c.filter, len(c.wants), c.entry < c.table.Len() && c.table.Effect(c.entry, c.schema) <= c.seq)
-					}
-				}
-			}
-		})
+// Who subscribes live is told the names of the newest record's day, also when the
+// block that it lies in began on another one.
+func TestALiveSessionIsToldTheNamesOfTheNewestDay(t *testing.T) {
+	s := serveTest(t)
+	x := newScribe(t, s, 1, 1, 2)
+	for day, symbol := range []string{"OLDER", "NEWER"} {
+		from := firstDay + journal.Day(day)
+		if _, err := x.w.MapDated([]journal.DatedMapping{{ID: 1, Symbol: symbol, From: from, To: from + 1, Kind: journal.KindDated}}); err != nil {
+			t.Fatal(err)
+		}
+		r := trade(1, day)
+		for _, at := range []int{8, 32} {
+			binary.LittleEndian.PutUint64(r[at:], uint64(from)*86_400e9+1)
+		}
+		x.append(feed.SchemaTrades, r)
+	}
+	told := ""
+	take(t, sdkSubscribe(t, s, feed.Subscription{Schema: feed.SchemaTrades}), func(r feed.Record) bool {
+		m, ok := feed.View[feed.SymbolMappingMsg](r)
+		if ok {
+			told = m.OutSymbol()
+		}
+		return ok
+	})
+	if told != "NEWER" {
+		t.Errorf("id 1 is told as %q, which it was on the day before", told)
 	}
 }

@@ -75,7 +75,7 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	defer f.opening.Unlock()
 	p.writer, err = d.OpenWriter(journal.WriterOptions{
 		Producer: p.req.Producer, Stream: p.req.Stream, Existing: p.req.Existing, Resume: p.req.Resume, HasResume: p.req.HasResume, Head: p.req.Head,
-		Owner: p.owner(), Takeover: p.key != nil && p.key.May(RightTakeover, p.req.Dataset),
+		Owner: p.owner(), Takeover: p.key != nil && p.key.May(RightTakeover, p.req.Dataset), Future: p.req.Future,
 	})
 	if err != nil {
 		return nil, err

@@ -150,12 +150,15 @@ func (in *ingest) take(schema feed.Schema, run []byte) (int, error) {
 		}
 	}
 	size := schema.RecordSize()
-	if off := schema.TsRecvOffset(); off >= 0 {
+	if off := schema.TsRecvOffset(); off >= 0 && in.p.req.TsRecv != lsg.TsRecvKeep {
 		stamp(run, size, off)
 	}
 	var refused error
 	if in.known != nil {
 		run, refused = in.onlyKnown(run, size)
+	}
+	if timed, err := in.onlyTimed(schema, run); err != nil {
+		run, refused = timed, err
 	}
 	if schema == feed.SchemaDefinition {
 		if n, err := in.define(run, size); n < len(run) {
@@ -196,6 +199,31 @@ func stamp(run []byte, size, off int) {
 			binary.LittleEndian.PutUint64(run[at:], now)
 		}
 	}
+}
+
+// onlyTimed returns the records before the first one that no start could find,
+// and the error for that: it goes by ts_event, and has none.
+func (in *ingest) onlyTimed(schema feed.Schema, run []byte) ([]byte, error) {
+	if schema.ReplayClock() != feed.ClockEvent {
+		return run, nil // samples of a book without a trade have none, nor have some definitions
+	}
+	size, flags := schema.RecordSize(), schema.FlagsOffset()
+	for at := 0; at < len(run); at += size {
+		r := feed.Record(run[at : at+size])
+		ts := r.TsEvent()
+		if ts != 0 && ts != feed.UndefTimestamp || flags >= 0 && feed.Flags(r[flags])&feed.FlagSnapshot != 0 {
+			continue
+		}
+		got := "0"
+		if ts != 0 {
+			got = "undefined"
+		}
+		return run[:at], in.reject(at/size, &refusal{
+			code: lsg.CodeBadTime, want: "ts_event in ns since 1970", got: got,
+			text: "a replay of " + schema.String() + " goes by ts_event, and this record has none; set it to the venue's time, or to the time of receipt",
+		})
+	}
+	return run, nil
 }
 
 // onlyKnown holds a session that declared instruments to them: it returns the

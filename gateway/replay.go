@@ -190,10 +190,9 @@ func agedOut(tape *journal.Tape, r *request) *journal.Gap {
 	if r.start == 0 {
 		return nil
 	}
-	g, ok := tape.Expired()
-	if !ok || g.ToTs == feed.UndefTimestamp || g.ToTs < r.start {
+	g, ok := tape.ExpiredIn(r.start, r.end)
+	if !ok {
 		return nil
 	}
-	g.FromTs, g.ToTs = max(g.FromTs, r.start), g.ToTs+1
 	return &g
 }

@@ -71,7 +71,7 @@ func TestRecordsThatExpiredAreAGapAndNoError(t *testing.T) {
 	}{
 		{"from the beginning", feed.Subscription{Start: new(uint64)}, lsg.Gap{}},
 		{"from a time that is kept", feed.Subscription{Start: new(eventTime(int(first)))}, lsg.Gap{}},
-		{"from a time that is not", feed.Subscription{Start: new(eventTime(20))}, lsg.Gap{FromTs: eventTime(20), ToTs: eventTime(int(first)-1) + 501}},
+		{"from a time that is not", feed.Subscription{Start: new(eventTime(20))}, lsg.Gap{FromTs: eventTime(20), ToTs: eventTime(int(first)-1) + 1}},
 		{"from a position", feed.Subscription{Resume: position}, lsg.Gap{Records: first - 10, At: lsg.Position{Epoch: 1, Seq: first}, HasAt: true}},
 	}
 	for _, c := range cases {

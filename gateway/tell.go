@@ -164,9 +164,7 @@ func (s *session) tellMarks(c *cursor) {
 			return
 		}
 		c.nextMark++
-		if m.Gap != nil { // names are told by follow
-			s.stageGap(lsg.Gap{Schema: c.schema.String(), FromTs: orLeftOut(m.Gap.FromTs), ToTs: orLeftOut(m.Gap.ToTs), Cause: m.Gap.Cause, Records: m.Gap.Records})
-		}
+		s.stageGap(lsg.Gap{Schema: c.schema.String(), FromTs: orLeftOut(m.Gap.FromTs), ToTs: orLeftOut(m.Gap.ToTs), Cause: m.Gap.Cause, Records: m.Gap.Records})
 	}
 }
 

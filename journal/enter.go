@@ -85,30 +85,33 @@ func (w *Writer) isOthers(producer string) bool {
 	return producer != w.producer && d.writers[producer] != nil
 }
 
-// enterMappings appends mappings of one kind to the log, publishes them, and marks the tapes where they are news. The caller holds Symbols.mu.
+// enterMappings enters mappings of one kind on behalf of the writer. The caller holds Symbols.mu.
 func (w *Writer) enterMappings(list []Mapping) error {
-	d, s := w.d, w.d.symbols
-	d.mu.Lock()
+	w.d.mu.Lock()
 	err := w.usable()
-	d.mu.Unlock()
-	switch {
-	case err != nil:
+	w.d.mu.Unlock()
+	if err != nil {
 		return err
+	}
+	return w.d.enterMappings(w, w.producer, list)
+}
+
+// enterMappings appends mappings of one kind to the log, publishes them, and marks the tapes where they are news; w is nil for nobody's. The caller holds
+// Symbols.mu.
+func (d *Dataset) enterMappings(w *Writer, who string, list []Mapping) error {
+	s := d.symbols
+	switch {
 	case s.needed.Load()+int64(len(list)) > MaxMappings:
 		return fmt.Errorf("%w: the symbol table of %s has %d entries", ErrLimit, d.name, s.needed.Load())
 	}
 	now, at := d.now(), d.positions()
 	for i := range list {
-		list[i].Producer, list[i].Time, list[i].At = w.producer, now, at
+		list[i].Producer, list[i].Time, list[i].At = who, now, at
 	}
 	if err := d.appendSide(w, s.log, appendMappings(nil, list)); err != nil {
 		return err
 	}
-	before := make([]string, len(list))
-	for i := range list {
-		before[i], _ = s.Symbol(list[i].ID)
-	}
-	d.addMarks(func() { s.enter(list) }, len(list), func(t *Tape, i int) (Mark, bool) { return mappingMark(t, list[i], before[i]) })
+	s.enter(list)
 	return nil
 }
 

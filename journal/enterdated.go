@@ -10,7 +10,7 @@ import (
 const enterAtOnce = 1 << 10
 
 // MapDated enters what ids stand for by days, from the present tails on. To be called before the first record that needs it. What is there already is not
-// entered again, only what is new; entered says how many entries that made. Nothing is entered when one of them is refused.
+// entered again, only what is new; entered says how many entries that made. Nothing is entered when one of them is at odds with what is there.
 // It writes to a side file (no sync), and lets others in between. Errors: ErrIDConflict when an id stands for another symbol on one of the days, or was given out
 // for another one; else as Map's.
 func (w *Writer) MapDated(list []DatedMapping) (entered int, err error) {
@@ -20,10 +20,11 @@ func (w *Writer) MapDated(list []DatedMapping) (entered int, err error) {
 		}
 	}
 	// All are looked at before the first is entered.
+	deleted := map[uint32]struct{}{}
 	for _, enter := range []bool{false, true} {
 		for rest := list; len(rest) > 0; {
 			n := min(len(rest), enterAtOnce)
-			k, err := w.mapSome(rest[:n], enter)
+			k, err := w.mapSome(rest[:n], enter, deleted)
 			if entered += k; err != nil {
 				return entered, err
 			}
@@ -52,7 +53,8 @@ func (m *DatedMapping) check() error {
 }
 
 // mapSome looks at a few mappings, and enters what is new. Those of one kind that follow each other make one entry of the log.
-func (w *Writer) mapSome(list []DatedMapping, enter bool) (entered int, err error) {
+// deleted is the ids that the list frees: what follows of them cannot be judged before that is entered.
+func (w *Writer) mapSome(list []DatedMapping, enter bool, deleted map[uint32]struct{}) (entered int, err error) {
 	s := w.d.symbols
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,6 +73,12 @@ func (w *Writer) mapSome(list []DatedMapping, enter bool) (entered int, err erro
 	touched := map[uint32]struct{}{}
 	for i := range list {
 		m := &list[i]
+		if _, freed := deleted[m.ID]; !enter && freed {
+			continue
+		}
+		if m.Kind == KindDeletion {
+			deleted[m.ID] = struct{}{}
+		}
 		// What is said of an id twice is held against what was said first.
 		if _, again := touched[m.ID]; enter && (again || len(news) > 0 && news[0].Kind != m.Kind) {
 			if err := flush(); err != nil {

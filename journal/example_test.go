@@ -27,11 +27,14 @@ func ExampleOpenTap() {
 			}
 			continue
 		}
+		seq := tap.Seq() - uint64(len(run)/tap.RecordSize())
 		for ; len(run) > 0; run = run[tap.RecordSize():] {
-			if trade, ok := feed.View[feed.TradeMsg](feed.Record(run[:tap.RecordSize()])); ok {
-				symbol, _ := tap.Symbol(trade.InstrumentID)
+			record := feed.Record(run[:tap.RecordSize()])
+			if trade, ok := feed.View[feed.TradeMsg](record); ok {
+				symbol, _ := tap.SymbolAt(seq, record)
 				fmt.Println(symbol, trade.Price)
 			}
+			seq++
 		}
 	}
 }

@@ -19,15 +19,15 @@ func (d *Dataset) expire(t *Tape, segs []*Segment) error {
 	if err != nil || len(segs) == 0 {
 		return err
 	}
-	first, times := segs[len(segs)-1].limit, noTimes
+	first, spans := segs[len(segs)-1].limit, []timeSpan(nil)
 	for _, s := range segs {
-		times.add(s.times())
+		spans = joinSpans(append(spans, s.spans()...))
 	}
-	err = d.enterExpired(t, first, times)
+	err = d.enterExpired(t, first, spans)
 	if errors.Is(err, ErrDiskFull) {
 		// A block index can be made again: its room is enough for the entry.
 		if err = removeFile(d.disk, segmentPath(t.dir, segs[0].ordinal, indexSuffix)); err == nil {
-			err = d.enterExpired(t, first, times)
+			err = d.enterExpired(t, first, spans)
 		}
 	}
 	if err != nil {
@@ -36,7 +36,7 @@ func (d *Dataset) expire(t *Tape, segs []*Segment) error {
 	d.log.Info("expired", zap.String("tape", t.name()), zap.Int("segments", len(segs)), zap.Uint64("first_kept", first))
 	t.leaveBehind(first)
 	t.expired = append(t.expired, segs...)
-	return d.removeExpired(t)
+	return errors.Join(d.removeExpired(t), d.forgetSteps(t))
 }
 
 // beyondRecovery is those of the segments that no recovery can go back to, whatever of the sync log it finds: they lie before its first entry. When that
@@ -102,7 +102,7 @@ func (t *Tape) leaveBehind(first uint64) {
 
 // enterExpired tells the ledger that a tape has lost all before record first to its age. There is one such entry for each tape, the newest, or the ledger
 // would fill up with them.
-func (d *Dataset) enterExpired(t *Tape, first uint64, times Times) error {
+func (d *Dataset) enterExpired(t *Tape, first uint64, spans []timeSpan) error {
 	d.syncer.mu.Lock() // one sync at a time: two would share an error that the kernel reports once
 	defer d.syncer.mu.Unlock()
 	d.mu.Lock()
@@ -111,7 +111,7 @@ func (d *Dataset) enterExpired(t *Tape, first uint64, times Times) error {
 	if err != nil {
 		return err
 	}
-	size, err := d.appendExpired(t, first, times)
+	size, err := d.appendExpired(t, first, spans)
 	if err != nil {
 		return err
 	}
@@ -124,16 +124,13 @@ func (d *Dataset) enterExpired(t *Tape, first uint64, times Times) error {
 }
 
 // appendExpired adds the entry and returns the length of the log with it.
-func (d *Dataset) appendExpired(t *Tape, first uint64, times Times) (int64, error) {
+func (d *Dataset) appendExpired(t *Tape, first uint64, spans []timeSpan) (int64, error) {
 	g := Gap{Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first, Cause: CauseExpired, Time: d.now(), At: []Position{{t.schema, first}}}
-	if from, to := times.index(); from <= to {
-		g.FromTs, g.ToTs = from, to
+	if before, ok := t.Expired(); ok {
+		spans = append(spans, before.expiredSpans()...)
 	}
-	if before, ok := t.Expired(); ok && before.FromTs != undefTime {
-		g.FromTs = min(g.FromTs, before.FromTs)
-		if g.ToTs == undefTime || before.ToTs > g.ToTs {
-			g.ToTs = before.ToTs
-		}
+	if g.spans = joinSpans(spans); len(g.spans) > 0 {
+		g.FromTs, g.ToTs = g.spans[0].from, g.spans[len(g.spans)-1].to
 	}
 	l := d.ledger
 	l.mu.Lock()
@@ -145,8 +142,8 @@ func (d *Dataset) appendExpired(t *Tape, first uint64, times Times) (int64, erro
 	return l.log.size.Load(), nil
 }
 
-// Expired is the ledger's entry of what was removed from the tape for its age: all records before First, in one entry, with the least and the greatest time
-// by which DBN orders them.
+// Expired is the ledger's entry of what was removed from the tape for its age: all records before First, in one entry, with the least and the greatest of their
+// replay times; outliers do not count. ExpiredIn says whether a replay misses any of them.
 func (t *Tape) Expired() (Gap, bool) {
 	for _, g := range t.d.ledger.all() {
 		if g.isExpired() && g.Schema == t.schema {
@@ -156,24 +153,24 @@ func (t *Tape) Expired() (Gap, bool) {
 	return Gap{}, false
 }
 
-// times is the span of all records of a sealed segment: of the records themselves when there is no index; empty when they cannot be read.
-func (s *Segment) times() Times {
-	if total := s.total.Load(); total != nil {
-		return *total
-	}
-	total, _, err := readIndex(s.tape.d.disk, s.tape.dir, s.info(), false)
-	if err == nil {
-		return total
-	}
-	if s.acquire() != nil {
-		return noTimes
-	}
-	defer s.Release()
-	blocks, err := makeBlocks(s, s.info(), s.base, s.limit, s.tape.outlierSteps())
+// spans is the replay times of the blocks of a sealed segment, outliers apart: of the records themselves when there is no index; none when they cannot be read.
+func (s *Segment) spans() (list []timeSpan) {
+	_, blocks, err := readIndex(s.tape.d.disk, s.tape.dir, s.info(), true)
 	if err != nil {
-		return noTimes
+		if s.acquire() != nil {
+			return nil
+		}
+		defer s.Release()
+		if blocks, err = makeBlocks(s, s.info(), s.base, s.limit, s.tape.outlierSteps()); err != nil {
+			return nil
+		}
 	}
-	return totalTimes(blocks)
+	for i := range blocks {
+		if t := &blocks[i].span; t.MinReplay <= t.MaxReplay {
+			list = append(list, timeSpan{t.MinReplay, t.MaxReplay})
+		}
+	}
+	return list
 }
 
 // isExpired says whether the journal itself entered the gap for records that it removed.

@@ -37,6 +37,8 @@ type Gap struct {
 
 	Time uint64     // wall ns when it was entered; set by the journal
 	At   []Position // each tape's tail then; set by the journal
+
+	spans []timeSpan // by the replay clock, of records that expired; see expiredSpans
 }
 
 // ledger is the list of gaps. Reading takes no lock.
@@ -114,7 +116,7 @@ func (g *Gap) append(dst []byte) []byte {
 	for _, t := range []string{g.Producer, g.Stream, g.Cause} {
 		dst = appendText(dst, t)
 	}
-	return appendPositions(dst, g.At)
+	return appendSpans(appendPositions(dst, g.At), g.spans)
 }
 
 func parseGap(b []byte) (Gap, error) {
@@ -125,6 +127,7 @@ func parseGap(b []byte) (Gap, error) {
 	}
 	g.Producer, g.Stream, g.Cause = f.text(), f.text(), f.text()
 	g.At = f.positions()
+	g.spans = f.spans()
 	if !f.done() {
 		return g, fmt.Errorf("%w: entry of %s", ErrCorrupt, ledgerName)
 	}

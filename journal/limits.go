@@ -39,6 +39,8 @@ const (
 
 	DefaultMaxClockSkew = time.Hour        // how far beyond the wall clock a record's times may lie
 	MaxOutlierSteps     = 1 << 16          // entries of outliers.log that speak of kept records: two for each time that a tape's clocks go wrong and right again
+	maxExpiredSpans     = 64               // stretches of time that the ledger knows a tape to have lost to its age; beyond, the closest become one
+	outlierRewrite      = 1 << 10          // entries of outliers.log that no kept record needs from which it is written anew without them
 	outlierHold         = time.Minute      // least time between two of a tape, or half the skew that is allowed when that is less
 	outlierLogEvery     = 10 * time.Second // log lines about outliers of one tape
 

@@ -363,6 +363,48 @@ func TestLogOfOutliersThatIsFullStopsWhoNeedsIt(t *testing.T) {
 	k.addAs(other, trades, clockNow+1)
 }
 
+// TestOutliersThatExpiredMakeRoom: the log does not fill up with what no kept record needs, and what is left says the same.
+func TestOutliersThatExpiredMakeRoom(t *testing.T) {
+	k := newSkewed(t)
+	n := uint64(2*outlierRewrite + 2)
+	steps := outlierSteps{}
+	for i := range n { // as if a clock had gone wrong and right again for weeks
+		s := outlierStep{schema: trades, from: i / 16, limit: clockNow + hour, wall: clockNow}
+		if err := k.d.appendSide(nil, k.d.outliers.log, s.append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, s)
+	}
+	k.add(trades, day(2000)...)
+	k.add(trades, far, clockNow)
+	sealAll(t, k.d, trades)
+	tape := k.d.Tape(trades)
+	k.d.mu.Lock()
+	steps = append(steps, outlierStep{schema: trades, from: 2000, limit: clockNow + hour, wall: clockNow})
+	tape.steps.Store(&steps)
+	k.d.mu.Unlock()
+	tape.leaveBehind((*tape.segs.Load())[5].base)
+	if err := k.d.forgetSteps(tape); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(tape.outlierSteps()); got != 2 {
+		t.Errorf("%d steps are left", got)
+	}
+	if size := len(contents(k.disk, "j/"+testDataset+"/"+outliersName)); size > 200 {
+		t.Errorf("the log has %d bytes", size)
+	}
+	k.finds("written anew", trades, clockNow, 2001)
+	if err := k.d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	abandon(k.j)
+	k.disk = k.disk.Clone(true)
+	k.o.Disk = k.disk
+	k.j = open(t, "j", k.o)
+	k.enter()
+	k.finds("after a power cut", trades, clockNow, 2001)
+}
+
 func TestDamagedLogOfOutliersKeepsNobodyFromTheRecords(t *testing.T) {
 	for _, damage := range []func([]byte) []byte{
 		func(b []byte) []byte { b[len(b)-1] ^= 1; return b },

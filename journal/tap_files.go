@@ -155,21 +155,42 @@ func (t *Tap) outlierSteps() (outlierSteps, error) {
 
 // tapSymbols is what a tap knows of the symbol table.
 type tapSymbols struct {
-	path  string
-	names map[uint32]string // "" for an id that was not named when it was looked for
-	read  int64             // length of the log, logical, that was taken in
+	path    string
+	table   *Symbols
+	read    int64               // length of the log, logical, that was taken in
+	unnamed map[uint32]struct{} // ids that were not known when they were looked for
 }
 
-// Symbol is what an instrument id stands for now. A mapping is in the table before the first record that needs it, so every id of a record that was
-// named at all is found; only an id that is not known yet costs a look at the file. An id that is given to another symbol changes with Refresh.
+// Symbol is what an instrument id stands for by the newest that was said of it, whatever the day; SymbolAt is who a record was.
 func (t *Tap) Symbol(id uint32) (string, bool) {
-	name, ok := t.symbols.names[id]
-	if !ok && t.Refresh() == nil {
-		if name, ok = t.symbols.names[id]; !ok {
-			t.symbols.names[id] = "" // who names it later is seen by Refresh
-		}
+	if !t.knows(id) {
+		return "", false
 	}
-	return name, name != ""
+	return t.symbols.table.Symbol(id)
+}
+
+// SymbolAt is what the instrument of record seq stood for there and then; rec is that record. A mapping is in the table before the first record that needs
+// it, so only an id that is not known yet costs a look at the file. An id that is given to another symbol changes with Refresh.
+func (t *Tap) SymbolAt(seq uint64, rec feed.Record) (string, bool) {
+	if !t.knows(rec.InstrumentID()) {
+		return "", false
+	}
+	return t.symbols.table.NameAt(rec.InstrumentID(), t.schema, seq, DayOf(rec.IndexTime()))
+}
+
+func (t *Tap) knows(id uint32) bool {
+	s := &t.symbols
+	if s.table != nil && s.table.ids.head(id) != 0 {
+		return true
+	}
+	if _, ok := s.unnamed[id]; ok || t.Refresh() != nil {
+		return false
+	}
+	if s.table.ids.head(id) != 0 {
+		return true
+	}
+	s.unnamed[id] = struct{}{} // who names it later is seen by Refresh
+	return false
 }
 
 // Refresh takes in what the symbol table has that is new.
@@ -180,23 +201,21 @@ func (t *Tap) Refresh() error {
 	}
 	defer f.Close()
 	size, err := sideLogSize(f, t.symbols.path, symbolsMagic)
-	if err != nil || size == t.symbols.read && t.symbols.names != nil {
+	if err != nil || size == t.symbols.read && t.symbols.table != nil {
 		return err
 	}
 	c, err := readSideLog(f, t.symbols.path, symbolsMagic, 0)
 	if err != nil {
 		return err
 	}
-	names := make(map[uint32]string, len(c.payloads))
+	table := newSymbols(nil)
+	var list []Mapping
 	for _, p := range c.payloads {
-		list, err := parseMappings(nil, p)
-		if err != nil {
+		if list, err = parseMappings(list[:0], p); err != nil {
 			return err
 		}
-		for i := range list {
-			names[list[i].ID] = list[i].Symbol
-		}
+		table.enter(list)
 	}
-	t.symbols.names, t.symbols.read = names, c.size()
+	t.symbols.table, t.symbols.read, t.symbols.unnamed = table, c.size(), map[uint32]struct{}{}
 	return nil
 }

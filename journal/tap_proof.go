@@ -108,8 +108,8 @@ func (s *tapSegment) look(c *chunk) error {
 	return nil
 }
 
-// Expired is the ledger's entry of what was removed from the tape for its age, as Tape.Expired.
-func (t *Tap) Expired() (Gap, bool, error) {
+// ExpiredIn is what was removed from the tape for its age of records whose replay time lies in [start, end), as Tape.ExpiredIn.
+func (t *Tap) ExpiredIn(start, end uint64) (Gap, bool, error) {
 	v := view{disk: OSDisk{}, dir: t.dir}
 	if err := v.loadGaps(); err != nil {
 		return Gap{}, false, err
@@ -117,7 +117,8 @@ func (t *Tap) Expired() (Gap, bool, error) {
 	gaps, err := parseGaps(v.gaps)
 	for _, g := range gaps {
 		if g.isExpired() && g.Schema == t.schema {
-			return g, true, err
+			g, ok := g.in(start, end)
+			return g, ok, err
 		}
 	}
 	return Gap{}, false, err

@@ -88,12 +88,14 @@ func TestSymbolsOfAnIDThatIsUsedAgain(t *testing.T) {
 		must(t, out.Data(tradeOf(7, testStart+1))) // on the day of OLD: days cannot tell them apart
 		must(t, out.Data(tradeOf(7, testStart+2*day)))
 		must(t, out.Data(tradeOf(9, testStart+2*day))) // never mapped
+		must(t, out.Control(mapping(7, "EARLIER")))    // an older day that was published later
+		must(t, out.Data(tradeOf(7, testStart-4*day)))
 	})
 	want := []feed.SymbolMapping{
-		{RawSymbol: "NEW", Intervals: []feed.MappingInterval{{StartDate: 20260106, EndDate: 20260108, Symbol: "7"}}},
-		{RawSymbol: "OLD", Intervals: []feed.MappingInterval{{StartDate: 20260105, EndDate: 20260106, Symbol: "7"}}},
+		{RawSymbol: "EARLIER", Intervals: []feed.MappingInterval{{StartDate: 20260101, EndDate: 20260102, Symbol: "7"}}},
+		{RawSymbol: "NEW", Intervals: []feed.MappingInterval{{StartDate: 20260107, EndDate: 20260108, Symbol: "7"}}},
 	}
-	if fmt.Sprint(meta.Mappings) != fmt.Sprint(want) || fmt.Sprint(meta.Symbols) != "[NEW OLD]" {
+	if fmt.Sprint(meta.Mappings) != fmt.Sprint(want) || fmt.Sprint(meta.Symbols) != "[EARLIER NEW]" {
 		t.Errorf("mappings %v of %v, want %v", meta.Mappings, meta.Symbols, want)
 	}
 }

@@ -26,6 +26,7 @@ type cli struct {
 	Subscribe subscribeCmd `cmd:"" help:"Print or save what a subscriber receives: live, from the past, or both."`
 	Tap       tapCmd       `cmd:"" help:"Read a tape in place, on the gateway's machine, without a connection."`
 	Journal   journalCmd   `cmd:"" help:"List or verify what lies in a data directory; the gateway may be running."`
+	Symbols   symbolsCmd   `cmd:"" help:"List who an instrument id was, and correct a wrong name."`
 	Dataset   datasetCmd   `cmd:"" help:"Remove a dataset from a data directory."`
 	Key       keyCmd       `cmd:"" help:"Make and list the keys of a key file."`
 	Demo      demoCmd      `cmd:"" help:"See everything at work in one terminal, on a made-up market or on your own file."`

@@ -18,6 +18,7 @@ type publishCmd struct {
 	Producer        string   `help:"The producer's name: a newer session of a name in a dataset ends the older one. Unless given, publish- and the stream's ID, so that files can be published side by side." placeholder:"NAME"`
 	Stream          string   `help:"The stream's ID, within which records are numbered; a digest of a file's records unless given; standard input is a new stream each time without it." placeholder:"ID"`
 	Ack             string   `help:"What an acknowledged record survives: written (kill -9) or synced (a power cut); default ${default}." placeholder:"LEVEL" enum:"written,synced" default:"written"`
+	Future          bool     `help:"The records' times lie in the future and are meant, as a simulation's are: else those beyond the gateway's clock count as a broken clock's, and no start goes by them."`
 	FragmentVersion uint8    `help:"The files are fragments, records without metadata, of this DBN version (1 to 3); needs --dataset." placeholder:"V"`
 	Resume          bool     `help:"Go on with --stream from standard input, which comes again from its beginning: what the gateway has is passed over."`
 	FromAccepted    bool     `help:"With --resume: standard input begins with the record that the gateway lacks, as a feed does that went on meanwhile; nothing is passed over."`
@@ -73,6 +74,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
 			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Head: src.head, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
+			Future: p.Future, KeepTsRecv: src.rereadable,
 		}}
 		publish := job.start
 		if src.pipe != nil {

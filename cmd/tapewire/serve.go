@@ -31,6 +31,7 @@ type serveCmd struct {
 	Sync           string `help:"When records are forced to disk: after a time (1s), a size (64MiB), or each commit (each); default ${default}." placeholder:"POLICY" default:"1s"`
 	Retain         string `help:"How long records are kept after they were written: days (7d), a duration (36h), or forever (default ${default})." placeholder:"AGE" default:"7d"`
 	RetainDisk     string `name:"retain-disk" help:"When the filesystem is fuller than this the oldest records go earlier, but never those of the last hour; or forever (default ${default})." placeholder:"N%" default:"80%"`
+	MaxClockSkew   string `name:"max-clock-skew" help:"A record further than this beyond the clock is kept, counted and named in the log, but no start goes by its time, so that one broken clock does not hide a day; or off (default ${default})." placeholder:"TIME" default:"1h"`
 	SendPath       string `help:"How records get from the tape to a socket: auto, write, sendfile, splice, copy (default ${default})." placeholder:"PATH" default:"auto"`
 	Loops          int    `help:"Egress loops that divide the live subscribers among them; more than one pays from some hundred subscribers and four cores on (default ${default})." placeholder:"N" default:"1"`
 	Spin           bool   `help:"Never let the ingest loop sleep: a few microseconds less from producer to subscriber, for a core that is always busy."`
@@ -87,7 +88,11 @@ func (s *serveCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	j, err := journal.Open(s.Data, journal.Options{Sync: sync, Retain: retain, Logger: log.Named("journal"), AnyFilesystem: s.AnyFilesystem})
+	skew, err := parseSkew(s.MaxClockSkew)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(s.Data, journal.Options{Sync: sync, Retain: retain, MaxClockSkew: skew, Logger: log.Named("journal"), AnyFilesystem: s.AnyFilesystem})
 	if err != nil {
 		return openRemedy(s.Data, err)
 	}

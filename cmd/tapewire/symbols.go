@@ -7,82 +7,98 @@ import (
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/journal"
 )
 
 // symbolDays collects, from a stream's mapping records, what the metadata of a DBN file says of symbols: which instrument id a symbol had, day by
 // day. Readers look a record's symbol up by id and by the UTC day of its index time.
 type symbolDays struct {
-	now map[uint32]*symbolSpan // the mapping in effect for each id
-	all []*symbolSpan
+	now        map[uint32]string // what the stream said last of each id
+	days       map[idDay]string  // what it said at the records of a day; empty: nothing
+	mixed      map[idDay]struct{}
+	start, end uint64 // of the records' index times, ns; end is exclusive, 0: none yet
+
+	last     idDay // as of the record before
+	lastName string
 }
 
-// symbolSpan is one symbol of one id while it was in effect.
-type symbolSpan struct {
-	id          uint32
-	symbol      string
-	first, last uint64 // index times of its records, ns; first > last: none yet
+// idDay is an instrument on one day.
+type idDay struct {
+	id  uint32
+	day journal.Day
 }
 
-func newSymbolDays() *symbolDays { return &symbolDays{now: map[uint32]*symbolSpan{}} }
+func newSymbolDays() *symbolDays {
+	return &symbolDays{now: map[uint32]string{}, days: map[idDay]string{}, mixed: map[idDay]struct{}{}, start: feed.UndefTimestamp}
+}
 
-// learn takes a mapping record; other control records say nothing here.
+// learn takes a mapping record; other control records say nothing here. An empty name ends the one that the id had.
 func (d *symbolDays) learn(rec feed.Record) {
-	m, ok := feed.View[feed.SymbolMappingMsg](rec)
-	if !ok {
-		return
+	if m, ok := feed.View[feed.SymbolMappingMsg](rec); ok {
+		d.now[m.InstrumentID] = m.OutSymbol()
+		d.last = idDay{}
 	}
-	symbol := m.OutSymbol()
-	if old := d.now[m.InstrumentID]; old != nil && old.symbol == symbol {
-		return
-	}
-	if symbol == "" { // the id has no name from here on
-		delete(d.now, m.InstrumentID)
-		return
-	}
-	span := &symbolSpan{id: m.InstrumentID, symbol: symbol, first: feed.UndefTimestamp}
-	d.now[m.InstrumentID] = span
-	d.all = append(d.all, span)
 }
 
 // see takes a data record.
 func (d *symbolDays) see(rec feed.Record) {
-	span, at := d.now[rec.InstrumentID()], rec.IndexTime()
-	if span == nil || at == feed.UndefTimestamp {
+	at := rec.IndexTime()
+	if at == feed.UndefTimestamp {
 		return
 	}
-	span.first, span.last = min(span.first, at), max(span.last, at)
+	d.start, d.end = min(d.start, at), max(d.end, at+1)
+	is := idDay{rec.InstrumentID(), journal.DayOf(at)}
+	if is == d.last {
+		return
+	}
+	name := d.now[is.id]
+	if was, ok := d.days[is]; ok && was != name {
+		d.mixed[is] = struct{}{}
+	}
+	d.days[is], d.last = name, is
 }
 
-// fill sets the symbols, the mappings and the time range of m by what was seen. withUnseen keeps symbols without records, as room for what may come.
+// fill sets the symbols, the mappings and the time range of m by what was seen. A day on which an id changes its name is left out: days cannot say which
+// record had which. withUnseen keeps symbols without records, as room for what may come.
 func (d *symbolDays) fill(m *feed.Metadata, withUnseen bool) {
 	m.Symbols, m.Mappings = nil, nil
-	byID := map[uint32]uint32{} // the day that the id's earlier spans reach to
 	intervals := map[string][]feed.MappingInterval{}
-	start, end := feed.UndefTimestamp, uint64(0)
-	for _, span := range d.all {
-		if span.first > span.last && !withUnseen {
-			continue
+	add := func(name string, id uint32, from, to journal.Day) {
+		intervals[name] = append(intervals[name], feed.MappingInterval{StartDate: from.Date(), EndDate: to.Date(), Symbol: strconv.FormatUint(uint64(id), 10)})
+	}
+	seen := make([]idDay, 0, len(d.days))
+	ids := map[uint32]struct{}{}
+	for is, name := range d.days {
+		if _, out := d.mixed[is]; name != "" && !out {
+			seen = append(seen, is)
+			ids[is.id] = struct{}{}
 		}
-		if span.first <= span.last {
-			start, end = min(start, span.first), max(end, span.last+1)
+	}
+	slices.SortFunc(seen, func(a, b idDay) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.day, b.day)) })
+	for i := 0; i < len(seen); {
+		first, name := seen[i], d.days[seen[i]]
+		end := first.day + 1
+		for i++; i < len(seen) && seen[i] == (idDay{first.id, end}) && d.days[seen[i]] == name; i++ {
+			end++
 		}
-		// Days cannot say that an id changed its symbol within one: the earlier symbol keeps that day.
-		from, to := max(utcDay(span.first), byID[span.id]), utcDay(span.last+uint64(24*time.Hour))
-		if from >= to && !withUnseen {
-			continue
+		add(name, first.id, first.day, end)
+	}
+	for id, name := range d.now {
+		if _, has := ids[id]; withUnseen && !has && name != "" {
+			add(name, id, 0, 1)
 		}
-		byID[span.id] = to
-		intervals[span.symbol] = append(intervals[span.symbol], feed.MappingInterval{StartDate: from, EndDate: to, Symbol: strconv.FormatUint(uint64(span.id), 10)})
 	}
 	for symbol, list := range intervals {
-		slices.SortFunc(list, func(a, b feed.MappingInterval) int { return cmp.Compare(a.StartDate, b.StartDate) })
+		slices.SortFunc(list, func(a, b feed.MappingInterval) int {
+			return cmp.Or(cmp.Compare(a.StartDate, b.StartDate), cmp.Compare(a.Symbol, b.Symbol))
+		})
 		m.Symbols = append(m.Symbols, symbol)
 		m.Mappings = append(m.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: list})
 	}
 	slices.Sort(m.Symbols)
 	slices.SortFunc(m.Mappings, func(a, b feed.SymbolMapping) int { return cmp.Compare(a.RawSymbol, b.RawSymbol) })
-	if end > 0 {
-		m.Start, m.End = start, end
+	if d.end > 0 {
+		m.Start, m.End = d.start, d.end
 	}
 }
 

@@ -144,12 +144,11 @@ func (r *tapReader) expired() error {
 	if r.cmd.Start == nil || *r.cmd.Start == 0 {
 		return nil // everything is everything that is kept
 	}
-	g, ok, err := r.tap.Expired()
-	start := uint64(*r.cmd.Start)
-	if err != nil || !ok || g.ToTs == feed.UndefTimestamp || g.ToTs < start {
+	g, ok, err := r.tap.ExpiredIn(uint64(*r.cmd.Start), feed.UndefTimestamp)
+	if err != nil || !ok {
 		return err
 	}
-	return r.gap(lsg.Gap{Cause: g.Cause, FromTs: max(g.FromTs, start), ToTs: g.ToTs + 1})
+	return r.gap(lsg.Gap{Cause: g.Cause, FromTs: g.FromTs, ToTs: g.ToTs})
 }
 
 func (r *tapReader) run(ctx context.Context) error {
@@ -213,7 +212,7 @@ func (r *tapReader) take(ctx context.Context, b []byte) (done bool, err error) {
 			continue
 		}
 		id := rec.InstrumentID()
-		name, _ := r.tap.Symbol(id)
+		name, _ := r.tap.SymbolAt(first+uint64(i), rec)
 		if !r.wants(id, name) {
 			continue
 		}

@@ -17,6 +17,7 @@ const (
 	SlowSkip        = "skip"
 	RoleProducer    = "producer"
 	AckWritten      = "written" // committed: survives the death of the server's process
+	TsRecvKeep      = "keep"    // of ts_recv: an undefined one stays so; else the server stamps it with the time of receipt
 	AckSynced       = "synced"  // on disk: survives a power cut
 )
 
@@ -40,7 +41,9 @@ type AuthRequest struct {
 	Strict    bool   // a price off its instrument's declared increment ends the session
 	Resume    uint64 // with HasResume: the number of the oldest record that the producer still holds
 	HasResume bool
-	Head      Head // how the stream begins; the zero value when the line has none
+	Future    bool   // its times may lie in the future: no record counts as one of a broken clock
+	TsRecv    string // TsRecvKeep, or "" to have undefined ones stamped
+	Head      Head   // how the stream begins; the zero value when the line has none
 }
 
 // IsAuthRequest tells whether a line is meant as an authentication.
@@ -89,6 +92,12 @@ func ParseAuthRequest(line string) (AuthRequest, error) {
 func (a *AuthRequest) parseProducer(f Fields) (err error) {
 	a.Producer, a.Stream = f.Get("producer"), f.Get("stream")
 	if a.Ack, err = f.oneOf("ack", AckWritten, AckSynced); err != nil {
+		return err
+	}
+	if a.Future, err = f.flag("future", false); err != nil {
+		return err
+	}
+	if a.TsRecv, err = f.oneOf("ts_recv", TsRecvKeep); err != nil {
 		return err
 	}
 	if a.Existing, err = f.flag("existing", false); err != nil {
@@ -167,6 +176,10 @@ func (a AuthRequest) Append(dst []byte) ([]byte, error) {
 	w.optional("producer", a.Producer)
 	w.optional("stream", a.Stream)
 	w.optional("ack", a.Ack)
+	w.optional("ts_recv", a.TsRecv)
+	if a.Future {
+		w.flag("future", true)
+	}
 	if a.Existing {
 		w.flag("existing", true)
 	}

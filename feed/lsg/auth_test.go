@@ -61,6 +61,12 @@ func TestEachClientsAuthLineIsUnderstood(t *testing.T) {
 				a.Resume, a.HasResume, a.Heartbeat, a.Strict = 12, true, 10*time.Second, true
 			}),
 		},
+		"producer of a file of the future": {
+			"auth=" + testAuth + "|dataset=SIM.A|role=producer|producer=p|stream=s|ts_recv=keep|future=1",
+			with(func(a *AuthRequest) {
+				a.Dataset, a.Role, a.Producer, a.Stream, a.TsRecv, a.Future = "SIM.A", "producer", "p", "s", TsRecvKeep, true
+			}),
+		},
 		"subscriber that asks for positions": {"auth=" + testAuth + "|dataset=XNAS.ITCH|position=1", with(func(a *AuthRequest) { a.Position = true })},
 	} {
 		got, err := ParseAuthRequest(c.line)

@@ -14,6 +14,7 @@ const (
 	CodeBadRType          = "bad_rtype"          // an unknown or deprecated rtype
 	CodeSchemaMismatch    = "schema_mismatch"    // a record that does not belong to the schema of the metadata
 	CodeUnknownInstrument = "unknown_instrument" // an ID that this session did not declare
+	CodeBadTime           = "bad_time"           // a ts_event of 0 or undefined where the schema's replay goes by it
 	CodeBadSymbol         = "bad_symbol"         // the answer to an instrument line: nobody could ask for this symbol
 	CodeBadInstrument     = "bad_instrument"     // the answer to an instrument line: a field has no meaning
 	CodeOffTick           = "off_tick"           // with strict=1: a price is not a multiple of its instrument's increment
