@@ -74,7 +74,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
 			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Head: src.head, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
-			Future: p.Future, KeepTsRecv: src.rereadable,
+			Future: p.Future, KeepTsRecv: src.pipe == nil,
 		}}
 		publish := job.start
 		if src.pipe != nil {
