@@ -185,13 +185,13 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 }
 
 // openInUse opens the segment that a tape goes on in: in a new file when records were cut from it, now or by an opening that had no room for the new one
-// (its file has a second name then), or when it was sealed. Until there is room the tape takes no records.
+// (its file is in quarantine, too), or when it was sealed. Until there is room the tape takes no records.
 func (o *opening) openInUse(t *Tape, f File, path string, info segmentInfo, tail uint64) (*Segment, error) {
-	links, err := f.Links()
+	kept, err := o.q.holds(f)
 	if err != nil {
 		return nil, err
 	}
-	if _, cut := o.result.recut[path]; cut || links > 1 || info.sealed {
+	if _, cut := o.result.recut[path]; cut || kept || info.sealed {
 		err := o.d.recut(t, path, info, tail)
 		if isFull(err) {
 			return o.d.freeze(t, path, info, tail)

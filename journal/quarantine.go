@@ -53,8 +53,7 @@ func (q *quarantine) write(name string, fill func(File) error) error {
 
 // link gives a file that is open a name in quarantine, unless it has a second name already: an opening that did not get to its end gave it one.
 func (q *quarantine) link(f File, path, name string) error {
-	links, err := f.Links()
-	if err != nil || links > 1 {
+	if has, err := q.holds(f); err != nil || has {
 		return err
 	}
 	dir := filepath.Join(q.dir, quarantineDir)
@@ -103,6 +102,38 @@ func freeName(taken []string, name string) string {
 		}
 		free = fmt.Sprintf("%s.%d", name, n)
 	}
+}
+
+// holds says whether a file is in quarantine too, under another name. That others have linked it (a backup does) is no sign of a cut.
+func (q *quarantine) holds(f File) (bool, error) {
+	if links, err := f.Links(); err != nil || links < 2 {
+		return false, err
+	}
+	id, err := f.Identity()
+	if err != nil {
+		return false, err
+	}
+	dir := filepath.Join(q.dir, quarantineDir)
+	names, err := q.disk.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for _, name := range names {
+		if err != nil {
+			break
+		}
+		var kept File
+		if kept, err = q.disk.Open(filepath.Join(dir, name), true); err != nil {
+			break
+		}
+		var other Identity
+		other, err = kept.Identity()
+		kept.Close()
+		if err == nil && other == id {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // writeWhole makes a file that is either there in full or not at all: tmp, sync, rename, sync of the directory.
