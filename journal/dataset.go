@@ -37,10 +37,15 @@ type Dataset struct {
 
 	preparer *worker
 	sealer   *worker
-	syncer   *syncer
-	watchers watchers
-	visible  [feed.NumSchemas]atomic.Pointer[Tape] // tapes with records
-	closed   atomic.Bool
+	room     *worker // in the symbol table
+	roomer   roomer
+	roomDue  atomic.Bool // records have expired
+
+	declaredSince atomic.Uint32 // the oldest day that a producer has entered mappings for since kept looked
+	syncer        *syncer
+	watchers      watchers
+	visible       [feed.NumSchemas]atomic.Pointer[Tape] // tapes with records
+	closed        atomic.Bool
 
 	filesHeld atomic.Int64 // counted in Journal.files
 
@@ -189,6 +194,7 @@ func (d *Dataset) start() {
 	go d.preparer.run(d.o.RetryInterval, d.prepareRound)
 	go d.sealer.run(d.o.RetryInterval, d.sealRound)
 	go d.syncer.run()
+	go d.room.run(d.o.RetryInterval, d.roomRound)
 	d.preparer.kick()
 	d.sealer.kick()
 }
@@ -199,6 +205,7 @@ func (d *Dataset) stop() {
 		return
 	}
 	d.preparer.close()
+	d.room.close()
 	d.syncer.close()
 	d.sealer.close()
 }

@@ -8,17 +8,19 @@ import (
 
 // Every bound of the journal, in one place.
 const (
-	MaxDatasetName = lsg.MaxDataset // bytes; DBN has 16 with the closing zero
-	MaxName        = lsg.MaxName    // bytes of a producer's or stream's name; a digest in hex fits
-	MaxSymbol      = lsg.MaxSymbol  // bytes; DBN v3 has 71 with the closing zero
-	MaxCause       = 64             // bytes of a gap's cause
-	MaxStreams     = 1 << 16        // streams of a dataset that kept records need
-	MaxSkip        = 1 << 40        // records that Resume may skip at once
-	MaxMappings    = 1 << 20        // entries of a symbol table
-	MaxGaps        = 1 << 16        // entries of a ledger
-	idsLookedAt    = 64             // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
-	maxOwner       = 255            // bytes of the name of a key that a producer's name belongs to
-	MaxTapes       = 32             // slots in the state page; DBN has 20 schemas today
+	MaxDatasetName = lsg.MaxDataset   // bytes; DBN has 16 with the closing zero
+	MaxName        = lsg.MaxName      // bytes of a producer's or stream's name; a digest in hex fits
+	MaxSymbol      = lsg.MaxSymbol    // bytes; DBN v3 has 71 with the closing zero
+	MaxCause       = 64               // bytes of a gap's cause
+	MaxStreams     = 1 << 16          // streams of a dataset that kept records need
+	MaxSkip        = 1 << 40          // records that Resume may skip at once
+	MaxMappings    = 48 << 20         // entries of a symbol table that kept records may need: a million instruments, and ten years of 11,000 new ones a day
+	MaxGaps        = 1 << 16          // entries of a ledger
+	roomFrom       = 80               // percent of a symbol table, or of its log, from which on entries that no kept record needs make room, and the log says so
+	roomEvery      = 10 * time.Second // least time between two looks for such entries
+	idsLookedAt    = 64               // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
+	maxOwner       = 255              // bytes of the name of a key that a producer's name belongs to
+	MaxTapes       = 32               // slots in the state page; DBN has 20 schemas today
 
 	DefaultMinSegment = 1 << 20     // bytes
 	DefaultMaxSegment = 256 << 20   // bytes
@@ -63,6 +65,6 @@ const (
 	syncLogSpan          = 64 << 20 // bytes of records one sync.log vouches for: what a recovery may have to read
 	maxSyncLog           = 16 << 20 // bytes of a sync.log that is still taken for one
 	maxFrame             = 4 << 20  // bytes of one entry in any side file
-	maxSideLog           = 1 << 30  // bytes of a side log
+	maxSideLog           = 4 << 30  // bytes of a side log
 	DefaultRetryInterval = 250 * time.Millisecond
 )
