@@ -18,15 +18,10 @@ func (d *Dataset) mostMappings() int64 {
 	return MaxMappings
 }
 
-// SymbolsUsed is how many entries of the symbol table count towards its limit, and the limit.
-func (d *Dataset) SymbolsUsed() (used, limit int) {
-	return int(d.symbols.needed.Load()), int(d.mostMappings())
-}
-
 // crowded says whether the table, or its log, is so full that what nobody needs has to make room.
 func (d *Dataset) crowded() bool {
 	l := d.symbols.log
-	return d.symbols.needed.Load() >= d.mostMappings()*roomFrom/100 || l.bytes() >= maxSideLog*roomFrom/100
+	return d.symbols.needed.Load() >= d.mostMappings()*tableWarn/100 || l.bytes() >= maxSideLog*tableWarn/100
 }
 
 // roomer is what is known of the last time that room was made in the symbol table.
@@ -42,7 +37,7 @@ type roomer struct {
 
 // warnOfSymbols says it once that the table fills up. The caller holds Symbols.mu.
 func (d *Dataset) warnOfSymbols(before, after int64) {
-	from := d.mostMappings() * roomFrom / 100
+	from := d.mostMappings() * tableWarn / 100
 	if before < from && after >= from {
 		d.log.Warn("the symbol table fills up; entries that no kept record needs make room, and beyond its limit none is entered",
 			zap.Int64("entries", after), zap.Int64("limit", d.mostMappings()))

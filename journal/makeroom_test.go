@@ -203,7 +203,7 @@ func TestRoomIsMadeWhileTheJournalIsOpen(t *testing.T) {
 	q.Close()
 	a.w.Close()
 	a.d.room.kick()
-	eventually(t, "making room", func() bool { n, _ := a.d.SymbolsUsed(); return n < 100 })
+	eventually(t, "making room", func() bool { return a.d.Tables()[2].Used < 100 })
 	wantNames(t, a.d, 0, map[idDay]string{{1, 20_000}: "ODD"})
 	if s := a.d.Symbols(); s.Len() < 500 || !slices.Contains(s.IDs("ODD"), 1) || s.InEffect(feed.SchemaTrades, 1<<40) != s.Len() {
 		t.Errorf("%d entries", s.Len())
