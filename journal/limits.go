@@ -25,7 +25,7 @@ const (
 	MaxProducerStreams = MaxStreams / 4 * 3 // of one producer's name
 	streamsSlack       = 1 << 12            // entries of the streams' log that need no room, beside as many as do, before it is written anew
 	tableWarn          = 80                 // percent of a table from which on the log says that it fills up, and mappings make room
-	roomEvery          = 10 * time.Second   // least time between two looks for mappings that nobody needs
+	roomEvery          = 2 * time.Second    // least time between two looks for mappings that nobody needs
 
 	idsLookedAt     = 64      // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
 	maxOwner        = 255     // bytes of the name of a key that a producer's name belongs to

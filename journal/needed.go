@@ -72,7 +72,7 @@ func (p *roomPlan) weighRest(keep int, of []int) {
 		}
 	}
 	d := p.definitionOf(of)
-	if d.over(open) {
+	if d.end >= 0 && p.allOld(of) { // what ended it must not be used without it, nor may it be without its end: both, when nothing else is left of the id
 		d.first, d.end = -1, -1
 	}
 	for _, k := range of {
@@ -98,7 +98,6 @@ type carried struct {
 	unsettled bool // which one it is, is not the same for all records
 	first     int  // -1: there is none
 	end       int  // the newest of its ends that is in effect everywhere; -1: there is none
-	later     bool // another one is not in effect everywhere
 }
 
 func (p *roomPlan) definitionOf(of []int) carried {
@@ -118,12 +117,8 @@ func (p *roomPlan) definitionOf(of []int) carried {
 		return d
 	}
 	for _, k := range of {
-		switch {
-		case p.s.list.at(k).from >= p.day || !p.ends(k, d.first):
-		case k < p.inEffect:
+		if p.s.list.at(k).from < p.day && k < p.inEffect && p.ends(k, d.first) {
 			d.end = k
-		default:
-			d.later = true
 		}
 	}
 	return d
@@ -141,7 +136,7 @@ func (p *roomPlan) ends(k, definition int) bool {
 	return false
 }
 
-// over says whether the definition says nothing any more, nor what ended it: an open entry from before its end it would keep from being used.
-func (d *carried) over(open int) bool {
-	return !d.unsettled && d.end >= 0 && !d.later && (open < 0 || open > d.end)
+// allOld says whether all entries of an id are in effect everywhere, and of days before the oldest.
+func (p *roomPlan) allOld(of []int) bool {
+	return !slices.ContainsFunc(of, func(k int) bool { return k >= p.inEffect || p.isOpen(k) || p.s.list.at(k).to > p.day })
 }

@@ -186,12 +186,13 @@ func (s *Symbols) SymbolAt(id uint32, schema feed.Schema, seq uint64) (string, b
 
 // present is the newest entry of an id; nil when it has none.
 func (s *Symbols) present(id uint32) *Mapping {
-	head := s.ids.head(id)
-	if head == 0 {
-		return nil
-	}
-	m := s.At(int(head&^busyID - 1))
-	return &m
+	var m *Mapping
+	s.chain(id, func(_ int, e *entry, _ *batch) bool {
+		newest := s.mapping(e)
+		m = &newest
+		return false
+	})
+	return m
 }
 
 // chain goes over the entries of an id, the newest first, until more returns false.

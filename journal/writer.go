@@ -188,6 +188,10 @@ func (w *Writer) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w.closed = true
+	if w.declared.Load() != uint32(NoDay) { // what it declared may make room
+		d.roomDue.Store(true)
+		d.room.kick()
+	}
 	d.leave(w.stream)
 	if d.writers[w.producer] == w {
 		delete(d.writers, w.producer)
