@@ -21,6 +21,7 @@ const (
 	CauseExpired     = lsg.CauseExpired
 	CauseQuarantined = lsg.CauseQuarantined
 	CauseDamaged     = lsg.CauseDamaged
+	CauseCorrected   = lsg.CauseCorrected // who made it, of what, and when
 )
 
 // Gap is an entry of the ledger: records that are known to be missing.
@@ -63,7 +64,7 @@ func (l *ledger) has(producer, stream string, from, to uint64) bool {
 	return false
 }
 
-// Gap enters a gap at the present tails; producer and stream are the writer's. Live readers and later replays are told when they get there.
+// Gap enters a gap at the present tails; producer and stream are the writer's, and the cause is one that a producer may report (lsg.ProducerCause). Live readers and later replays are told when they get there.
 // It writes to a side file (no sync). Errors: ErrName, ErrLimit, ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
 func (w *Writer) Gap(g Gap) error {
 	w.d.mu.Lock()
@@ -73,6 +74,7 @@ func (w *Writer) Gap(g Gap) error {
 		return err
 	}
 	g.Producer, g.Stream, g.At = w.producer, w.stream.name, w.d.positions()
+	g.Cause = lsg.ProducerCause(g.Cause)
 	return w.d.enterGap(w, g)
 }
 
@@ -126,6 +128,9 @@ func parseGap(b []byte) (Gap, error) {
 		*v = f.u64()
 	}
 	g.Producer, g.Stream, g.Cause = f.text(), f.text(), f.text()
+	if g.Producer != "" && g.Cause != CauseCorrected { // earlier versions took any word
+		g.Cause = lsg.ProducerCause(g.Cause)
+	}
 	g.At = f.positions()
 	g.spans = f.spans()
 	if !f.done() {
