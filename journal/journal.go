@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,10 +33,11 @@ type Journal struct {
 	files     files
 	watchers  watchers
 
-	mu       sync.Mutex // guards closed, and orders changes of datasets
-	closed   bool
-	damaged  map[string]error                    // datasets that are not served, and why; never changed after Open
-	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
+	mu        sync.Mutex // guards closed, and orders changes of datasets
+	closed    bool
+	damagedMu sync.Mutex
+	damaged   map[string]error                    // datasets that are not served, and why
+	datasets  atomic.Pointer[map[string]*Dataset] // copied when changed
 }
 
 // Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset. One that is damaged beyond what
@@ -112,11 +112,8 @@ func (j *Journal) openAll() error {
 			switch {
 			case err == nil:
 				all[name] = d
-			case isDamage(err) || errors.Is(err, ErrVersion):
-				// The others are served all the same.
+			default: // the others are served all the same
 				j.notServed(name, j.openError(name, err))
-			default:
-				return j.openError(name, err)
 			}
 		}
 	}
@@ -130,34 +127,20 @@ func (j *Journal) openAll() error {
 	return nil
 }
 
-func (j *Journal) notServed(name string, err error) {
-	j.damaged[name] = err
-	j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(err))
+// notServed notes why a dataset is not served.
+func (j *Journal) notServed(name string, why error) {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	j.damaged[name] = why
+	j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(why))
 }
 
-// openError names the dataset that is not served, or keeps the journal shut, and what a person can do.
-func (j *Journal) openError(name string, err error) error {
-	err = fmt.Errorf("open journal: dataset %s: %w", name, diskError(err))
-	switch {
-	case errors.Is(err, ErrVersion):
-		err = fmt.Errorf("%w, or move %s out of %s; nothing was changed", err, filepath.Join(j.dir, name), j.dir)
-	case isDamage(err):
-		err = fmt.Errorf("%w; nothing was changed: restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
-	}
-	return err
+// isServed notes that it is now.
+func (j *Journal) isServed(name string) {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	delete(j.damaged, name)
 }
-
-// isDamage says that a dataset's files are not what they were, or cannot be read: a matter of that dataset alone.
-func isDamage(err error) bool {
-	return errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO)
-}
-
-// Damaged is why a dataset that is there is not served: its files are damaged, or of a version that is not known (ErrVersion). It is nil when the dataset is
-// served, or when there is none of that name.
-func (j *Journal) Damaged(name string) error { return j.damaged[name] }
-
-// AllDamaged is the datasets that are not served, by name.
-func (j *Journal) AllDamaged() map[string]error { return maps.Clone(j.damaged) }
 
 func removeTree(disk Disk, dir string) error {
 	names, err := disk.List(dir)
@@ -220,7 +203,7 @@ func (j *Journal) Create(name string) (*Dataset, error) {
 	if d := j.Lookup(name); d != nil {
 		return d, nil
 	}
-	if err := j.Damaged(name); err != nil {
+	if err := j.Damaged(name); err != nil && staysDamaged(err) {
 		return nil, err
 	}
 	if err := CheckDataset(name); err != nil {
@@ -248,6 +231,24 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	if !j.files.room(filesPerDataset) {
 		return nil, false, j.noFiles("dataset " + name)
 	}
+	there := j.Damaged(name) != nil // and what kept it from being served may be over
+	if !there {
+		if err := j.makeNew(name); err != nil {
+			return nil, false, err
+		}
+	}
+	if d, err = j.openDataset(name, !there); err != nil {
+		return nil, false, err
+	}
+	j.isServed(name)
+	all := maps.Clone(*j.datasets.Load())
+	all[name] = d
+	j.datasets.Store(&all)
+	return d, true, nil
+}
+
+// makeNew puts the directory of an empty dataset in its place.
+func (j *Journal) makeNew(name string) error {
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
 	epoch := uint64(firstEpoch)
 	if last := readLastEpoch(j.o.Disk, j.dir, name); last > 0 {
@@ -255,21 +256,12 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	}
 	if err := makeDataset(j.o, tmp, epoch); err != nil {
 		// What was made so far would keep a full disk full.
-		return nil, false, errors.Join(err, removeTree(j.o.Disk, tmp))
+		return errors.Join(err, removeTree(j.o.Disk, tmp))
 	}
 	if err := j.o.Disk.Rename(tmp, filepath.Join(j.dir, name)); err != nil {
-		return nil, false, err
+		return err
 	}
-	if err := j.o.Disk.SyncDir(j.dir); err != nil {
-		return nil, false, err
-	}
-	if d, err = j.openDataset(name, true); err != nil {
-		return nil, false, err
-	}
-	all := maps.Clone(*j.datasets.Load())
-	all[name] = d
-	j.datasets.Store(&all)
-	return d, true, nil
+	return j.o.Disk.SyncDir(j.dir)
 }
 
 // makeDataset fills a directory with the files of an empty dataset, all on disk.
