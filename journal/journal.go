@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +28,7 @@ type Journal struct {
 	tapes     atomic.Int64 // of all datasets: they share the prefault budget
 	indexes   indexCache
 	keeping   *keeping   // nil when everything is kept
+	reopening *keeping   // nil when every dataset is served that can be
 	retaining sync.Mutex // one round at a time
 	pinned    []*Segment // of retaining: removed for their age, and perhaps still held by readers
 	files     files
@@ -36,16 +36,17 @@ type Journal struct {
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets
 	closed   bool
-	damaged  map[string]error                    // datasets that are not served, and why; never changed after Open
+	damaged  atomic.Pointer[map[string]error]    // datasets that are not served, and why; copied when changed
 	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
 }
 
 // Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset. One that is damaged beyond what
 // recovery can tell apart, or of a version that is not known, is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
-	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now(), damaged: map[string]error{}}
+	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now()}
 	j.began = j.clock()
 	j.datasets.Store(&map[string]*Dataset{})
+	j.damaged.Store(&map[string]error{})
 	j.files.init()
 	if err := j.o.Disk.Mkdir(dir); err != nil {
 		return nil, diskError(fmt.Errorf("open journal: %w", err))
@@ -68,6 +69,10 @@ func Open(dir string, o Options) (*Journal, error) {
 	if j.o.Retain != (Retention{}) && !j.o.manual {
 		j.keeping = &keeping{make(chan struct{}), make(chan struct{})}
 		go j.keep()
+	}
+	if len(j.waiting()) > 0 && !j.o.manual {
+		j.reopening = &keeping{make(chan struct{}), make(chan struct{})}
+		go j.reopen()
 	}
 	return j, nil
 }
@@ -105,18 +110,13 @@ func (j *Journal) openAll() error {
 		case strings.HasSuffix(name, tmpSuffix) && CheckDataset(strings.TrimSuffix(name, tmpSuffix)) == nil:
 			// A creation that did not finish: no record was ever accepted for it.
 			if err := removeTree(j.o.Disk, filepath.Join(j.dir, name)); err != nil {
-				return fmt.Errorf("open journal: %w", err)
+				j.o.Logger.Warn("what is left of a dataset that was never finished, or was removed, could not be cleared away", zap.String("dir", filepath.Join(j.dir, name)), zap.Error(err))
 			}
 		case CheckDataset(name) == nil:
-			d, err := j.openDataset(name, false)
-			switch {
-			case err == nil:
+			if d, err := j.openDataset(name, false); err != nil {
+				j.notServed(name, j.openError(name, err)) // the others are served all the same
+			} else {
 				all[name] = d
-			case isDamage(err) || errors.Is(err, ErrVersion):
-				// The others are served all the same.
-				j.notServed(name, j.openError(name, err))
-			default:
-				return j.openError(name, err)
 			}
 		}
 	}
@@ -129,35 +129,6 @@ func (j *Journal) openAll() error {
 	}
 	return nil
 }
-
-func (j *Journal) notServed(name string, err error) {
-	j.damaged[name] = err
-	j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(err))
-}
-
-// openError names the dataset that is not served, or keeps the journal shut, and what a person can do.
-func (j *Journal) openError(name string, err error) error {
-	err = fmt.Errorf("open journal: dataset %s: %w", name, diskError(err))
-	switch {
-	case errors.Is(err, ErrVersion):
-		err = fmt.Errorf("%w, or move %s out of %s; nothing was changed", err, filepath.Join(j.dir, name), j.dir)
-	case isDamage(err):
-		err = fmt.Errorf("%w; nothing was changed: restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
-	}
-	return err
-}
-
-// isDamage says that a dataset's files are not what they were, or cannot be read: a matter of that dataset alone.
-func isDamage(err error) bool {
-	return errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO)
-}
-
-// Damaged is why a dataset that is there is not served: its files are damaged, or of a version that is not known (ErrVersion). It is nil when the dataset is
-// served, or when there is none of that name.
-func (j *Journal) Damaged(name string) error { return j.damaged[name] }
-
-// AllDamaged is the datasets that are not served, by name.
-func (j *Journal) AllDamaged() map[string]error { return maps.Clone(j.damaged) }
 
 func removeTree(disk Disk, dir string) error {
 	names, err := disk.List(dir)
@@ -181,14 +152,19 @@ func removeTree(disk Disk, dir string) error {
 // Close syncs everything and lets the directory go. Nothing is cut at the next opening.
 func (j *Journal) Close() error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.closed {
+		j.mu.Unlock()
 		return nil
 	}
 	j.closed = true
-	if j.keeping != nil {
-		j.keeping.end()
+	j.mu.Unlock() // reopening may want it
+	for _, k := range []*keeping{j.reopening, j.keeping} {
+		if k != nil {
+			k.end()
+		}
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	var errs []error
 	for _, d := range *j.datasets.Load() {
 		errs = append(errs, d.close())
@@ -249,11 +225,8 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 		return nil, false, j.noFiles("dataset " + name)
 	}
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
-	epoch := uint64(firstEpoch)
-	if last := readLastEpoch(j.o.Disk, j.dir, name); last > 0 {
-		epoch = j.o.nextEpoch(last)
-	}
-	if err := makeDataset(j.o, tmp, epoch); err != nil {
+	// Random like those that follow: no position of a dataset that had the name before is one of this one.
+	if err := makeDataset(j.o, tmp, j.o.nextEpoch(0)); err != nil {
 		// What was made so far would keep a full disk full.
 		return nil, false, errors.Join(err, removeTree(j.o.Disk, tmp))
 	}
@@ -266,9 +239,7 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	if d, err = j.openDataset(name, true); err != nil {
 		return nil, false, err
 	}
-	all := maps.Clone(*j.datasets.Load())
-	all[name] = d
-	j.datasets.Store(&all)
+	j.add(d)
 	return d, true, nil
 }
 

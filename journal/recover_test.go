@@ -457,7 +457,10 @@ func TestRecoveryInterruptedAtEachStepIsFinishedByTheNext(t *testing.T) {
 		})
 		j, err := Open("j", memOptions(disk))
 		if err == nil {
+			err = j.Damaged(testDataset)
 			abandon(j)
+		}
+		if err == nil {
 			if stop < 20 {
 				t.Errorf("recovery took %d steps only: the test does not see them", stop)
 			}
