@@ -1,6 +1,11 @@
 package feed
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // heldRecords are published records that may have to be sent again: the data records of the numbers first to next-1, one behind the other, with
 // the control records between them. Its size is bounded by its owner.
@@ -9,6 +14,8 @@ type heldRecords struct {
 	from  int // where the oldest begins in buf
 	first uint64
 	next  uint64
+
+	mappings map[uint32]Record // the newest symbol mapping of each instrument among what was dropped: every session must be told
 }
 
 // size is in bytes.
@@ -28,9 +35,37 @@ func (h *heldRecords) add(b []byte, n uint64) {
 func (h *heldRecords) drop(n uint64) {
 	n = min(n, h.next)
 	if n > h.first {
-		h.from += h.skip(n)
-		h.first = n
+		to := h.from + h.skip(n)
+		h.mappings = noteMappings(h.mappings, h.buf[h.from:to])
+		h.from, h.first = to, n
 	}
+}
+
+// noteMappings enters the symbol mappings among whole records.
+func noteMappings(into map[uint32]Record, b []byte) map[uint32]Record {
+	for at := 0; at < len(b); {
+		rec := Record(b[at : at+int(b[at])*lengthUnit])
+		at += len(rec)
+		if rec.RType() == RTypeSymbolMapping {
+			if into == nil {
+				into = map[uint32]Record{}
+			}
+			into[rec.InstrumentID()] = append(into[rec.InstrumentID()][:0], rec...)
+		}
+	}
+	return into
+}
+
+// mappingsBefore are the mappings that hold at data record n, as far as they were published before it.
+func (h *heldRecords) mappingsBefore(n uint64) (b []byte) {
+	newest := map[uint32]Record{}
+	for id, rec := range h.mappings {
+		newest[id] = bytes.Clone(rec)
+	}
+	for _, id := range slices.Sorted(maps.Keys(noteMappings(newest, h.buf[h.from:h.from+h.skip(n)]))) {
+		b = append(b, newest[id]...)
+	}
+	return b
 }
 
 // since returns what was published from data record n on. A control record directly before it is among that, and may so be sent twice: the
@@ -56,6 +91,7 @@ func (h *heldRecords) skip(n uint64) (end int) {
 // told where the held records begin now.
 func (h *heldRecords) dropOldest() uint64 {
 	if h.first == h.next { // only control records
+		h.mappings = noteMappings(h.mappings, h.buf[h.from:])
 		h.from = len(h.buf)
 		return 0
 	}

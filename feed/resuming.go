@@ -21,8 +21,14 @@ const (
 type ResumingConfig struct {
 	ProducerConfig
 	Metadata    Metadata     // as for Producer.Start
-	Instruments []Instrument // declared in every session before Start; one that the gateway refuses fails the first dial
+	Instruments []Instrument // declared in every session before Start
 	MaxHeld     int          // bytes; DefaultMaxHeld when 0
+	Wait        bool         // what cannot be held waits for the gateway, which suits a file or a pipe; a live adapter lets go of the oldest instead
+
+	// Refused is told of each of Instruments that was refused; the session goes on without it, and InstrumentID does not know it.
+	Refused func(*InstrumentError)
+	// Lost is told why a session ended, or could not be had, and how long it will be until the next one is dialled. It must not call the producer.
+	Lost func(err error, pause time.Duration)
 
 	pause time.Duration // RedialFirst, but for tests
 }
@@ -32,7 +38,7 @@ type ResumingConfig struct {
 //
 // What it holds is bounded by MaxHeld. While it is connected, Publish waits for acks when that is full. While it is not, the oldest quarter of the
 // records is let go, so that a live adapter never stalls for a gateway that is down; the gateway learns of it and writes a gap into its ledger,
-// and Dropped counts them.
+// and Dropped counts them. With Wait nothing is let go.
 //
 // All methods may be called from several goroutines. They wait for one another: while Publish waits for the gateway, so does Acked.
 type ResumingProducer struct {
@@ -104,6 +110,16 @@ func (r *ResumingProducer) Dropped() uint64 {
 	return r.dropped
 }
 
+// Paused is why the gateway asked to wait, or "" when it takes records or there is no connection.
+func (r *ResumingProducer) Paused() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.p == nil {
+		return ""
+	}
+	return r.p.Paused()
+}
+
 // Err is why the producer gave up, nil while it goes on.
 func (r *ResumingProducer) Err() error {
 	r.mu.Lock()
@@ -162,6 +178,9 @@ func (r *ResumingProducer) forget(in Instrument) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cfg.Instruments = slices.DeleteFunc(slices.Clone(r.cfg.Instruments), func(old Instrument) bool { return old == in })
+	if known, ok := r.ids[in.Symbol]; ok && known.in == in { // an earlier session had it
+		delete(r.ids, in.Symbol)
+	}
 }
 
 // Publish sends whole records, and keeps them until they are acked. It fails with ErrLength, publishing nothing, when one of them is not whole;

@@ -3,9 +3,12 @@ package feed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // dial opens a session up to the point where records can be sent.
@@ -32,13 +35,23 @@ func discard(p *Producer, cause error) {
 	_ = p.Close(context.Background()) // returns at once, with the cause
 }
 
-// declare declares the instruments. An ID that differs from an earlier session's would put records under another symbol, so it is final.
+// declare declares the instruments. One that is refused is left out from then on; it must not keep the others from being published. An ID that
+// differs from an earlier session's would put records under another symbol, so it is final.
 func (r *ResumingProducer) declare(ctx context.Context, p *Producer) error {
 	r.mu.Lock()
 	instruments := r.cfg.Instruments
 	r.mu.Unlock()
 	for _, in := range instruments {
-		if err := r.declareOne(ctx, p, in); err != nil {
+		err := r.declareOne(ctx, p, in)
+		var refused *InstrumentError
+		if errors.As(err, &refused) {
+			r.forget(in)
+			if r.cfg.Refused != nil {
+				r.cfg.Refused(refused)
+			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -46,6 +59,9 @@ func (r *ResumingProducer) declare(ctx context.Context, p *Producer) error {
 }
 
 func (r *ResumingProducer) declareOne(ctx context.Context, p *Producer, in Instrument) error {
+	if _, err := in.Text(); err != nil {
+		return refusedHere(in, err)
+	}
 	timeout := fmt.Errorf("%w: no answer to instrument %s", ErrLost, in.Symbol)
 	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(r.cfg.DialTimeout, DefaultDialTimeout), timeout)
 	defer cancel()
@@ -54,6 +70,15 @@ func (r *ResumingProducer) declareOne(ctx context.Context, p *Producer, in Instr
 		return err
 	}
 	return r.learn(in, id)
+}
+
+// refusedHere is the refusal of an instrument that the gateway need not be asked about.
+func refusedHere(in Instrument, err error) error {
+	code := lsg.CodeBadInstrument
+	if errors.Is(err, lsg.ErrSymbol) {
+		code = lsg.CodeBadSymbol
+	}
+	return &InstrumentError{Symbol: in.Symbol, Code: code, Text: err.Error()}
 }
 
 func (r *ResumingProducer) learn(in Instrument, id uint32) error {
@@ -80,6 +105,9 @@ func (r *ResumingProducer) keep(p *Producer) {
 			pause = r.cfg.pause // but it goes on doubling when sessions begin and get nowhere
 		}
 		for p = nil; p == nil; pause = min(2*pause, RedialLongest) {
+			if !IsFinal(err) && r.cfg.Lost != nil {
+				r.cfg.Lost(err, pause)
+			}
 			if IsFinal(err) || !r.sleep(pause) {
 				r.giveUp(cmp.Or(context.Cause(r.ctx), err))
 				return
@@ -148,7 +176,9 @@ func (r *ResumingProducer) resume() (*Producer, error) {
 	case from < r.held.first:
 		err = fmt.Errorf("%w: records were let go meanwhile, the gateway must hear of it", ErrLost)
 	default:
-		_, err = p.Write(r.held.since(from))
+		if _, err = p.Write(r.held.mappingsBefore(from)); err == nil {
+			_, err = p.Write(r.held.since(from))
+		}
 	}
 	if err != nil {
 		discard(p, err)
@@ -183,7 +213,8 @@ func (r *ResumingProducer) publish(b []byte) error {
 	return nil
 }
 
-// makeRoom keeps what is held within MaxHeld: by waiting for acks, or without a connection by letting go of the oldest. The caller holds mu.
+// makeRoom keeps what is held within MaxHeld: by waiting for acks, or without a connection by letting go of the oldest, or with Wait by waiting for one.
+// The caller holds mu.
 func (r *ResumingProducer) makeRoom(n int) error {
 	if n > r.cfg.MaxHeld {
 		return fmt.Errorf("%w: %d bytes to publish, MaxHeld is %d", ErrTooLarge, n, r.cfg.MaxHeld)
@@ -194,6 +225,10 @@ func (r *ResumingProducer) makeRoom(n int) error {
 		r.held.drop(r.acked)
 		switch {
 		case r.held.next-r.held.first < held:
+		case r.p == nil && r.cfg.Wait:
+			if err := r.awaitConnection(); err != nil {
+				return err
+			}
 		case r.p == nil || held == 0:
 			r.dropped += r.held.dropOldest()
 		case r.p.WaitAcked(r.ctx, r.held.first+(held+1)/2) != nil:
@@ -202,6 +237,26 @@ func (r *ResumingProducer) makeRoom(n int) error {
 			}
 			r.lost(r.p)
 		}
+	}
+	return nil
+}
+
+// awaitConnection waits until there is another connection. The caller holds mu, which is free meanwhile.
+func (r *ResumingProducer) awaitConnection() error {
+	changed := r.changed
+	r.mu.Unlock()
+	select {
+	case <-changed:
+	case <-r.ctx.Done():
+	}
+	r.mu.Lock()
+	switch {
+	case r.err != nil:
+		return r.err
+	case r.ctx.Err() != nil:
+		return context.Cause(r.ctx)
+	case r.closing:
+		return ErrClosed
 	}
 	return nil
 }

@@ -59,16 +59,16 @@ func (e *ProducerError) Error() string {
 	return text
 }
 
-// InstrumentError says that the gateway refused one instrument. The session goes on.
+// InstrumentError says that one instrument was refused. The session goes on.
 type InstrumentError struct {
 	Symbol string
 	Code   string // lsg.CodeBadSymbol or CodeBadInstrument
-	Text   string // the gateway's own words
+	Text   string // the gateway's own words, or what is wrong with the declaration
 }
 
-// Error gives the gateway's words.
+// Error says which and why.
 func (e *InstrumentError) Error() string {
-	return fmt.Sprintf("feed: the gateway refused instrument %s (%s): %s", e.Symbol, e.Code, e.Text)
+	return fmt.Sprintf("feed: instrument %s is refused (%s): %s", e.Symbol, e.Code, e.Text)
 }
 
 // SessionError says why a subscriber's stream ended.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
 )
 
@@ -22,13 +21,20 @@ type progress struct {
 	out      io.Writer
 	terminal bool
 	src      *source
-	producer *feed.Producer
+	producer publisher
 	quit     chan struct{}
 	done     chan struct{}
 }
 
+// publisher is what is shown of a producer.
+type publisher interface {
+	Sent() uint64
+	Acked() uint64
+	Paused() string
+}
+
 // showProgress starts showing. What takes less than one interval is not shown at all.
-func showProgress(out io.Writer, src *source, producer *feed.Producer) *progress {
+func showProgress(out io.Writer, src *source, producer publisher) *progress {
 	p := &progress{out: out, terminal: isTerminal(out), src: src, producer: producer, quit: make(chan struct{}), done: make(chan struct{})}
 	interval := lineInterval
 	if p.terminal {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"time"
 
@@ -21,6 +20,8 @@ type publishCmd struct {
 	Ack             string   `help:"What an acknowledged record survives: written (kill -9) or synced (a power cut); default ${default}." placeholder:"LEVEL" enum:"written,synced" default:"written"`
 	Future          bool     `help:"The records' times lie in the future and are meant, as a simulation's are: else those beyond the gateway's clock count as a broken clock's, and no start goes by them."`
 	FragmentVersion uint8    `help:"The files are fragments, records without metadata, of this DBN version (1 to 3); needs --dataset." placeholder:"V"`
+	Resume          bool     `help:"Go on with --stream from standard input, which comes again from its beginning: what the gateway has is passed over."`
+	FromAccepted    bool     `help:"With --resume: standard input begins with the record that the gateway lacks, as a feed does that went on meanwhile; nothing is passed over."`
 	Files           []string `arg:"" name:"file" help:"DBN files, plain or .zst; - is standard input."`
 }
 
@@ -31,12 +32,21 @@ func (publishCmd) Help() string {
   tapewire publish trades.dbn.zst
   tapewire publish --dataset REPLAY.TEST --ack synced monday.dbn tuesday.dbn
   zcat capture.gz | tapewire publish --stream monday -
+  zcat capture.gz | tapewire publish --stream monday --resume -
 
 Every record goes into the tapes once: a lost connection is dialled again and the file goes on where the
 gateway has it, and a file that was published before is recognised by its records: one that has grown
-since then goes on behind them, and one that begins alike but is another is published as another. Standard input is a new
-stream each time, and comes again when it is sent again, unless --stream names it. The key comes from
-TAPEWIRE_KEY or DATABENTO_API_KEY; an open gateway needs none.`
+since then goes on behind them, and one that begins alike but is another is published as another.
+
+Standard input goes on by itself, too, while it flows: what is not acknowledged is kept and sent again, and the input waits
+for a gateway that is away, until it is back or the command is stopped. It is a new stream each time, and comes again when it
+is sent again, unless --stream names it. A pipe that is started again with --stream ID --resume goes on by count, exactly:
+its input is the same from its beginning, and what the gateway has is passed over, once it was held against how the stream
+began. An input that begins with the very record that the gateway lacks says so with --from-accepted: nothing is passed over
+then, and nothing shows a record that is missing or there twice. Without --resume a stream that is there goes on only if its
+beginning is recognised in the input.
+
+The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY; an open gateway needs none.`
 }
 
 // Times of trying again after a session was lost.
@@ -64,9 +74,13 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		}
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
 			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Head: src.head, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
-			Future: p.Future, KeepTsRecv: src.rereadable,
+			Future: p.Future, KeepTsRecv: src.pipe == nil,
 		}}
-		if err := job.start(ctx, p.Producer); err != nil {
+		publish := job.start
+		if src.pipe != nil {
+			publish = job.startPipe
+		}
+		if err := publish(ctx, p.Producer); err != nil {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%s: stopped with at least %s kept; %s", src.name, counted(job.acked, "record"), p.goOn(src))
 			}
@@ -82,8 +96,11 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 
 // goOn says how to publish the rest of a source.
 func (p *publishCmd) goOn(src *source) string {
-	if !src.rereadable && p.Stream == "" {
-		return "send it again with --stream " + src.stream + " to go on from there"
+	if src.pipe != nil && p.FromAccepted {
+		return "go on with the record that follows those, as the gateway counts them"
+	}
+	if src.pipe != nil {
+		return "send it again from its beginning with --stream " + src.stream + " --resume to go on from there"
 	}
 	return "the same command goes on from there"
 }
@@ -184,9 +201,6 @@ func (p *publication) run(ctx context.Context) error {
 		if ctx.Err() != nil || p.session == 0 || feed.IsFinal(err) || time.Since(progress) > redialPatience {
 			return err
 		}
-		if !p.src.rereadable {
-			return fmt.Errorf("%w\nstandard input cannot be read again: publish a file to have it go on by itself", err)
-		}
 		fmt.Fprintf(p.screen.err, "%s; trying again in %v\n", lsg.Printable(plain(err)), pause.Round(time.Millisecond))
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)): // spread, so that many publishers do not come at once
@@ -227,7 +241,7 @@ func (p *publication) once(ctx context.Context) (err error) {
 	if err := p.recognise(ctx, producer); err != nil {
 		return err
 	}
-	resume, err := skipAccepted(dec, producer.Accepted(), p.cfg.Stream)
+	resume, err := skipAccepted(dec.Next, producer.Accepted(), p.cfg.Stream)
 	if err != nil {
 		return err
 	}
@@ -272,40 +286,6 @@ func finish(ctx context.Context, producer *feed.Producer) error {
 	case <-ctx.Done():
 	}
 	return nil
-}
-
-func tooFew(had uint64, stream string, here uint64) error {
-	return usage("the gateway has %d records of stream %s already, but here are only %d: this is something else; give it a --stream of its own", had, stream, here)
-}
-
-// skipAccepted reads over the first n data records, which the gateway has, and returns what still matters of the records before the next one:
-// the newest symbol mapping of each instrument.
-func skipAccepted(dec *feed.Decoder, n uint64, stream string) ([]feed.Record, error) {
-	var mappings []feed.Record
-	newest := map[uint32]int{}
-	for skipped := uint64(0); skipped < n; {
-		rec, err := dec.Next()
-		if errors.Is(err, io.EOF) {
-			return nil, tooFew(n, stream, skipped)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !rec.RType().IsControl() {
-			skipped++
-			continue
-		}
-		if rec.RType() != feed.RTypeSymbolMapping {
-			continue
-		}
-		at, ok := newest[rec.InstrumentID()]
-		if !ok {
-			at = len(mappings)
-			mappings, newest[rec.InstrumentID()] = append(mappings, nil), at
-		}
-		mappings[at] = append(mappings[at][:0], rec...)
-	}
-	return mappings, nil
 }
 
 // rateWorthSaying is from how many records on a rate is more than chance.

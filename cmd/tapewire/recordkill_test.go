@@ -18,10 +18,19 @@ import (
 // child runs the program as a process of its own: the test binary is the program when it is called tapewire.
 func child(t *testing.T, log string, args ...string) *exec.Cmd {
 	t.Helper()
+	return childReading(t, nil, log, args...)
+}
+
+// childReading is child with something on its standard input.
+func childReading(t *testing.T, in *os.File, log string, args ...string) *exec.Cmd {
+	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(self)
 	cmd.Args = append([]string{"tapewire"}, args...)
+	if in != nil {
+		cmd.Stdin = in
+	}
 	if cmd.Stderr, err = os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"time"
 	"unicode"
 
@@ -20,14 +21,14 @@ import (
 
 // source is something to publish: a file, which can be read again, or standard input, which cannot.
 type source struct {
-	name       string // as messages call it
-	dataset    string // as its metadata says, "" for a fragment
-	stream     string
-	whole      string    // of a file without a stream of its own: the stream's ID by all its records, "" when it is no other
-	records    uint64    // data records; 0: not known
-	head       feed.Head // of those; zero: not known
-	rereadable bool
-	open       func() (*feed.Decoder, error)
+	name    string // as messages call it
+	dataset string // as its metadata says, "" for a fragment
+	stream  string
+	whole   string    // of a file without a stream of its own: the stream's ID by all its records, "" when it is no other
+	records uint64    // data records; 0: not known
+	head    feed.Head // of those; zero: not known
+	open    func() (*feed.Decoder, error)
+	pipe    *pipe // standard input: instead of open
 }
 
 // producerOf is the name to publish a stream under: one of its own, or who publishes two files at a time would fence the first with the second.
@@ -43,6 +44,14 @@ const digestChars = 32
 func (p *publishCmd) sources(ctx context.Context, c console) ([]*source, error) {
 	if p.Stream != "" && len(p.Files) > 1 {
 		return nil, usage("--stream %s names one stream, but %d files are given; publish them one by one", p.Stream, len(p.Files))
+	}
+	switch {
+	case p.FromAccepted && !p.Resume:
+		return nil, usage("--from-accepted says where the input of --resume begins; add --resume")
+	case p.Resume && !slices.Equal(p.Files, []string{"-"}):
+		return nil, usage("--resume is for standard input (-); a file goes on by itself where the gateway has it")
+	case p.Resume && p.Stream == "":
+		return nil, usage("--resume goes on with a stream; name it with --stream ID, as the publisher said that began it")
 	}
 	if p.FragmentVersion > feed.Version {
 		return nil, usage("--fragment-version %d is no version of DBN; use 1, 2 or 3", p.FragmentVersion)
@@ -111,7 +120,7 @@ func (p *publishCmd) fileSource(ctx context.Context, path string, options []feed
 	if err := p.recognise(path, fileHead(path)); err != nil {
 		return nil, err
 	}
-	src := &source{name: path, stream: p.Stream, rereadable: true, open: func() (*feed.Decoder, error) { return feed.OpenFile(path, options...) }}
+	src := &source{name: path, stream: p.Stream, open: func() (*feed.Decoder, error) { return feed.OpenFile(path, options...) }}
 	dec, err := src.open()
 	if err != nil {
 		return nil, err
@@ -217,10 +226,10 @@ func (p *publishCmd) inputSource(c console, options []feed.DecoderOption) (*sour
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
-	src := &source{name: "standard input", dataset: dec.Metadata().Dataset, stream: p.Stream, open: func() (*feed.Decoder, error) { return dec, nil }}
+	src := &source{name: "standard input", dataset: dec.Metadata().Dataset, stream: p.Stream, pipe: &pipe{dec: dec, resume: p.Resume, rest: p.FromAccepted}}
 	if src.stream == "" {
 		src.stream = time.Now().UTC().Format("stdin-20060102T150405.000000000")
-		fmt.Fprintf(c.err, "standard input is published as the new stream %s; --stream %s goes on with it\n", src.stream, src.stream)
+		fmt.Fprintf(c.err, "standard input is published as the new stream %s; --stream %s --resume goes on with it\n", src.stream, src.stream)
 	}
 	return src, nil
 }
