@@ -19,20 +19,21 @@ const lockName = "LOCK"
 
 // Journal is an open data directory. One process has it open at a time.
 type Journal struct {
-	dir       string
-	o         Options
-	opened    time.Time // with the monotonic clock
-	began     int64     // what Journal.clock said then
-	doubt     *doubt    // of retaining: how far the clock is to be believed; nil until the first round
-	lock      Lock
-	tapes     atomic.Int64 // of all datasets: they share the prefault budget
-	indexes   indexCache
-	keeping   *keeping   // nil when everything is kept
-	reopening *keeping   // nil when every dataset is served that can be
-	retaining sync.Mutex // one round at a time
-	pinned    []*Segment // of retaining: removed for their age, and perhaps still held by readers
-	files     files
-	watchers  watchers
+	dir        string
+	o          Options
+	opened     time.Time // with the monotonic clock
+	began      int64     // what Journal.clock said then
+	doubt      *doubt    // of retaining: how far the clock is to be believed; nil until the first round
+	lock       Lock
+	tapes      atomic.Int64 // of all datasets: they share the prefault budget
+	indexes    indexCache
+	keeping    *keeping   // nil when everything is kept
+	reopening  *keeping   // nil when every dataset is served that can be
+	retaining  sync.Mutex // one round at a time
+	pinned     []*Segment // of retaining: removed for their age, and perhaps still held by readers
+	files      files
+	overPinned atomic.Bool // see OverPinned
+	watchers   watchers
 
 	mu       sync.Mutex // guards closed, and orders changes of datasets
 	closed   bool

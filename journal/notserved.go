@@ -13,9 +13,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// reopenAfter is how often a dataset that could not be opened is tried again, in Options.RetryInterval: an opening may read all that a sync log speaks of.
-const reopenAfter = 20
-
 // notServed notes why a dataset is not served. One that is not damaged but had no room, say, is tried again: see reopen.
 func (j *Journal) notServed(name string, err error) {
 	damaged := j.AllDamaged()

@@ -4,12 +4,52 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+
+	"go.uber.org/zap"
 )
 
 // RemoveDataset removes a dataset for good, also one that is damaged: its records, what is known of its streams and instruments, its quarantine. Nobody may
 // have the journal open (ErrLocked). The name is free afterwards. A removal that is interrupted is finished by the next opening of the journal.
 func RemoveDataset(dir, name string) error { return removeDataset(OSDisk{}, dir, name) }
+
+// Remove removes a dataset for good while the journal is open, also one that is not served. Who has it open is told ErrClosed from then on; files that a reader
+// holds are gone when it lets go of them. The name is free when it returns. Errors: fs.ErrNotExist, ErrName, ErrClosed, or the disk's own.
+func (j *Journal) Remove(name string) error {
+	if err := CheckDataset(name); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return ErrClosed
+	}
+	d, why := j.Lookup(name), j.Damaged(name)
+	switch {
+	case d == nil && why == nil:
+		return fmt.Errorf("remove dataset %s: %w", name, fs.ErrNotExist)
+	case errors.Is(why, errLinked):
+		return fmt.Errorf("%w: dataset %s: %w; remove the link, and what it leads to, by hand", ErrName, name, errLinked)
+	}
+	j.retaining.Lock() // a round may be at its files
+	defer j.retaining.Unlock()
+	if d != nil {
+		all := maps.Clone(*j.datasets.Load())
+		delete(all, name)
+		j.datasets.Store(&all)
+		if err := d.close(); err != nil { // of what goes in any case
+			d.log.Info("dataset is to be removed, and could not be closed properly", zap.Error(err))
+		}
+	}
+	if err := removeFiles(j.o.Disk, j.dir, name); err != nil {
+		j.notServed(name, fmt.Errorf("%w; it takes a restart to try again", err))
+		return err
+	}
+	j.served(name)
+	j.o.Logger.Info("dataset removed", zap.String("dataset", name))
+	return nil
+}
 
 func removeDataset(disk Disk, dir, name string) (err error) {
 	if err := CheckDataset(name); err != nil {
