@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -262,7 +263,8 @@ func (in *ingest) command(text string) error {
 	return nil
 }
 
-// gap enters a loss upstream into the ledger, where readers are told of it.
+// gap enters a loss upstream into the ledger, where readers are told of it. That
+// it cannot be entered is no reason to end the feed: the journal counts it.
 func (in *ingest) gap(text string) error {
 	g, err := lsg.ParseGap(text)
 	if err != nil {
@@ -275,7 +277,11 @@ func (in *ingest) gap(text string) error {
 		}
 	}
 	in.entries++
-	return in.p.writer.Gap(entry)
+	err = in.p.writer.Gap(entry)
+	if errors.Is(err, journal.ErrTableFull) || errors.Is(err, journal.ErrLimit) {
+		return nil
+	}
+	return err
 }
 
 // On a text line a time that is not known is left out and reads as 0; in the

@@ -128,6 +128,7 @@ func (m *serverMetrics) write(w io.Writer) {
 	for _, d := range datasets {
 		g.add(float64(d.Unsynced()), "dataset", d.Name())
 	}
+	m.writeTables(g, datasets)
 	g.begin("tapewire_producer_accepted_records", "Records accepted of a connected producer's stream. No line: the producer is gone.")
 	for _, p := range m.srv.producers.list() {
 		g.add(float64(p.writer.Accepted()), "dataset", p.req.Dataset, "producer", p.req.Producer)
@@ -139,6 +140,31 @@ func (m *serverMetrics) write(w io.Writer) {
 		}
 	}
 	metrics.WriteProcessMetrics(w) // goroutines, memory, descriptors: what grows when something leaks
+}
+
+// writeTables tells how full the tables are that have a bound, so that a desk hears
+// of it before a producer does.
+func (m *serverMetrics) writeTables(g gauges, datasets []*journal.Dataset) {
+	tables := map[*journal.Dataset][]journal.Table{}
+	for _, d := range datasets {
+		tables[d] = d.Tables()
+	}
+	g.begin("tapewire_table_entries", "Entries of a dataset's table that kept records need.")
+	for _, d := range datasets {
+		for _, t := range tables[d] {
+			g.add(float64(t.Used), "dataset", d.Name(), "table", t.Name)
+		}
+	}
+	g.begin("tapewire_table_limit", "The most entries of a dataset's table.")
+	for _, d := range datasets {
+		for _, t := range tables[d] {
+			g.add(float64(t.Limit), "dataset", d.Name(), "table", t.Name)
+		}
+	}
+	g.beginCounter("tapewire_gaps_not_entered_total", "Gaps that producers reported and the ledger had no room for, since the start.")
+	for _, d := range datasets {
+		g.add(float64(d.GapsNotEntered()), "dataset", d.Name())
+	}
 }
 
 // writeOutliers prints how many records were further beyond the clock than it may be wrong.
@@ -170,6 +196,12 @@ type gauges struct {
 func (g *gauges) begin(name, help string) {
 	g.name = name
 	fmt.Fprintf(g.w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+}
+
+// beginCounter is begin for what only grows.
+func (g *gauges) beginCounter(name, help string) {
+	g.name = name
+	fmt.Fprintf(g.w, "# HELP %s %s\n# TYPE %s counter\n", name, help, name)
 }
 
 // add writes one value; labels are names and values in turn.

@@ -85,6 +85,10 @@ func (s *session) step(budget int) (n int, idle bool, err error) {
 	case busy:
 		return busyStep, false, nil
 	}
+	if s.halfClosed && !s.ending && !s.owesMore() {
+		s.ending, s.said = true, "closed by the client"
+		return 1, false, nil
+	}
 	if !s.begun || s.ending {
 		return 0, true, nil
 	}

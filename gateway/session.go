@@ -34,7 +34,9 @@ type session struct {
 	readable bool
 	writable bool
 	closed   bool
-	welcomed bool // its authentication is answered
+
+	halfClosed bool // the client says nothing more; what it asked for up to an end still goes out
+	welcomed   bool // its authentication is answered
 
 	scan   *scan // serves it while it is in step; nil without a plain filter
 	scanAt int32 // its place there
@@ -108,7 +110,10 @@ func (s *session) read() (more bool) {
 			s.lost("read", err)
 			return false
 		case n == 0:
-			s.close("closed by the client")
+			if s.halfClosed = true; !s.owesMore() {
+				s.close("closed by the client")
+			}
+			s.readable = false
 			return false
 		}
 		budget -= n
@@ -265,58 +270,6 @@ func (s *session) heartbeat() time.Duration {
 		return lsg.DefaultHeartbeat
 	}
 	return min(max(s.auth.Heartbeat, lsg.MinHeartbeat), lsg.MaxHeartbeat)
-}
-
-// linger shuts our side down after the last byte and waits for the client's
-// end: closing with input unread would reset the connection and could take the
-// last records with it.
-func (s *session) linger() {
-	if !s.shutDown {
-		s.shutDown = true
-		_ = unix.Shutdown(s.fd, unix.SHUT_WR)
-		s.closeBy = s.loop.now.Add(s.loop.srv.limits.Linger)
-	}
-}
-
-// close releases everything the session holds. It is idempotent.
-func (s *session) close(why string) {
-	if s.closed {
-		return
-	}
-	s.loop.poll.remove(s.fd)
-	s.loop.forget(s)
-	s.dispose(why)
-}
-
-// dispose releases what a session holds that no loop has in its tables.
-func (s *session) dispose(why string) {
-	s.closed = true
-	s.arrival.over()
-	unix.Close(s.fd)
-	for _, c := range s.cursors {
-		c.release()
-		c.filter, c.wants, c.given = newFilter(), nil, nil // the loop's scratch may hold the cursor for a while
-	}
-	s.out, s.in, s.intros, s.requests, s.names = nil, nil, nil, nil, naming{}
-	s.claims.drop()
-	s.loop.srv.sessionClosed(s, why)
-}
-
-// stop tells the client that the server goes down, at the next record boundary.
-func (s *session) stop(text string) {
-	if !s.started {
-		s.close("server stopped")
-		return
-	}
-	s.sayFarewell(feed.ErrorInternal, text)
-	s.loop.enqueue(s)
-}
-
-// sayFarewell ends the session with an error record at the next record boundary.
-// A client that does not read does not get it, and is closed all the same.
-func (s *session) sayFarewell(code feed.ErrorCode, text string) {
-	s.farewell, s.farewellCode, s.said = text, code, text
-	s.closeBy = s.loop.now.Add(s.loop.srv.limits.Linger)
 }
 
 // welcome answers the authentication: the last text this client receives. What

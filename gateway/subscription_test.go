@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -508,4 +509,45 @@ func randomSubscriptions(t *testing.T, seed uint64) {
 		}
 	}
 	c.conn.Close()
+}
+
+// A client that says nothing more once it has asked, and closes its side, gets what it
+// asked for up to the end that it asked for.
+func TestAHalfClosedSubscriberGetsWhatItAskedFor(t *testing.T) {
+	s := serveTest(t)
+	const past = 100_000
+	publish(t, s, "past", metadataOf(feed.SchemaTrades), trades(1, past)...)
+	soon := uint64(time.Now().Add(300 * time.Millisecond).UnixNano())
+	for name, x := range map[string]struct {
+		lines string
+		want  int
+		last  string
+	}{
+		"a replay":                {"schema=trades|symbols=ALL_SYMBOLS|start=0\n", past, "3 Finished trades replay"},
+		"from a time":             {fmt.Sprintf("schema=trades|symbols=ALL_SYMBOLS|start=%d\n", eventTime(past/2)), past / 2, "3 Finished trades replay"},
+		"up to an end":            {fmt.Sprintf("schema=trades|symbols=ALL_SYMBOLS|start=0|end=%d\n", eventTime(1000)), 1000, fmt.Sprintf("255 end|schema=trades|id=0|ts=%d", eventTime(1000))},
+		"up to one that is ahead": {fmt.Sprintf("schema=trades|symbols=ALL_SYMBOLS|end=%d\n", soon), 0, fmt.Sprintf("255 end|schema=trades|id=0|ts=%d", soon)},
+		"nothing that ends":       {"schema=trades|symbols=ALL_SYMBOLS\n", 0, ""},
+	} {
+		c := dialSmall(t, s)
+		c.auth(testKey, "dataset="+testDataset)
+		c.send(x.lines + "start_session\n")
+		if err := c.conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		got, last := 0, ""
+		_, records := c.records()
+		for _, r := range records {
+			if r.RType() == feed.RTypeMbp0 {
+				got++
+			}
+			if text := systemText(r); text != "" {
+				last = text
+			}
+		}
+		if got != x.want || x.last != "" && last != x.last {
+			t.Errorf("%s: %d records, want %d, and at last %q", name, got, x.want, last)
+		}
+	}
+	eventually(t, "all are gone", func() bool { return s.sockets.Load() == 0 })
 }

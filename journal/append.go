@@ -268,6 +268,7 @@ func (d *Dataset) commit(w *Writer) {
 		d.keepCommitted(&p.slot)
 		d.state.commit(&p.slot)
 		for i := range p.slot.n {
+			w.stream.wrote |= 1 << p.slot.tapes[i].schema
 			d.publish(d.tapes[p.slot.tapes[i].schema], p.segs[i], p.slot.tapes[i].place.tail)
 		}
 		w.stream.count.Store(p.slot.count)

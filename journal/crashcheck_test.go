@@ -172,7 +172,7 @@ func (w *world) checkTables(mapped, told int) error {
 	}
 	var causes []string
 	for _, g := range w.d.Gaps() {
-		if g.Producer != "" {
+		if g.Producer == "p2" {
 			causes = append(causes, g.Cause)
 		}
 	}
@@ -190,7 +190,7 @@ func (w *world) settle() {
 	}
 	gaps := 0
 	for _, g := range w.d.Gaps() {
-		if g.Producer != "" {
+		if g.Producer == "p2" {
 			gaps++
 		}
 	}

@@ -70,7 +70,8 @@ type world struct {
 
 	j       *Journal
 	d       *Dataset
-	writers [3]*Writer // by stream id; 0 is not used
+	writers [3]*Writer        // by stream id; 0 is not used
+	short   map[string]uint64 // greatest count of each short stream
 
 	promised
 }
@@ -86,9 +87,9 @@ const (
 var worldSchemas = []feed.Schema{trades, mbp1, feed.SchemaOhlcv1s}
 
 func newWorld(seed uint64) *world {
-	w := &world{seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), disk: NewMemDisk(), fuse: -1}
+	w := &world{seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), disk: NewMemDisk(), fuse: -1, short: map[string]uint64{}}
 	w.o = Options{
-		Disk: w.disk, Sync: SyncPolicy{Bytes: maxSyncBytes}, MinSegment: smallestSegment, MaxSegment: 32 << 10, manual: true, nextEpoch: followingEpoch,
+		Disk: w.disk, Sync: SyncPolicy{Bytes: maxSyncBytes}, MinSegment: smallestSegment, MaxSegment: 32 << 10, manual: true, streams: 6, nextEpoch: followingEpoch,
 		Now: func() time.Time { return time.Unix(1, 0) },
 	}
 	w.disk.Fault(w.fault)
@@ -205,6 +206,9 @@ func (w *world) step() error {
 	case n < 54:
 		return w.mapSymbol()
 	case n < 55:
+		if w.rnd.IntN(2) == 0 {
+			return w.shortStream()
+		}
 		return w.rewrite()
 	case n < 60:
 		return w.gap()
@@ -280,6 +284,35 @@ func (w *world) gap() error {
 		return w.unless(forgiveFull(err))
 	}
 	w.told = append(w.told, cause)
+	return nil
+}
+
+// shortStream opens one of many streams for a moment, and lets it skip some records, so that slots are given to others. A stream that is new counts from 0,
+// whatever the slot's count was; one that was seen before goes on with its count, or is forgotten.
+func (w *world) shortStream() error {
+	name := fmt.Sprint("n", w.rnd.IntN(12))
+	wr, err := w.d.OpenWriter(WriterOptions{Producer: "short", Stream: name})
+	if errors.Is(err, ErrTableFull) || errors.Is(err, ErrDiskFull) {
+		return nil
+	}
+	if err != nil {
+		return w.unless(fmt.Errorf("open short stream: %w", err))
+	}
+	if n := wr.Accepted(); n > w.short[name] {
+		return fmt.Errorf("stream %s counts %d, it was %d at the most", name, n, w.short[name])
+	}
+	wr.Close()
+	skip := wr.Accepted() + uint64(w.rnd.IntN(3)*100)
+	wr, err = w.d.OpenWriter(WriterOptions{Producer: "short", Stream: name, Resume: skip, HasResume: true})
+	w.short[name] = max(w.short[name], skip)
+	if err != nil {
+		return w.unless(forgiveFull(err))
+	}
+	if n := wr.Accepted(); n != skip {
+		return fmt.Errorf("stream %s counts %d after it was to go on with %d", name, n, skip)
+	}
+	wr.Close()
+	w.note("stream %s counts %d in slot %d", name, skip, wr.stream.number)
 	return nil
 }
 

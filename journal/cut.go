@@ -148,8 +148,10 @@ func (o *opening) enterCut() error {
 			At: []Position{{schema, o.result.places[int(schema)].tail}},
 		}
 		if !o.result.begun || !o.known(g) {
-			if err := o.d.enterGap(nil, g); err != nil {
+			if err := o.d.enterGap(nil, g); errors.Is(err, ErrDiskFull) {
 				return err
+			} else if err != nil {
+				o.d.enterUnwritten(g, err)
 			}
 		}
 	}

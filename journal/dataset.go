@@ -37,6 +37,7 @@ type Dataset struct {
 
 	preparer *worker
 	sealer   *worker
+	tidier   *worker // of the ledger
 	syncer   *syncer
 	watchers watchers
 	visible  [feed.NumSchemas]atomic.Pointer[Tape] // tapes with records
@@ -44,24 +45,26 @@ type Dataset struct {
 
 	filesHeld atomic.Int64 // counted in Journal.files
 
-	openMu  sync.Mutex // orders OpenWriter calls; taken before mu
-	marksMu sync.Mutex // guards Tape.marks against two writers; taken before mu
+	streamFrames int        // entries of streams.log; under openMu
+	openMu       sync.Mutex // orders OpenWriter calls; taken before mu
+	marksMu      sync.Mutex // guards Tape.marks against two writers; taken before mu
 
-	mu       sync.Mutex // the append lock: never held over disk work
-	state    *statePage
-	pend     pending
-	tapes    [feed.NumSchemas]*Tape
-	wanted   [feed.NumSchemas]bool // no segment yet, but a record waits
-	granted  [feed.NumSchemas]bool // its files are counted
-	streams  []*stream             // by number
-	streamOf map[streamKey]*stream
-	owners   map[string]string // under openMu: producer -> the key that its name belongs to
-	dirty    []*stream         // whose counts the sync log does not have yet
-	unsynced int64             // bytes committed since the last sync began
-	syncing  int64             // bytes that the sync at work is about
-	writers  map[string]*Writer
-	failed   error         // why appending has stopped for good
-	changed  chan struct{} // closed, and replaced, when Wait should look again
+	mu        sync.Mutex // the append lock: never held over disk work
+	state     *statePage
+	pend      pending
+	tapes     [feed.NumSchemas]*Tape
+	wanted    [feed.NumSchemas]bool // no segment yet, but a record waits
+	granted   [feed.NumSchemas]bool // its files are counted
+	streams   []*stream             // by number; changed under openMu too
+	streamsOf map[string]int        // how many a producer has
+	streamOf  map[streamKey]*stream
+	owners    map[string]string // under openMu: producer -> the key that its name belongs to
+	dirty     []*stream         // whose counts the sync log does not have yet
+	unsynced  int64             // bytes committed since the last sync began
+	syncing   int64             // bytes that the sync at work is about
+	writers   map[string]*Writer
+	failed    error         // why appending has stopped for good
+	changed   chan struct{} // closed, and replaced, when Wait should look again
 }
 
 // Name is the dataset's name.
@@ -189,6 +192,7 @@ func (d *Dataset) start() {
 	go d.preparer.run(d.o.RetryInterval, d.prepareRound)
 	go d.sealer.run(d.o.RetryInterval, d.sealRound)
 	go d.syncer.run()
+	go d.tidier.run(d.o.RetryInterval, d.tidyRound)
 	d.preparer.kick()
 	d.sealer.kick()
 }
@@ -199,6 +203,7 @@ func (d *Dataset) stop() {
 		return
 	}
 	d.preparer.close()
+	d.tidier.close()
 	d.syncer.close()
 	d.sealer.close()
 }

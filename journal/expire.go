@@ -138,19 +138,19 @@ func (d *Dataset) appendExpired(t *Tape, first uint64, spans []timeSpan) (int64,
 	if err := d.appendSide(nil, l.log, g.append(nil)); err != nil {
 		return 0, err
 	}
-	l.enter(g)
+	l.enter(g, nil)
+	l.frames++
 	return l.log.size.Load(), nil
 }
 
 // Expired is the ledger's entry of what was removed from the tape for its age: all records before First, in one entry, with the least and the greatest of their
 // replay times; outliers do not count. ExpiredIn says whether a replay misses any of them.
 func (t *Tape) Expired() (Gap, bool) {
-	for _, g := range t.d.ledger.all() {
-		if g.isExpired() && g.Schema == t.schema {
-			return g, true
-		}
+	g := t.d.ledger.find(func(g *Gap) bool { return g.isExpired() && g.Schema == t.schema })
+	if g == nil {
+		return Gap{}, false
 	}
-	return Gap{}, false
+	return *g, true
 }
 
 // spans is the replay times of the blocks of a sealed segment, outliers apart: of the records themselves when there is no index; none when they cannot be read.

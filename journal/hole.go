@@ -126,10 +126,12 @@ func (s *Segment) Shortened() bool {
 
 // enterHole enters a hole into the ledger, once.
 func (d *Dataset) enterHole(t *Tape, h Hole) error {
-	for _, g := range d.ledger.all() {
-		if g.isHole() && g.Schema == t.schema && seqIn(g.At, t.schema) == h.From && g.Records == h.To-h.From {
-			return nil
-		}
+	known := func(g *Gap) bool {
+		at := seqIn(g.At, t.schema)
+		return g.isHole() && g.Schema == t.schema && (at == h.From && g.Records == h.To-h.From || g.Merged > 0 && at <= h.From && h.To <= at+g.Records)
+	}
+	if d.ledger.find(known) != nil {
+		return nil
 	}
 	return d.enterGap(nil, Gap{
 		Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: h.To - h.From, Cause: CauseDamaged, At: []Position{{t.schema, h.From}},

@@ -82,13 +82,13 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 	return list, err
 }
 
-// countGaps counts the ledger's entries as the ledger does: of those about removed records the newest of a tape.
+// countGaps counts the ledger's entries as the ledger does: of those about removed records the newest of a tape, and of several at one place one.
 func (v *view) countGaps() int {
 	gaps, err := parseGaps(v.gaps)
 	if err != nil {
 		return len(v.gaps)
 	}
-	return len(gaps)
+	return len(*makeLedger(nil, gaps).list.Load())
 }
 
 func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {

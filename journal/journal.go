@@ -35,19 +35,19 @@ type Journal struct {
 	overPinned atomic.Bool // see OverPinned
 	watchers   watchers
 
-	mu       sync.Mutex // guards closed, and orders changes of datasets
-	closed   bool
-	damaged  atomic.Pointer[map[string]error]    // datasets that are not served, and why; copied when changed
-	datasets atomic.Pointer[map[string]*Dataset] // copied when changed
+	mu        sync.Mutex // guards closed, and orders changes of datasets
+	closed    bool
+	damagedMu sync.Mutex
+	damaged   map[string]error                    // datasets that are not served, and why
+	datasets  atomic.Pointer[map[string]*Dataset] // copied when changed
 }
 
 // Open opens the journal in dir, which it makes when it is missing (its parent must be there), and recovers every dataset. One that is damaged beyond what
 // recovery can tell apart, or of a version that is not known, is left alone, see Damaged. Errors: ErrLocked, ErrFilesystem, or the disk's own.
 func Open(dir string, o Options) (*Journal, error) {
-	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now()}
+	j := &Journal{dir: dir, o: o.withDefaults(), opened: time.Now(), damaged: map[string]error{}}
 	j.began = j.clock()
 	j.datasets.Store(&map[string]*Dataset{})
-	j.damaged.Store(&map[string]error{})
 	j.files.init()
 	if err := j.o.Disk.Mkdir(dir); err != nil {
 		return nil, diskError(fmt.Errorf("open journal: %w", err))
@@ -131,6 +131,21 @@ func (j *Journal) openAll() error {
 	return nil
 }
 
+// notServed notes why a dataset is not served.
+func (j *Journal) notServed(name string, why error) {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	j.damaged[name] = why
+	j.o.Logger.Error("dataset is not served; all others are", zap.String("dataset", name), zap.Error(why))
+}
+
+// isServed notes that it is now.
+func (j *Journal) isServed(name string) {
+	j.damagedMu.Lock()
+	defer j.damagedMu.Unlock()
+	delete(j.damaged, name)
+}
+
 func removeTree(disk Disk, dir string) error {
 	names, err := disk.List(dir)
 	if err != nil {
@@ -197,7 +212,7 @@ func (j *Journal) Create(name string) (*Dataset, error) {
 	if d := j.Lookup(name); d != nil {
 		return d, nil
 	}
-	if err := j.Damaged(name); err != nil {
+	if err := j.Damaged(name); err != nil && staysDamaged(err) {
 		return nil, err
 	}
 	if err := CheckDataset(name); err != nil {
@@ -225,23 +240,32 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 	if !j.files.room(filesPerDataset) {
 		return nil, false, j.noFiles("dataset " + name)
 	}
+	there := j.Damaged(name) != nil // and what kept it from being served may be over
+	if !there {
+		if err := j.makeNew(name); err != nil {
+			return nil, false, err
+		}
+	}
+	if d, err = j.openDataset(name, !there); err != nil {
+		return nil, false, err
+	}
+	j.isServed(name)
+	j.add(d)
+	return d, true, nil
+}
+
+// makeNew puts the directory of an empty dataset in its place.
+func (j *Journal) makeNew(name string) error {
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
 	// Random like those that follow: no position of a dataset that had the name before is one of this one.
 	if err := makeDataset(j.o, tmp, j.o.nextEpoch(0)); err != nil {
 		// What was made so far would keep a full disk full.
-		return nil, false, errors.Join(err, removeTree(j.o.Disk, tmp))
+		return errors.Join(err, removeTree(j.o.Disk, tmp))
 	}
 	if err := j.o.Disk.Rename(tmp, filepath.Join(j.dir, name)); err != nil {
-		return nil, false, err
+		return err
 	}
-	if err := j.o.Disk.SyncDir(j.dir); err != nil {
-		return nil, false, err
-	}
-	if d, err = j.openDataset(name, true); err != nil {
-		return nil, false, err
-	}
-	j.add(d)
-	return d, true, nil
+	return j.o.Disk.SyncDir(j.dir)
 }
 
 // makeDataset fills a directory with the files of an empty dataset, all on disk.

@@ -40,7 +40,7 @@ func childAppend(dir string, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	failed, synced := make(chan error, 2), make(chan struct{}, 1)
+	failed, synced := make(chan error, 3), make(chan struct{}, 1)
 	var writers [2]*Writer
 	for id := uint32(1); id <= 2; id++ {
 		w, err := d.OpenWriter(WriterOptions{Producer: fmt.Sprint("p", id), Stream: "s"})
@@ -68,6 +68,17 @@ func childAppend(dir string, seed uint64) error {
 		default:
 		}
 	})()
+	go func() { // so that some are killed while a side log is written anew; nobody appends to them
+		for {
+			for _, l := range d.sideLogs() {
+				if err := rewriteSame(l); err != nil {
+					failed <- err
+					return
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
 	fmt.Println("go")
 	for {
 		select {

@@ -2,10 +2,13 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
@@ -35,8 +38,9 @@ type Gap struct {
 	Stream     string
 	Cause      string // one of the causes above, or another word of at most MaxCause bytes
 
-	Time uint64     // wall ns when it was entered; set by the journal
-	At   []Position // each tape's tail then; set by the journal
+	Merged uint64     // how many more reports of the producer at this place it stands for
+	Time   uint64     // wall ns when it was entered, the first of them; set by the journal
+	At     []Position // each tape's tail then; set by the journal
 
 	spans []timeSpan // by the replay clock, of records that expired; see expiredSpans
 }
@@ -44,27 +48,54 @@ type Gap struct {
 // ledger is the list of gaps. Reading takes no lock.
 type ledger struct {
 	log  *sideLog
-	mu   sync.Mutex            // orders appends
-	list atomic.Pointer[[]Gap] // copied or appended to when changed: elements of a list that was published never change
+	list atomic.Pointer[[]*gapCell] // appended to when changed, or another one: what a published list holds at an index never changes
+	lost atomic.Uint64              // gaps that could not be entered
+
+	mu     sync.Mutex // orders appends, and guards what follows
+	newest map[gapKey]*gapCell
+	of     map[string]int    // entries by producer; "" is the journal itself
+	frames int               // entries of the log, of which those that were merged or dropped need no room
+	tried  uint64            // sum of the tapes' first records when making room found nothing to drop; 0: not tried
+	untold map[*gapCell]*Gap // what readers are not told yet of reports at one place
+	told   time.Time         // when they were last
 }
 
+// gapCell is one entry. More reports at its place change what it holds, never its place in the list.
+type gapCell struct {
+	gap  atomic.Pointer[Gap]
+	told int // reports that readers were told one by one
+}
+
+// all is a copy of the entries.
 func (l *ledger) all() []Gap {
-	list := *l.list.Load()
-	return list[:len(list):len(list)]
+	cells := *l.list.Load()
+	list := make([]Gap, len(cells))
+	for i, c := range cells {
+		list[i] = *c.gap.Load()
+	}
+	return list
+}
+
+// find is the first entry that is, and must not be changed; nil when there is none.
+func (l *ledger) find(is func(*Gap) bool) *Gap {
+	for _, c := range *l.list.Load() {
+		if g := c.gap.Load(); is(g) {
+			return g
+		}
+	}
+	return nil
 }
 
 // has says whether the gap of a stream's records is entered already.
 func (l *ledger) has(producer, stream string, from, to uint64) bool {
-	for _, g := range l.all() {
-		if g.Producer == producer && g.Stream == stream && g.FromRecord == from && g.ToRecord == to {
-			return true
-		}
-	}
-	return false
+	return l.find(func(g *Gap) bool {
+		return g.Producer == producer && g.Stream == stream && g.FromRecord <= from && to <= g.ToRecord
+	}) != nil
 }
 
 // Gap enters a gap at the present tails; producer and stream are the writer's. Live readers and later replays are told when they get there.
-// It writes to a side file (no sync). Errors: ErrName, ErrLimit, ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
+// It writes to a side file (no sync). Errors: ErrTableFull (nothing was entered, Tables counts it, and the writer goes on), ErrName, ErrRecord, ErrLimit,
+// ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
 func (w *Writer) Gap(g Gap) error {
 	w.d.mu.Lock()
 	err := w.usable()
@@ -72,11 +103,20 @@ func (w *Writer) Gap(g Gap) error {
 	if err != nil {
 		return err
 	}
-	g.Producer, g.Stream, g.At = w.producer, w.stream.name, w.d.positions()
-	return w.d.enterGap(w, g)
+	g.Producer, g.Stream, g.Merged, g.At = w.producer, w.stream.name, 0, w.d.positions()
+	if g.Records > maxSeq {
+		g.Records = 0 // more than a tape can hold says nothing
+	}
+	err = w.d.enterGap(w, g)
+	if err != nil && !errors.Is(err, ErrDiskFull) {
+		if n := w.d.ledger.lost.Add(1); n&(n-1) == 0 { // the first, and then ever more rarely
+			w.d.log.Warn("a gap that a producer reported could not be entered; its records go on", zap.String("producer", w.producer), zap.Uint64("so_far", n), zap.Error(err))
+		}
+	}
+	return err
 }
 
-// enterGap appends a gap whose positions are set; w is nil during recovery.
+// enterGap appends a gap whose positions are set; w is nil for what the journal itself enters.
 func (d *Dataset) enterGap(w *Writer, g Gap) error {
 	if err := checkName("cause", g.Cause, MaxCause); err != nil {
 		return err
@@ -88,23 +128,51 @@ func (d *Dataset) enterGap(w *Writer, g Gap) error {
 	l := d.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if n := len(l.all()); n >= MaxGaps {
-		return fmt.Errorf("%w: the ledger of %s has %d gaps", ErrLimit, d.name, n)
+	into := l.mergesInto(&g)
+	if into == nil && !l.hasRoom(g.Producer) {
+		if d.dropGaps(); !l.hasRoom(g.Producer) {
+			return fmt.Errorf("%w: the ledger of %s has %d gaps, %d of them of producer %s, all at records that are kept", ErrTableFull, d.name, len(*l.list.Load()), l.of[g.Producer], g.Producer)
+		}
 	}
 	if err := d.appendSide(w, l.log, g.append(nil)); err != nil {
 		return err
 	}
-	d.addMark(func() { l.enter(g) }, func(t *Tape) (Mark, bool) { return gapMark(t, &g) })
+	d.enterInMemory(g, into)
 	return nil
 }
 
-func (l *ledger) enter(g Gap) {
-	list := *l.list.Load()
-	if g.isExpired() { // it says all that the one before said
-		list = slices.DeleteFunc(slices.Clone(list), func(x Gap) bool { return x.isExpired() && x.Schema == g.Schema })
+// enterUnwritten enters what a recovery must tell, for as long as this process lives: that the log does not take it is no reason not to serve what is kept.
+func (d *Dataset) enterUnwritten(g Gap, why error) {
+	d.log.Error("what a recovery cut is told to readers until the next start only: the ledger could not be written", zap.Error(why))
+	l := d.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g.Time = d.now()
+	d.enterInMemory(g, l.mergesInto(&g))
+}
+
+// enterInMemory publishes a gap, and marks the tapes where it lies. The caller holds ledger.mu.
+func (d *Dataset) enterInMemory(g Gap, into *gapCell) {
+	l := d.ledger
+	l.frames++
+	tell := true
+	if into != nil {
+		if into.told++; into.told > gapsToldSingly {
+			tell = false
+			l.later(into, g)
+			d.tidier.kick()
+		}
 	}
-	list = append(list, g)
-	l.list.Store(&list)
+	d.addMark(func() { l.enter(g, into) }, func(t *Tape) (Mark, bool) {
+		m, ok := gapMark(t, &g)
+		return m, ok && tell
+	})
+	if n := l.reported(); into == nil && n == MaxReportedGaps*tableWarn/100 {
+		d.log.Warn("the ledger fills up; beyond its limit no gap is entered until records expire, and tapewire_gaps_not_entered_total counts", zap.Int("gaps", n), zap.Int("limit", MaxReportedGaps))
+	}
+	if l.rewriteDue() {
+		d.tidier.kick()
+	}
 }
 
 func (g *Gap) append(dst []byte) []byte {
@@ -116,7 +184,11 @@ func (g *Gap) append(dst []byte) []byte {
 	for _, t := range []string{g.Producer, g.Stream, g.Cause} {
 		dst = appendText(dst, t)
 	}
-	return appendSpans(appendPositions(dst, g.At), g.spans)
+	dst = appendSpans(appendPositions(dst, g.At), g.spans)
+	if g.Merged > 0 { // which nothing that expired has
+		dst = le.AppendUint64(append(dst, 0), g.Merged)
+	}
+	return dst
 }
 
 func parseGap(b []byte) (Gap, error) {
@@ -128,39 +200,11 @@ func parseGap(b []byte) (Gap, error) {
 	g.Producer, g.Stream, g.Cause = f.text(), f.text(), f.text()
 	g.At = f.positions()
 	g.spans = f.spans()
+	if len(f.b) > 0 {
+		g.Merged = f.u64()
+	}
 	if !f.done() {
 		return g, fmt.Errorf("%w: entry of %s", ErrCorrupt, ledgerName)
 	}
 	return g, nil
-}
-
-func loadLedger(log *sideLog, payloads [][]byte, tails map[int]place) (*ledger, error) {
-	gaps, err := parseGaps(payloads)
-	if err != nil {
-		return nil, err
-	}
-	for i := range gaps {
-		clamp(gaps[i].At, tails)
-	}
-	l := &ledger{log: log}
-	l.list.Store(&gaps)
-	return l, nil
-}
-
-// parseGaps is the entries of a ledger; of those that say what has expired, the newest of each tape.
-func parseGaps(payloads [][]byte) ([]Gap, error) {
-	list, newest := make([]Gap, 0, len(payloads)), map[feed.Schema]bool{}
-	for _, p := range slices.Backward(payloads) {
-		g, err := parseGap(p)
-		if err != nil {
-			return nil, err
-		}
-		if g.isExpired() && newest[g.Schema] {
-			continue
-		}
-		newest[g.Schema] = newest[g.Schema] || g.isExpired()
-		list = append(list, g)
-	}
-	slices.Reverse(list)
-	return list, nil
 }

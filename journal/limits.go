@@ -8,17 +8,28 @@ import (
 
 // Every bound of the journal, in one place.
 const (
-	MaxDatasetName = lsg.MaxDataset // bytes; DBN has 16 with the closing zero
-	MaxName        = lsg.MaxName    // bytes of a producer's or stream's name; a digest in hex fits
-	MaxSymbol      = lsg.MaxSymbol  // bytes; DBN v3 has 71 with the closing zero
-	MaxCause       = 64             // bytes of a gap's cause
-	MaxStreams     = 1 << 16        // streams of a dataset that kept records need
-	MaxSkip        = 1 << 40        // records that Resume may skip at once
-	MaxMappings    = 1 << 20        // entries of a symbol table
-	MaxGaps        = 1 << 16        // entries of a ledger
-	idsLookedAt    = 64             // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
-	maxOwner       = 255            // bytes of the name of a key that a producer's name belongs to
-	MaxTapes       = 32             // slots in the state page; DBN has 20 schemas today
+	MaxDatasetName  = lsg.MaxDataset         // bytes; DBN has 16 with the closing zero
+	MaxName         = lsg.MaxName            // bytes of a producer's or stream's name; a digest in hex fits
+	MaxSymbol       = lsg.MaxSymbol          // bytes; DBN v3 has 71 with the closing zero
+	MaxCause        = 64                     // bytes of a gap's cause
+	MaxStreams      = 1 << 16                // streams of a dataset that kept records need
+	MaxSkip         = 1 << 40                // records that Resume may skip at once
+	MaxMappings     = 1 << 20                // entries of a symbol table
+	MaxGaps         = 1 << 16                // entries of a ledger that kept records need
+	MaxReportedGaps = MaxGaps - gapsReserved // of those that producers report
+	gapsReserved    = 1 << 12                // of those are for what a recovery or retention enters
+	gapsSlack       = 1 << 12                // entries of its log that need no room, beside as many as do, before it is written anew
+	gapsTellEvery   = 100 * time.Millisecond // between two such sums
+	gapsToldSingly  = 1 << 6                 // reports at one place that live readers are told one by one, and not in sums
+
+	MaxProducerStreams = MaxStreams / 4 * 3 // of one producer's name
+	streamsSlack       = 1 << 12            // entries of the streams' log that need no room, beside as many as do, before it is written anew
+	tableWarn          = 80                 // percent of a table from which on the log says that it fills up
+
+	idsLookedAt     = 64      // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
+	maxOwner        = 255     // bytes of the name of a key that a producer's name belongs to
+	MaxProducerGaps = 1 << 15 // entries of one producer's name
+	MaxTapes        = 32      // slots in the state page; DBN has 20 schemas today
 
 	DefaultMinSegment = 1 << 20     // bytes
 	DefaultMaxSegment = 256 << 20   // bytes

@@ -54,9 +54,8 @@ func (t *Tape) addMark(m Mark) {
 // buildMarks gathers a tape's marks from the ledger, before any reader sees the tape. The caller holds marksMu or is alone.
 func (d *Dataset) buildMarks(t *Tape) {
 	var list []Mark
-	gaps := d.ledger.all()
-	for i := range gaps {
-		if m, ok := gapMark(t, &gaps[i]); ok {
+	for _, c := range *d.ledger.list.Load() {
+		if m, ok := gapMark(t, c.gap.Load()); ok {
 			list = append(list, m)
 		}
 	}

@@ -105,8 +105,8 @@ func TestMarksOnlyGrowAtTheirEndWhileRead(t *testing.T) {
 		}
 	})
 	writers.Go(func() {
-		for range n {
-			if err := b.Gap(Gap{Schema: trades, Cause: CauseUpstream}); err != nil {
+		for i := range n {
+			if err := b.Gap(Gap{Schema: trades, Cause: fmt.Sprint("c", i)}); err != nil {
 				t.Error(err)
 				return
 			}

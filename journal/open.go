@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"go.uber.org/zap"
 
@@ -34,8 +33,8 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 	log := j.o.Logger.With(zap.String("dataset", name))
 	d := &Dataset{
 		j: j, name: name, dir: filepath.Join(j.dir, name), disk: j.o.Disk, o: j.o, log: log,
-		streamOf: map[streamKey]*stream{}, writers: map[string]*Writer{}, changed: make(chan struct{}),
-		preparer: newWorker(), sealer: newWorker(),
+		streamOf: map[streamKey]*stream{}, streamsOf: map[string]int{}, writers: map[string]*Writer{}, changed: make(chan struct{}),
+		preparer: newWorker(), sealer: newWorker(), tidier: newWorker(),
 	}
 	d.syncer = newSyncer(d, j.o.Sync)
 	d.holdFiles(filesPerDataset)
@@ -117,6 +116,7 @@ func (o *opening) openLogs() (err error) {
 	for _, s := range list {
 		d.enterStream(s)
 	}
+	d.streamFrames = len(streams)
 	d.owners = owners
 	d.epochs, err = parseEpochs(epochs)
 	return err
@@ -133,10 +133,17 @@ func (o *opening) loadTables() (err error) {
 	if o.d.ledger, err = loadLedger(o.ledgerLog, o.gaps, places); err != nil {
 		return err
 	}
+	tails := []Position{}
+	for schema := range feed.Schema(feed.NumSchemas) {
+		if p, ok := places[int(schema)]; ok {
+			tails = append(tails, Position{schema, p.tail})
+		}
+	}
 	for i, s := range o.d.streams {
 		// Less than base: counts of the stream that had the number before, or of records of this one that are lost.
 		o.result.counts[i] = max(o.result.counts[i], s.base)
 		s.count.Store(o.result.counts[i])
+		s.earlier, s.ended = s.records() > 0, tails
 	}
 	return o.enterCut()
 }
@@ -237,10 +244,11 @@ func (o *opening) finishState(e *syncEntry) (err error) {
 
 func (o *opening) enterBroken() error {
 	for _, g := range o.broken {
-		if !o.known(g) {
-			if err := o.d.enterGap(nil, g); err != nil {
-				return err
-			}
+		if o.known(g) {
+			continue
+		}
+		if err := o.d.enterGap(nil, g); err != nil {
+			o.untold(err)
 		}
 	}
 	for _, t := range o.d.tapes {
@@ -252,17 +260,22 @@ func (o *opening) enterBroken() error {
 				continue // the ledger has what lies before the first record
 			}
 			if err := o.d.enterHole(t, h); err != nil {
-				return err
+				o.untold(err)
 			}
 		}
 	}
 	return nil
 }
 
+// untold says that the ledger has not what readers are told by a hole all the same. The next opening tries again.
+func (o *opening) untold(err error) {
+	o.d.log.Warn("the ledger could not be told of records that are not served", zap.Error(err))
+}
+
 // known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it, or the process before has
 // found that the first files are gone.
 func (o *opening) known(g Gap) bool {
-	return slices.ContainsFunc(o.d.ledger.all(), func(x Gap) bool {
+	return nil != o.d.ledger.find(func(x *Gap) bool {
 		from, to := seqIn(x.At, g.Schema), seqIn(g.At, g.Schema)
 		return x.Schema == g.Schema && (x.Cause == g.Cause && from == to || x.isHole() && g.Cause == CauseQuarantined && from == to-g.Records && x.Records == g.Records)
 	})

@@ -28,7 +28,8 @@ type Options struct {
 
 	nextEpoch func(last uint64) uint64 // nil: randomEpoch; tests have their own
 
-	manual bool // no goroutine is started: a simulation calls prepareRound, sealRound, retainRound and Sync, so that a seed repeats what happened
+	manual  bool // no goroutine is started: a simulation calls prepareRound, sealRound, retainRound and Sync, so that a seed repeats what happened
+	streams int  // most streams of a dataset, for a simulation that is to meet the bound; 0: MaxStreams
 }
 
 func (o Options) withDefaults() Options {

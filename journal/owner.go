@@ -22,10 +22,17 @@ func (d *Dataset) checkOwner(o *WriterOptions) (changes bool, err error) {
 func (d *Dataset) setOwner(s *stream, owner string) error {
 	old := s.owner
 	s.owner = owner
-	if err := d.appendSide(nil, d.streamsLog, s.append(nil, d.now())); err != nil {
+	if err := d.appendStream(s); err != nil {
 		s.owner = old
 		return err
 	}
 	d.owners[s.producer] = owner
 	return nil
+}
+
+// nameOwner lets the entry that is made next of the stream name the present owner: of a producer's entries the last one counts. The caller holds openMu.
+func (d *Dataset) nameOwner(s *stream) {
+	if owner := d.owners[s.producer]; owner != "" {
+		s.owner = owner
+	}
 }

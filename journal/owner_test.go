@@ -78,3 +78,48 @@ func TestNotedRecordIsOnTheTapeAndInNoCount(t *testing.T) {
 		t.Errorf("accepted %d of %d records, want 5 of 6", w.Accepted(), d.Tape(trades).Tail())
 	}
 }
+
+// A log that is written anew, and a stream that is entered once more, must not give a name back to a key that it was taken from.
+func TestNameThatWasTakenOverStaysSoWhateverIsEnteredOfItsStreams(t *testing.T) {
+	o := wholeOptions(NewMemDisk())
+	j := open(t, "j", o)
+	d := create(t, j)
+	data := records(trades, 1, 0, 1)
+	w, err := d.OpenWriter(WriterOptions{Producer: "p", Stream: "2", Owner: "desk", Head: headOf(data)})
+	if err == nil {
+		_, err = d.OpenWriter(WriterOptions{Producer: "p", Stream: "1", Owner: "heir", Takeover: true})
+	}
+	if err == nil {
+		_, err = d.OpenWriter(WriterOptions{Producer: "p", Stream: "3", Owner: "desk", Takeover: true})
+	}
+	if err == nil {
+		_, err = d.OpenWriter(WriterOptions{Producer: "p", Stream: "2", Owner: "heir", Takeover: true})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, enter := range []func() error{
+		func() error {
+			d.openMu.Lock()
+			defer d.openMu.Unlock()
+			return d.setHead(d.streams[2], headOf(data))
+		},
+		func() error {
+			d.openMu.Lock()
+			d.streamFrames = 1 << 20
+			d.openMu.Unlock()
+			return d.rewriteStreams()
+		},
+	} {
+		if err := enter(); err != nil {
+			t.Fatal(err)
+		}
+		abandon(j)
+		j = open(t, "j", o)
+		d = j.Lookup(testDataset)
+		if _, err := d.OpenWriter(WriterOptions{Producer: "p", Stream: "2", Owner: "desk"}); !errors.Is(err, ErrOwned) {
+			t.Fatalf("the name went back: %v", err)
+		}
+	}
+	w.Close()
+}

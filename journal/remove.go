@@ -46,7 +46,7 @@ func (j *Journal) Remove(name string) error {
 		j.notServed(name, fmt.Errorf("%w; it takes a restart to try again", err))
 		return err
 	}
-	j.served(name)
+	j.isServed(name)
 	j.o.Logger.Info("dataset removed", zap.String("dataset", name))
 	return nil
 }

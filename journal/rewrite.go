@@ -30,6 +30,19 @@ func (l *sideLog) rewrite(collect func(emit func(payload []byte)) (size int64)) 
 func (l *sideLog) upgrade() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
+	return l.upgradeFile()
+}
+
+// tryUpgrade is upgrade for one that holds the lock by which appends are ordered, which a rewrite asks for while it keeps others away.
+func (l *sideLog) tryUpgrade() error {
+	if !l.syncMu.TryLock() {
+		return fmt.Errorf("%w: %s is of an earlier version and in use; it is tried again", ErrDiskFull, l.path)
+	}
+	defer l.syncMu.Unlock()
+	return l.upgradeFile()
+}
+
+func (l *sideLog) upgradeFile() error {
 	if !l.old.Load() {
 		return nil
 	}

@@ -73,7 +73,7 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 // Errors: ErrLimit, ErrDiskFull (retry looks for room), or the disk's own.
 func (l *sideLog) append(payload []byte) error {
 	if l.old.Load() {
-		if err := l.upgrade(); err != nil {
+		if err := l.tryUpgrade(); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -23,9 +24,15 @@ type stream struct {
 	owner          string     // the key that made the entry; empty: in open mode. Under Dataset.openMu
 	head           StreamHead // under Dataset.openMu
 	base           uint64     // count of the slot when the stream got it
+	entered        uint64     // wall ns of its entry
 	count          atomic.Uint64
 	synced         atomic.Uint64
-	dirty          bool // under Dataset.mu: the sync log does not have the count yet
+
+	// Under Dataset.mu.
+	dirty   bool       // the sync log does not have the count yet
+	wrote   uint32     // schemas of this process's records, a bit each
+	earlier bool       // an earlier process wrote records of it, nobody knows where
+	ended   []Position // where its last writer left the tapes with records of it: nothing of it lies there or beyond; nil: not known
 }
 
 type streamKey struct{ producer, stream string }
@@ -33,10 +40,10 @@ type streamKey struct{ producer, stream string }
 // records is how many of the stream's were accepted.
 func (s *stream) records() uint64 { return s.count.Load() - s.base }
 
-// append is the stream's entry, made at a wall time in ns.
-func (s *stream) append(dst []byte, at uint64) []byte {
+// append is the stream's entry.
+func (s *stream) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.number)
-	dst = binary.LittleEndian.AppendUint64(dst, at)
+	dst = binary.LittleEndian.AppendUint64(dst, s.entered)
 	dst = appendText(appendText(dst, s.producer), s.name)
 	if s.base == 0 && s.head.Records == 0 && s.owner == "" {
 		return dst // an entry of version 1 says all
@@ -52,8 +59,7 @@ func (s *stream) append(dst []byte, at uint64) []byte {
 
 func parseStream(p []byte) (*stream, error) {
 	f := fields{b: p}
-	s := &stream{number: f.u32()}
-	f.u64() // when it was entered
+	s := &stream{number: f.u32(), entered: f.u64()}
 	s.producer, s.name = f.text(), f.text()
 	if len(f.b) > 0 {
 		s.base, s.head.Records = f.u64(), f.u64()
@@ -90,6 +96,11 @@ func parseStreams(payloads [][]byte) (list []*stream, owners map[string]string, 
 			return nil, nil, fmt.Errorf("%w: entry %d of %s is of stream %d, those before it are of %d", ErrCorrupt, i, streamsName, s.number, len(list))
 		}
 	}
+	names := map[string]bool{}
+	for _, s := range list {
+		names[s.producer] = true
+	}
+	maps.DeleteFunc(owners, func(name, _ string) bool { return !names[name] }) // all its streams have made room
 	return list, owners, nil
 }
 
@@ -137,33 +148,72 @@ func (s *stream) canResume(o *WriterOptions) error {
 		ErrLimit, o.Resume, count, s.name, uint64(MaxSkip))
 }
 
-// addStream makes a new stream. The caller holds openMu.
+// addStream makes a new stream, in a slot of its own or in that of one that no kept record needs. The caller holds openMu.
 func (d *Dataset) addStream(o *WriterOptions) (*stream, error) {
 	d.mu.Lock()
-	n := len(d.streams)
+	n, own := len(d.streams), d.streamsOf[o.Producer]
 	d.mu.Unlock()
-	if n >= MaxStreams {
-		return nil, fmt.Errorf("%w: dataset %s has %d streams; publish to another dataset, or go on with a stream that exists", ErrTableFull, d.name, n)
+	s := &stream{number: uint32(n), producer: o.Producer, name: o.Stream, owner: o.Owner, head: o.Head, entered: d.now()}
+	most, mostOwn := d.mostStreams()
+	if n >= most || own >= mostOwn {
+		old := d.forgettable(func(old *stream) bool { return own < mostOwn || old.producer == o.Producer })
+		if old == nil {
+			return nil, fmt.Errorf("%w: dataset %s has %d streams, %d of them of producer %s (%d and %d are the most), and records of all of them are kept or written; "+
+				"there is room when records expire (--retain): publish to another dataset, or go on with a stream that exists", ErrTableFull, d.name, n, own, o.Producer, most, mostOwn)
+		}
+		s.number, s.base = old.number, old.count.Load()
 	}
-	s := &stream{number: uint32(n), producer: o.Producer, name: o.Stream, owner: o.Owner, head: o.Head}
+	s.count.Store(s.base)
+	s.synced.Store(s.base)
 	if err := s.canResume(o); err != nil {
 		return nil, err
 	}
-	if err := d.appendSide(nil, d.streamsLog, s.append(nil, d.now())); err != nil {
+	if err := d.appendStream(s); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	d.enterStream(s)
 	d.mu.Unlock()
+	d.warnOfStreams()
 	if o.Owner != "" {
 		d.owners[o.Producer] = o.Owner
 	}
 	return s, nil
 }
 
-// enterStream makes room for the stream in the list of dirty ones, which Append fills.
+// mostStreams is how many streams there may be, and how many of one producer.
+func (d *Dataset) mostStreams() (all, own int) {
+	if n := d.o.streams; n > 0 {
+		return n, (3*n + 3) / 4
+	}
+	return MaxStreams, MaxProducerStreams
+}
+
+// appendStream puts the stream's entry into the log. The caller holds openMu.
+func (d *Dataset) appendStream(s *stream) error {
+	err := d.appendSide(nil, d.streamsLog, s.append(nil))
+	if err == nil {
+		if d.streamFrames++; d.streamFrames%streamsSlack == 0 {
+			d.tidier.kick()
+		}
+	}
+	return err
+}
+
+// enterStream puts the stream into its slot, and makes room for it in the list of dirty ones, which Append fills. The caller holds openMu and mu, or is alone.
 func (d *Dataset) enterStream(s *stream) {
-	d.streams = append(d.streams, s)
+	d.streamsOf[s.producer]++
+	if int(s.number) < len(d.streams) {
+		old := d.streams[s.number]
+		delete(d.streamOf, streamKey{old.producer, old.name})
+		if d.streamsOf[old.producer]--; d.streamsOf[old.producer] == 0 {
+			delete(d.streamsOf, old.producer)
+			delete(d.owners, old.producer)
+		}
+		d.streams[s.number] = s
+	} else {
+		d.streams = append(d.streams, s)
+	}
 	d.streamOf[streamKey{s.producer, s.name}] = s
 	if cap(d.dirty) < len(d.streams) {
 		d.dirty = append(make([]*stream, 0, 2*len(d.streams)), d.dirty...)
@@ -174,7 +224,8 @@ func (d *Dataset) enterStream(s *stream) {
 func (d *Dataset) setHead(s *stream, h StreamHead) error {
 	old := s.head
 	s.head = h
-	err := d.appendSide(nil, d.streamsLog, s.append(nil, d.now()))
+	d.nameOwner(s)
+	err := d.appendStream(s)
 	if err != nil {
 		s.head = old
 	}

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -293,7 +294,7 @@ func (d *Dataset) record(e *syncEntry) error {
 // allCounts is every stream's count as of e: those that e names, and the synced ones of all others.
 func (d *Dataset) allCounts(e *syncEntry) []streamCount {
 	d.mu.Lock()
-	streams := d.streams[:len(d.streams):len(d.streams)]
+	streams := slices.Clone(d.streams)
 	d.mu.Unlock()
 	counts := make([]streamCount, len(streams))
 	for i, st := range streams {

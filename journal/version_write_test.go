@@ -111,11 +111,11 @@ func entryAgain(t *testing.T, log string, p []byte) []byte {
 		}
 		return list[1].append(nil)
 	}
-	f := fields{b: p}
-	s := &stream{number: f.u32()}
-	at := f.u64()
-	s.producer, s.name = f.text(), f.text()
-	return s.append(nil, at)
+	s, err := parseStream(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.append(nil)
 }
 
 // writeSegmentAgain makes the header region, and a sealed segment's index, from what was read from them.

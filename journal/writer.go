@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -86,7 +87,7 @@ func (w *Writer) skipTo(n uint64) error {
 	from := w.stream.records()
 	g := Gap{Schema: anySchema, FromTs: undefTime, ToTs: undefTime, FromRecord: from, ToRecord: n, Records: n - from, Cause: CauseUpstream}
 	if !d.ledger.has(w.producer, w.stream.name, from, n) { // else a crash came between the entry and the count
-		if err := w.Gap(g); err != nil {
+		if err := w.Gap(g); err != nil && !errors.Is(err, ErrTableFull) && !errors.Is(err, ErrLimit) { // those are counted, and the records go on
 			return err
 		}
 	}
@@ -185,6 +186,7 @@ func (w *Writer) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w.closed = true
+	d.leave(w.stream)
 	if d.writers[w.producer] == w {
 		delete(d.writers, w.producer)
 	}
