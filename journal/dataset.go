@@ -241,6 +241,7 @@ func (d *Dataset) release() {
 			continue
 		}
 		releaseUnsealed(*t.segs.Load())
+		d.j.tapes.Add(-1)
 	}
 	for _, l := range []*sideLog{d.streamsLog, d.epochsLog, d.outliers.log} {
 		if l != nil && l.file != nil {

@@ -58,6 +58,8 @@ const (
 
 	DefaultMaxUnsynced = 4 << 30 // bytes of a dataset that are committed and not on disk; beyond, appends wait for the disk
 
+	DefaultMaxPinned = 4 << 30 // bytes of files that expired and that readers hold; beyond, those whose socket is full let go of them, and are told a gap
+
 	filesPerDataset = 9 // files: six side logs, the state page, and what a sync or a sealing opens for a moment
 	looksAtOnce     = 8 // files beyond the journal's share
 	filesPerTape    = 4 // files: the segment in use and the next one, one that waits to be sealed and its index
@@ -76,5 +78,6 @@ const (
 	maxSyncLog           = 16 << 20 // bytes of a sync.log that is still taken for one
 	maxFrame             = 4 << 20  // bytes of one entry in any side file
 	maxSideLog           = 4 << 30  // bytes of a side log
+	reopenAfter          = 20       // times the retry interval: how often a dataset that could not be opened is tried again, which may read all that a sync log speaks of
 	DefaultRetryInterval = 250 * time.Millisecond
 )

@@ -122,7 +122,7 @@ func (o *opening) openLogs() (err error) {
 	return err
 }
 
-// firstEpoch is the one that every dataset begins with; the log names those that came after it.
+// firstEpoch is the one that a dataset begins with whose log does not say so: those of earlier releases do not.
 const firstEpoch = 1
 
 func (o *opening) loadTables() (err error) {
