@@ -123,7 +123,7 @@ func (s *Server) CloseSession(id uint64) (found bool) {
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "GET /healthz\nGET /readyz\nGET /metrics\nGET /sessions\nPOST /sessions/ID/close")
+		fmt.Fprintln(w, "GET /healthz\nGET /readyz\nGET /metrics\nGET /sessions\nPOST /sessions/ID/close\nPOST /datasets/NAME/remove")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -149,6 +149,7 @@ func (s *Server) Admin() http.Handler {
 		}
 		w.WriteHeader(http.StatusAccepted)
 	})
+	mux.HandleFunc("POST /datasets/{name}/remove", s.answerRemove)
 	// A page in an operator's browser must not close sessions on loopback.
 	return http.NewCrossOriginProtection().Handler(s.sameMachine(s.guard(mux)))
 }

@@ -134,8 +134,36 @@ func (s *session) shareFiles() bool {
 		s.lacksFile = false
 		return true
 	}
-	if !s.writable && s.loop.srv.filesShort() {
-		s.letFilesGo() // its socket is full: it reads nothing, and finds them again
+	if s.writable {
+		return false
+	}
+	// Its socket is full: it reads nothing, and finds them again, or is told that they are gone.
+	if s.loop.srv.filesShort() {
+		s.letFilesGo()
+	}
+	if s.loop.srv.journal.OverPinned() {
+		s.letExpiredGo()
 	}
 	return false
+}
+
+// letExpiredGo gives up files that are gone but for this session. Of a record that is
+// sent in part it keeps the rest, which it owes.
+func (s *session) letExpiredGo() {
+	for _, c := range s.cursors {
+		if c.seg == nil || c.seg.Base() >= c.tape.First() {
+			continue
+		}
+		if c.off > 0 {
+			rest := make([]byte, c.size-c.off)
+			if _, err := c.seg.ReadAt(rest, c.seg.Offset(c.seq)+int64(c.off)); err != nil {
+				continue // sending it comes to the same
+			}
+			s.out = append(s.out, rest...)
+			s.sentRecords++
+			c.advance(len(rest))
+			s.partial = nil
+		}
+		c.release()
+	}
 }

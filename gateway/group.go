@@ -79,6 +79,8 @@ func (g *group) leave(s *session) {
 	if g.unwatch != nil {
 		g.unwatch()
 	}
-	delete(g.loop.groups, g.name)
+	if g.loop.groups[g.name] == g {
+		delete(g.loop.groups, g.name)
+	}
 	delete(g.loop.served, g)
 }

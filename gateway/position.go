@@ -71,7 +71,7 @@ func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, e
 	seq := p.Seq
 	if d != nil {
 		if p.Epoch > d.Epoch() {
-			return 0, fmt.Errorf("resume=%d:%d is of an epoch to come; this tape is at epoch %d", p.Epoch, p.Seq, d.Epoch())
+			return 0, fmt.Errorf("resume=%d:%d is of an epoch to come, or of a dataset that was removed; this tape is at epoch %d: begin with start=", p.Epoch, p.Seq, d.Epoch())
 		}
 		known := p.Seq == 0 // who has seen nothing has lost nothing: a session of before the dataset's first record has no epoch
 		for _, e := range d.Epochs() {
@@ -86,7 +86,7 @@ func resumeAt(d *journal.Dataset, schema feed.Schema, p lsg.Position) (uint64, e
 			}
 		}
 		if !known {
-			return 0, fmt.Errorf("resume=%d:%d is of another history, this tape never had that epoch: was the data directory copied or restored? begin with start=", p.Epoch, p.Seq)
+			return 0, fmt.Errorf("resume=%d:%d is of another history, this tape never had that epoch: was the data directory copied or restored, or the dataset removed and made again? begin with start=", p.Epoch, p.Seq)
 		}
 		if seq < p.Seq && !cutAt(d, schema, seq, p.Seq) {
 			return 0, fmt.Errorf("resume=%d:%d is of another history, this tape left it at record %d: was the data directory copied or restored? "+

@@ -63,7 +63,8 @@ func TestRecordsThatExpiredAreAGapAndNoError(t *testing.T) {
 	s := serveForgetful(t)
 	publish(t, s, "a", metadataOf(feed.SchemaTrades), trades(1, total)...)
 	first := forgotten(t, s)
-	position := &lsg.Position{Schema: "trades", Epoch: 1, Seq: 10}
+	epoch := s.journal.Lookup(testDataset).Epoch()
+	position := &lsg.Position{Schema: "trades", Epoch: epoch, Seq: 10}
 	cases := []struct {
 		name string
 		sub  feed.Subscription
@@ -72,7 +73,7 @@ func TestRecordsThatExpiredAreAGapAndNoError(t *testing.T) {
 		{"from the beginning", feed.Subscription{Start: new(uint64)}, lsg.Gap{}},
 		{"from a time that is kept", feed.Subscription{Start: new(eventTime(int(first)))}, lsg.Gap{}},
 		{"from a time that is not", feed.Subscription{Start: new(eventTime(20))}, lsg.Gap{FromTs: eventTime(20), ToTs: eventTime(int(first)-1) + 1}},
-		{"from a position", feed.Subscription{Resume: position}, lsg.Gap{Records: first - 10, At: lsg.Position{Epoch: 1, Seq: first}, HasAt: true}},
+		{"from a position", feed.Subscription{Resume: position}, lsg.Gap{Records: first - 10, At: lsg.Position{Epoch: epoch, Seq: first}, HasAt: true}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -145,7 +146,7 @@ func TestSkipThatExpiryInterruptsIsToldInOrder(t *testing.T) {
 	const total = 10_000
 	s := serveForgetful(t)
 	publish(t, s, "a", metadataOf(feed.SchemaTrades), trades(1, total)...)
-	first := forgotten(t, s)
+	first, epoch := forgotten(t, s), s.journal.Lookup(testDataset).Epoch()
 	sub := sdkSubscribe(t, s, feed.Subscription{Schema: feed.SchemaTrades})
 	eventually(t, "the session is live", func() bool { return len(s.Sessions()) == 1 && allStarted(s) })
 	for _, l := range s.loops {
@@ -179,10 +180,10 @@ func TestSkipThatExpiryInterruptsIsToldInOrder(t *testing.T) {
 		return next == total
 	})
 	want := []string{
-		"gap|schema=trades|from_ts=1|cause=skipped|records=3|epoch=1|seq=10",
-		fmt.Sprintf("gap|schema=trades|cause=expired|records=%d|epoch=1|seq=%d", first-10, first),
-		fmt.Sprintf("gap|schema=trades|from_ts=%d|cause=skipped|records=5|epoch=1|seq=%d", eventTime(int(first)), first+5),
-		fmt.Sprintf("position|schema=trades|epoch=1|seq=%d", first+5),
+		fmt.Sprintf("gap|schema=trades|from_ts=1|cause=skipped|records=3|epoch=%d|seq=10", epoch),
+		fmt.Sprintf("gap|schema=trades|cause=expired|records=%d|epoch=%d|seq=%d", first-10, epoch, first),
+		fmt.Sprintf("gap|schema=trades|from_ts=%d|cause=skipped|records=5|epoch=%d|seq=%d", eventTime(int(first)), epoch, first+5),
+		fmt.Sprintf("position|schema=trades|epoch=%d|seq=%d", epoch, first+5),
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("told\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))

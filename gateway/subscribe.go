@@ -144,8 +144,11 @@ func (s *session) start() {
 	}
 	if err := s.loop.srv.journal.Damaged(s.auth.Dataset); err != nil {
 		why := "damaged"
-		if errors.Is(err, journal.ErrVersion) {
+		switch {
+		case errors.Is(err, journal.ErrVersion):
 			why = "of another version of tapewire"
+		case errors.Is(err, journal.ErrDiskFull):
+			why = "waiting for room on its disk"
 		}
 		s.sayFarewell(feed.ErrorInternal, "dataset "+s.auth.Dataset+" is "+why+" and not served; its operator knows more")
 		return

@@ -31,13 +31,14 @@ func TestRecordsComeBackAsTheyWereSentAfterRestart(t *testing.T) {
 		if err := checkStreams(d, map[uint32]uint64{7: n}); err != nil {
 			t.Fatal(err)
 		}
+		epoch := d.Epoch()
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
 		j = open(t, dir, o)
 		d = j.Lookup(testDataset)
-		if d.Epoch() != 1 {
-			t.Errorf("epoch %d after a proper close, want 1", d.Epoch())
+		if d.Epoch() != epoch {
+			t.Errorf("epoch %d after a proper close, want %d", d.Epoch(), epoch)
 		}
 		if err := checkStreams(d, map[uint32]uint64{7: n}); err != nil {
 			t.Fatal(err)

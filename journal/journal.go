@@ -19,19 +19,21 @@ const lockName = "LOCK"
 
 // Journal is an open data directory. One process has it open at a time.
 type Journal struct {
-	dir       string
-	o         Options
-	opened    time.Time // with the monotonic clock
-	began     int64     // what Journal.clock said then
-	doubt     *doubt    // of retaining: how far the clock is to be believed; nil until the first round
-	lock      Lock
-	tapes     atomic.Int64 // of all datasets: they share the prefault budget
-	indexes   indexCache
-	keeping   *keeping   // nil when everything is kept
-	retaining sync.Mutex // one round at a time
-	pinned    []*Segment // of retaining: removed for their age, and perhaps still held by readers
-	files     files
-	watchers  watchers
+	dir        string
+	o          Options
+	opened     time.Time // with the monotonic clock
+	began      int64     // what Journal.clock said then
+	doubt      *doubt    // of retaining: how far the clock is to be believed; nil until the first round
+	lock       Lock
+	tapes      atomic.Int64 // of all datasets: they share the prefault budget
+	indexes    indexCache
+	keeping    *keeping   // nil when everything is kept
+	reopening  *keeping   // nil when every dataset is served that can be
+	retaining  sync.Mutex // one round at a time
+	pinned     []*Segment // of retaining: removed for their age, and perhaps still held by readers
+	files      files
+	overPinned atomic.Bool // see OverPinned
+	watchers   watchers
 
 	mu        sync.Mutex // guards closed, and orders changes of datasets
 	closed    bool
@@ -69,6 +71,10 @@ func Open(dir string, o Options) (*Journal, error) {
 		j.keeping = &keeping{make(chan struct{}), make(chan struct{})}
 		go j.keep()
 	}
+	if len(j.waiting()) > 0 && !j.o.manual {
+		j.reopening = &keeping{make(chan struct{}), make(chan struct{})}
+		go j.reopen()
+	}
 	return j, nil
 }
 
@@ -105,15 +111,13 @@ func (j *Journal) openAll() error {
 		case strings.HasSuffix(name, tmpSuffix) && CheckDataset(strings.TrimSuffix(name, tmpSuffix)) == nil:
 			// A creation that did not finish: no record was ever accepted for it.
 			if err := removeTree(j.o.Disk, filepath.Join(j.dir, name)); err != nil {
-				return fmt.Errorf("open journal: %w", err)
+				j.o.Logger.Warn("what is left of a dataset that was never finished, or was removed, could not be cleared away", zap.String("dir", filepath.Join(j.dir, name)), zap.Error(err))
 			}
 		case CheckDataset(name) == nil:
-			d, err := j.openDataset(name, false)
-			switch {
-			case err == nil:
+			if d, err := j.openDataset(name, false); err != nil {
+				j.notServed(name, j.openError(name, err)) // the others are served all the same
+			} else {
 				all[name] = d
-			default: // the others are served all the same
-				j.notServed(name, j.openError(name, err))
 			}
 		}
 	}
@@ -164,14 +168,19 @@ func removeTree(disk Disk, dir string) error {
 // Close syncs everything and lets the directory go. Nothing is cut at the next opening.
 func (j *Journal) Close() error {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.closed {
+		j.mu.Unlock()
 		return nil
 	}
 	j.closed = true
-	if j.keeping != nil {
-		j.keeping.end()
+	j.mu.Unlock() // reopening may want it
+	for _, k := range []*keeping{j.reopening, j.keeping} {
+		if k != nil {
+			k.end()
+		}
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	var errs []error
 	for _, d := range *j.datasets.Load() {
 		errs = append(errs, d.close())
@@ -241,20 +250,15 @@ func (j *Journal) create(name string) (d *Dataset, made bool, err error) {
 		return nil, false, err
 	}
 	j.isServed(name)
-	all := maps.Clone(*j.datasets.Load())
-	all[name] = d
-	j.datasets.Store(&all)
+	j.add(d)
 	return d, true, nil
 }
 
 // makeNew puts the directory of an empty dataset in its place.
 func (j *Journal) makeNew(name string) error {
 	tmp := filepath.Join(j.dir, name+tmpSuffix)
-	epoch := uint64(firstEpoch)
-	if last := readLastEpoch(j.o.Disk, j.dir, name); last > 0 {
-		epoch = j.o.nextEpoch(last)
-	}
-	if err := makeDataset(j.o, tmp, epoch); err != nil {
+	// Random like those that follow: no position of a dataset that had the name before is one of this one.
+	if err := makeDataset(j.o, tmp, j.o.nextEpoch(0)); err != nil {
 		// What was made so far would keep a full disk full.
 		return errors.Join(err, removeTree(j.o.Disk, tmp))
 	}

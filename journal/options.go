@@ -19,11 +19,14 @@ type Options struct {
 	MaxSegment    int64            // bytes of the largest segment file; 0: DefaultMaxSegment
 	RetryInterval time.Duration    // how often allocation is tried again on a full disk; 0: DefaultRetryInterval
 	MaxUnsynced   int64            // bytes of a dataset that may be committed and not on disk before appends wait; 0: DefaultMaxUnsynced
+	MaxPinned     int64            // bytes of files that expired and readers still hold before those whose socket is full let go; 0: DefaultMaxPinned
 	Retain        Retention        // how long records are kept; zero: for ever
 	MaxClockSkew  time.Duration    // how far beyond the wall clock a record's times may lie before they count for nothing; 0: DefaultMaxClockSkew, negative: for ever
 	AnyFilesystem bool             // open on filesystems other than ext4, XFS and tmpfs too
 
 	elapsed func(since time.Time) time.Duration // nil: time.Since, which no change of the wall clock moves; tests have their own
+
+	mappings int // 0: MaxMappings; tests have less
 
 	nextEpoch func(last uint64) uint64 // nil: randomEpoch; tests have their own
 
@@ -61,6 +64,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxClockSkew == 0 {
 		o.MaxClockSkew = DefaultMaxClockSkew
+	}
+	if o.MaxPinned == 0 {
+		o.MaxPinned = DefaultMaxPinned
 	}
 	if o.MaxUnsynced == 0 {
 		o.MaxUnsynced = DefaultMaxUnsynced

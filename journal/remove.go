@@ -1,23 +1,55 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
-)
 
-// lastEpochSuffix is of the file that outlives a removed dataset: the last epoch of it, in decimal. A dataset that is made under the name later begins with
-// another one, so that no position of the old one is taken for one of the new.
-const lastEpochSuffix = ".epoch"
+	"go.uber.org/zap"
+)
 
 // RemoveDataset removes a dataset for good, also one that is damaged: its records, what is known of its streams and instruments, its quarantine. Nobody may
 // have the journal open (ErrLocked). The name is free afterwards. A removal that is interrupted is finished by the next opening of the journal.
 func RemoveDataset(dir, name string) error { return removeDataset(OSDisk{}, dir, name) }
+
+// Remove removes a dataset for good while the journal is open, also one that is not served. Who has it open is told ErrClosed from then on; files that a reader
+// holds are gone when it lets go of them. The name is free when it returns. Errors: fs.ErrNotExist, ErrName, ErrClosed, or the disk's own.
+func (j *Journal) Remove(name string) error {
+	if err := CheckDataset(name); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return ErrClosed
+	}
+	d, why := j.Lookup(name), j.Damaged(name)
+	switch {
+	case d == nil && why == nil:
+		return fmt.Errorf("remove dataset %s: %w", name, fs.ErrNotExist)
+	case errors.Is(why, errLinked):
+		return fmt.Errorf("%w: dataset %s: %w; remove the link, and what it leads to, by hand", ErrName, name, errLinked)
+	}
+	j.retaining.Lock() // a round may be at its files
+	defer j.retaining.Unlock()
+	if d != nil {
+		all := maps.Clone(*j.datasets.Load())
+		delete(all, name)
+		j.datasets.Store(&all)
+		if err := d.close(); err != nil { // of what goes in any case
+			d.log.Info("dataset is to be removed, and could not be closed properly", zap.Error(err))
+		}
+	}
+	if err := removeFiles(j.o.Disk, j.dir, name); err != nil {
+		j.notServed(name, fmt.Errorf("%w; it takes a restart to try again", err))
+		return err
+	}
+	j.isServed(name)
+	j.o.Logger.Info("dataset removed", zap.String("dataset", name))
+	return nil
+}
 
 func removeDataset(disk Disk, dir, name string) (err error) {
 	if err := CheckDataset(name); err != nil {
@@ -40,9 +72,11 @@ func removeDataset(disk Disk, dir, name string) (err error) {
 		return fmt.Errorf("remove dataset %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := keepLastEpoch(disk, dir, name); err != nil {
-		return fmt.Errorf("remove dataset %s: %w", name, err)
-	}
+	return removeFiles(disk, dir, name)
+}
+
+// removeFiles removes the files of a dataset that nobody uses.
+func removeFiles(disk Disk, dir, name string) error {
 	// In one step: what is left under the other name is cleared away by every opening.
 	tmp := filepath.Join(dir, name+tmpSuffix)
 	if err := removeTree(disk, tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -51,7 +85,7 @@ func removeDataset(disk Disk, dir, name string) (err error) {
 	if err := disk.Rename(filepath.Join(dir, name), tmp); err != nil {
 		return fmt.Errorf("remove dataset %s: %w", name, err)
 	}
-	err = disk.SyncDir(dir)
+	err := disk.SyncDir(dir)
 	if err == nil {
 		err = removeTree(disk, tmp)
 	}
@@ -62,36 +96,6 @@ func removeDataset(disk Disk, dir, name string) (err error) {
 		return fmt.Errorf("remove dataset %s: it is gone, not all of its files are; the next start of a gateway removes them: %w", name, err)
 	}
 	return nil
-}
-
-// keepLastEpoch notes which epochs the dataset has had. Of one that cannot be read nobody knows: the time in seconds is beyond all.
-func keepLastEpoch(disk Disk, dir, name string) error {
-	last := max(readLastEpoch(disk, dir, name), firstEpoch)
-	if v, err := loadView(disk, filepath.Join(dir, name)); err == nil {
-		last = max(last, v.epoch)
-	} else {
-		last = max(last, uint64(time.Now().Unix()))
-	}
-	return writeWhole(disk, filepath.Join(dir, name+lastEpochSuffix), func(f File) error {
-		_, err := f.WriteAt(strconv.AppendUint(nil, last, 10), 0)
-		return err
-	})
-}
-
-// readLastEpoch is the last epoch of a dataset that was removed; 0: there was none.
-func readLastEpoch(disk Disk, dir, name string) uint64 {
-	f, err := disk.Open(filepath.Join(dir, name+lastEpochSuffix), true)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	b := make([]byte, 20)
-	n, _ := f.ReadAt(b, 0)
-	last, err := strconv.ParseUint(strings.TrimSpace(string(bytes.TrimRight(b[:n], "\x00"))), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return last
 }
 
 // enterBirth notes that a new dataset has no epoch before this one, by an entry without a time.

@@ -47,7 +47,11 @@ func TestRemovedDatasetLeavesItsNameFreeAndItsPositionsOfAnotherHistory(t *testi
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if err := removeDataset(disk, dir, testDataset); err != nil {
+			remove := removeDataset
+			if round == 1 { // by hand
+				remove = func(disk Disk, dir, name string) error { return removeTree(disk, dir+"/"+name) }
+			}
+			if err := remove(disk, dir, testDataset); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := disk.List(dir + "/" + testDataset); !errors.Is(err, fs.ErrNotExist) {
@@ -99,7 +103,7 @@ func TestRemovalThatIsInterruptedIsAllOrNothing(t *testing.T) {
 		if names, err := disk.List("j"); err != nil || strings.Contains(strings.Join(names, " "), testDataset+tmpSuffix) {
 			t.Errorf("stopped after %d steps this is left: %v, %v", stop, names, err)
 		}
-		if d, err := j.Create(testDataset); err != nil || d.Epoch() < 2 {
+		if _, err := j.Create(testDataset); err != nil {
 			t.Errorf("made again: %v", err)
 		}
 		if err == nil {

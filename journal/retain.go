@@ -87,6 +87,7 @@ func (j *Journal) retainRound() {
 		old := j.aged(j.clock() - int64(age))
 		j.expireAll(old)
 	}
+	j.overPinned.Store(j.pinnedBytes() > j.o.MaxPinned)
 	if j.o.Retain.Disk > 0 {
 		if err := j.relieve(); err != nil {
 			j.o.Logger.Warn("old records could not be removed for a disk that fills up", zap.Error(err))
@@ -173,6 +174,10 @@ func (j *Journal) pinnedBytes() (n int64) {
 	})
 	return n
 }
+
+// OverPinned says whether readers hold so much of what has expired that those whose socket is full are to let go of it: Options.MaxPinned. They are told a gap
+// like others that come too late.
+func (j *Journal) OverPinned() bool { return j.overPinned.Load() }
 
 // expireAll removes segments, tape by tape.
 func (j *Journal) expireAll(list []candidate) {

@@ -17,6 +17,10 @@ func (j *Journal) openError(name string, err error) error {
 		err = fmt.Errorf("%w, or move %s out of %s; nothing was changed", err, filepath.Join(j.dir, name), j.dir)
 	case isDamage(err):
 		err = fmt.Errorf("%w; nothing was changed: restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
+	case isFull(err) || errors.Is(err, ErrDiskFull):
+		err = fmt.Errorf("%w; free space or move the journal: it is served by itself once there is room", err)
+	default:
+		err = fmt.Errorf("%w; it is tried again every %v", err, reopenAfter*j.o.RetryInterval)
 	}
 	return err
 }
@@ -31,7 +35,8 @@ func staysDamaged(err error) bool {
 	return isDamage(err) || errors.Is(err, ErrVersion) || errors.Is(err, errLinked)
 }
 
-// Damaged is why a dataset that is there is not served: its files are damaged, or of a version that is not known (ErrVersion). It is nil when the dataset is
+// Damaged is why a dataset that is there is not served: its files are damaged, or of a version that is not known (ErrVersion), or there was no room to open it
+// (ErrDiskFull, which passes by itself). It is nil when the dataset is
 // served, or when there is none of that name.
 func (j *Journal) Damaged(name string) error {
 	j.damagedMu.Lock()

@@ -2,9 +2,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/tapewire/tapewire/journal"
 )
@@ -15,8 +20,9 @@ type datasetCmd struct {
 
 type datasetRmCmd struct {
 	dataFlag
-	Name string `arg:"" help:"The dataset." placeholder:"NAME"`
-	Yes  bool   `help:"Do not ask."`
+	Name  string `arg:"" help:"The dataset." placeholder:"NAME"`
+	Yes   bool   `help:"Do not ask."`
+	Admin string `help:"Where the gateway that runs on the data directory serves its admin side (serve --admin): it removes the dataset. The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY." placeholder:"ADDR"`
 }
 
 // Help teaches by example.
@@ -25,8 +31,10 @@ func (datasetRmCmd) Help() string {
 
   tapewire dataset rm XNAS.ITCH
   tapewire dataset rm XNAS.ITCH --data /var/lib/tapewire --yes
+  tapewire dataset rm XNAS.ITCH --admin localhost:9090
 
-The gateway must be stopped. What goes is said first, and asked for. The name is free afterwards: whoever publishes to it
+While the gateway runs it has to remove the dataset itself: say where its admin side is. Who is connected to the
+dataset is told, and ended. What goes is said first, and asked for. The name is free afterwards: whoever publishes to it
 begins at 0, and a bot that resumes at a position of the old dataset is told that it is of another history.`
 }
 
@@ -66,11 +74,42 @@ func (d *datasetRmCmd) Run(c console) error {
 		}
 	}
 	switch err := journal.RemoveDataset(d.Data, d.Name); {
+	case errors.Is(err, journal.ErrLocked) && d.Admin != "":
+		if err := askToRemove(d.Admin, d.Name); err != nil {
+			return err
+		}
 	case errors.Is(err, journal.ErrLocked):
-		return fmt.Errorf("%w; stop the gateway first", err)
+		return fmt.Errorf("%w; stop the gateway first, or have it done by the gateway: --admin ADDR", err)
 	case err != nil:
 		return err
 	}
 	fmt.Fprintf(c.out, "removed %s\n", d.Name)
 	return nil
 }
+
+// askToRemove has the gateway remove a dataset of its own.
+func askToRemove(addr, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), adminPatience)
+	defer cancel()
+	if strings.HasPrefix(addr, ":") {
+		addr = "localhost" + addr
+	}
+	target := url.URL{Scheme: "http", Host: addr, Path: "/datasets/" + name + "/remove"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), nil)
+	if err != nil {
+		return usage("--admin %q is no address: %v; write HOST:PORT or :PORT", addr, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+clientKey())
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("nothing is known of the removal: %w", err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10)); resp.StatusCode != http.StatusOK {
+		return errors.Join(fmt.Errorf("the gateway at %s did not remove it: %s: %s", addr, resp.Status, strings.TrimSpace(string(text))), err)
+	}
+	return nil
+}
+
+// adminPatience is how long a gateway may take to answer.
+const adminPatience = 30 * time.Second

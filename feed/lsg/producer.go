@@ -23,6 +23,7 @@ const (
 	CodeIDConflict        = "id_conflict"        // the ID is another live symbol's
 	CodeStreamHead        = "stream_head"        // the stream was begun with other data
 	CodeLimit             = "limit"              // a named limit of the server
+	CodeRemoved           = "removed"            // the dataset was removed
 	CodeShutdown          = "shutdown"           // the server goes down
 )
 
