@@ -211,6 +211,7 @@ func TestWithWaitNothingIsLetGoWhileDown(t *testing.T) {
 	<-down
 	select {
 	case err := <-published:
+		close(up)
 		t.Fatalf("all is published, %v, though the gateway is away and no more than %d records may be held", err, held)
 	default:
 	}

@@ -3,11 +3,13 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 )
 
 // Every send path must put the same bytes on the wire.
@@ -325,6 +327,28 @@ func TestGapIsToldAtItsPlaceLiveAndReplayed(t *testing.T) {
 		if got := strings.Join(order, " "); got != "0 1 gap 2" {
 			t.Errorf("%s: the order is %q", name, got)
 		}
+	}
+}
+
+// Recovery, expiry and those who go on by position act on the server's own entries, which they know by their causes.
+func TestAProducerCannotReportACauseOfTheServers(t *testing.T) {
+	s := serveTest(t)
+	c := dialRaw(t, s)
+	c.produce("1")
+	c.send("start_session\n" + string(metadataBytes(t, metadataOf(feed.SchemaTrades))))
+	said := []string{"expired", "cut", "quarantined", "damaged", "skipped", "corrected", "Cut", "upstream", "maintenance"}
+	for _, cause := range said {
+		c.send(inBand("gap|schema=trades|records=7|cause=" + cause))
+	}
+	c.send(inBand(lsg.EndSession))
+	c.await("ack=0")
+	var entered []string
+	for _, g := range s.journal.Lookup(testDataset).Gaps() {
+		entered = append(entered, g.Cause)
+	}
+	slices.Sort(entered)
+	if got := slices.Compact(entered); !slices.Equal(got, []string{"maintenance", "upstream"}) {
+		t.Errorf("entered as %q", got)
 	}
 }
 

@@ -5,9 +5,6 @@ import (
 	"fmt"
 )
 
-// CauseCorrected is the cause of a ledger entry that is no gap, but tells of a correction of the symbol table: who made it, of what, and when.
-const CauseCorrected = "corrected"
-
 // Correct overrides what an id stands for, on the days [from, to) or, without days (0, 0), in all that is on the tapes and until somebody says otherwise.
 // An empty symbol takes the name away. What was entered stays in the log, as does who corrected it; the ledger gets an entry.
 // Sessions that were told the wrong name are not told the right one: it is for a journal that nobody serves. Errors: as Writer.Map's.

@@ -37,11 +37,16 @@ type Dataset struct {
 
 	preparer *worker
 	sealer   *worker
-	tidier   *worker // of the ledger
+	room     *worker // in the symbol table
+	roomer   roomer
+	roomDue  atomic.Bool // records have expired
+	tidier   *worker     // of the ledger
 	syncer   *syncer
 	watchers watchers
 	visible  [feed.NumSchemas]atomic.Pointer[Tape] // tapes with records
 	closed   atomic.Bool
+
+	declaredSince atomic.Uint32 // the oldest day that a producer has entered mappings for since kept looked
 
 	filesHeld atomic.Int64 // counted in Journal.files
 
@@ -192,6 +197,7 @@ func (d *Dataset) start() {
 	go d.preparer.run(d.o.RetryInterval, d.prepareRound)
 	go d.sealer.run(d.o.RetryInterval, d.sealRound)
 	go d.syncer.run()
+	go d.room.run(d.o.RetryInterval, d.roomRound)
 	go d.tidier.run(d.o.RetryInterval, d.tidyRound)
 	d.preparer.kick()
 	d.sealer.kick()
@@ -203,6 +209,7 @@ func (d *Dataset) stop() {
 		return
 	}
 	d.preparer.close()
+	d.room.close()
 	d.tidier.close()
 	d.syncer.close()
 	d.sealer.close()

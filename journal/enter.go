@@ -100,9 +100,10 @@ func (w *Writer) enterMappings(list []Mapping) error {
 // Symbols.mu.
 func (d *Dataset) enterMappings(w *Writer, who string, list []Mapping) error {
 	s := d.symbols
-	switch {
-	case s.needed.Load()+int64(len(list)) > MaxMappings:
-		return fmt.Errorf("%w: the symbol table of %s has %d entries", ErrLimit, d.name, s.needed.Load())
+	before := s.needed.Load()
+	if list[0].Kind != kindSeen && before+int64(len(list)) > d.mostMappings() {
+		d.room.kick()
+		return fmt.Errorf("%w: the symbol table of %s has %d entries that kept records may need; there is room when records expire (--retain)", ErrLimit, d.name, before)
 	}
 	now, at := d.now(), d.positions()
 	for i := range list {
@@ -112,6 +113,10 @@ func (d *Dataset) enterMappings(w *Writer, who string, list []Mapping) error {
 		return err
 	}
 	s.enter(list)
+	d.warnOfSymbols(before, s.needed.Load())
+	if d.crowded() {
+		d.room.kick()
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ func (w *Writer) MapDated(list []DatedMapping) (entered int, err error) {
 			return 0, err
 		}
 	}
+	w.declares(list)
 	// All are looked at before the first is entered.
 	deleted := map[uint32]struct{}{}
 	for _, enter := range []bool{false, true} {

@@ -35,6 +35,8 @@ func (d *Dataset) expire(t *Tape, segs []*Segment) error {
 	}
 	d.log.Info("expired", zap.String("tape", t.name()), zap.Int("segments", len(segs)), zap.Uint64("first_kept", first))
 	t.leaveBehind(first)
+	d.roomDue.Store(true)
+	d.room.kick()
 	t.expired = append(t.expired, segs...)
 	return errors.Join(d.removeExpired(t), d.forgetSteps(t))
 }

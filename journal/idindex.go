@@ -62,6 +62,7 @@ func (x *idIndex) add(s *Symbols, at uint32) {
 	x.symbols[e.symbol] = struct{}{}
 	sp := daySpan{at: at, from: e.from, to: e.to}
 	switch kind := s.batches.at(int(e.batch)).kind; kind {
+	case kindGone:
 	case KindOpen:
 		x.open = append(x.open, at)
 	case KindCorrection:

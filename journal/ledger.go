@@ -24,6 +24,7 @@ const (
 	CauseExpired     = lsg.CauseExpired
 	CauseQuarantined = lsg.CauseQuarantined
 	CauseDamaged     = lsg.CauseDamaged
+	CauseCorrected   = lsg.CauseCorrected // who made it, of what, and when
 )
 
 // Gap is an entry of the ledger: records that are known to be missing.
@@ -93,7 +94,8 @@ func (l *ledger) has(producer, stream string, from, to uint64) bool {
 	}) != nil
 }
 
-// Gap enters a gap at the present tails; producer and stream are the writer's. Live readers and later replays are told when they get there.
+// Gap enters a gap at the present tails; producer and stream are the writer's, and the cause is one that a producer may report (lsg.ProducerCause).
+// Live readers and later replays are told when they get there.
 // It writes to a side file (no sync). Errors: ErrTableFull (nothing was entered, Tables counts it, and the writer goes on), ErrName, ErrRecord, ErrLimit,
 // ErrDiskFull (nothing was entered; try again after Wait), ErrFenced, ErrClosed.
 func (w *Writer) Gap(g Gap) error {
@@ -104,6 +106,7 @@ func (w *Writer) Gap(g Gap) error {
 		return err
 	}
 	g.Producer, g.Stream, g.Merged, g.At = w.producer, w.stream.name, 0, w.d.positions()
+	g.Cause = lsg.ProducerCause(g.Cause)
 	if g.Records > maxSeq {
 		g.Records = 0 // more than a tape can hold says nothing
 	}
@@ -198,6 +201,9 @@ func parseGap(b []byte) (Gap, error) {
 		*v = f.u64()
 	}
 	g.Producer, g.Stream, g.Cause = f.text(), f.text(), f.text()
+	if g.Producer != "" && g.Cause != CauseCorrected { // earlier versions took any word
+		g.Cause = lsg.ProducerCause(g.Cause)
+	}
 	g.At = f.positions()
 	g.spans = f.spans()
 	if len(f.b) > 0 {

@@ -14,7 +14,7 @@ const (
 	MaxCause        = 64                     // bytes of a gap's cause
 	MaxStreams      = 1 << 16                // streams of a dataset that kept records need
 	MaxSkip         = 1 << 40                // records that Resume may skip at once
-	MaxMappings     = 1 << 20                // entries of a symbol table
+	MaxMappings     = 48 << 20               // entries of a symbol table that kept records may need: a million instruments, and ten years of 11,000 new ones a day
 	MaxGaps         = 1 << 16                // entries of a ledger that kept records need
 	MaxReportedGaps = MaxGaps - gapsReserved // of those that producers report
 	gapsReserved    = 1 << 12                // of those are for what a recovery or retention enters
@@ -24,7 +24,8 @@ const (
 
 	MaxProducerStreams = MaxStreams / 4 * 3 // of one producer's name
 	streamsSlack       = 1 << 12            // entries of the streams' log that need no room, beside as many as do, before it is written anew
-	tableWarn          = 80                 // percent of a table from which on the log says that it fills up
+	tableWarn          = 80                 // percent of a table from which on the log says that it fills up, and mappings make room
+	roomEvery          = 2 * time.Second    // least time between two looks for mappings that nobody needs
 
 	idsLookedAt     = 64      // ids of a symbol, the newest, among which a declaration finds its own, and entries of an id
 	maxOwner        = 255     // bytes of the name of a key that a producer's name belongs to
@@ -76,7 +77,7 @@ const (
 	syncLogSpan          = 64 << 20 // bytes of records one sync.log vouches for: what a recovery may have to read
 	maxSyncLog           = 16 << 20 // bytes of a sync.log that is still taken for one
 	maxFrame             = 4 << 20  // bytes of one entry in any side file
-	maxSideLog           = 1 << 30  // bytes of a side log
+	maxSideLog           = 4 << 30  // bytes of a side log
 	reopenAfter          = 20       // times the retry interval: how often a dataset that could not be opened is tried again, which may read all that a sync log speaks of
 	DefaultRetryInterval = 250 * time.Millisecond
 )

@@ -20,7 +20,7 @@ func ListMappings(dir, dataset string) ([]Mapping, error) {
 		if list, err = parseMappings(list, p); err != nil {
 			return nil, err
 		}
-		if list[n].Kind == kindSeen {
+		if list[n].Kind == kindSeen || list[n].Kind == kindNext {
 			list = list[:n]
 		}
 	}

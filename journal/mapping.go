@@ -17,10 +17,12 @@ const (
 	KindAlias                  // as KindDated, for names that are no raw symbols; only what has no other name is called by it
 	KindCorrection             // as KindDated, before all others, also below its position; without days: all records below its position, and as KindOpen above
 	kindSeen                   // no mapping: ids of a page were used by records without a name
+	kindNext                   // no mapping: ids up to this one were given out, or passed over
 	kinds
+	kindGone = kinds // in memory alone: no kept record needs the entry
 )
 
-var kindNames = [kinds]string{"open", "dated", "definition", "deletion", "alias", "correction", "seen"}
+var kindNames = [kinds]string{"open", "dated", "definition", "deletion", "alias", "correction", "seen", "next"}
 
 func (k Kind) String() string {
 	if k < kinds {

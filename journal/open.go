@@ -34,7 +34,7 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 	d := &Dataset{
 		j: j, name: name, dir: filepath.Join(j.dir, name), disk: j.o.Disk, o: j.o, log: log,
 		streamOf: map[streamKey]*stream{}, streamsOf: map[string]int{}, writers: map[string]*Writer{}, changed: make(chan struct{}),
-		preparer: newWorker(), sealer: newWorker(), tidier: newWorker(),
+		preparer: newWorker(), sealer: newWorker(), tidier: newWorker(), room: newWorker(),
 	}
 	d.syncer = newSyncer(d, j.o.Sync)
 	d.holdFiles(filesPerDataset)
@@ -55,7 +55,7 @@ func (o *opening) run() error {
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
-	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.enterBroken, o.clearExpired}
+	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.enterBroken, o.clearExpired, o.makeRoom}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

@@ -26,6 +26,8 @@ type Options struct {
 
 	elapsed func(since time.Time) time.Duration // nil: time.Since, which no change of the wall clock moves; tests have their own
 
+	mappings int // 0: MaxMappings; tests have less
+
 	nextEpoch func(last uint64) uint64 // nil: randomEpoch; tests have their own
 
 	manual  bool // no goroutine is started: a simulation calls prepareRound, sealRound, retainRound and Sync, so that a seed repeats what happened

@@ -31,7 +31,8 @@ type Segment struct {
 	cached   atomic.Pointer[[]block] // index of a sealed segment that somebody reads; see indexCache
 	newest   tailLook                // of what the index does not have yet
 
-	written atomic.Int64 // when it was sealed, in ns by Journal.clock; before, 0 or when an earlier process made it
+	oldest  atomic.Uint32 // 1 + the oldest day of its records, once it is sealed and was looked at
+	written atomic.Int64  // when it was sealed, in ns by Journal.clock; before, 0 or when an earlier process made it
 
 	sums  []syncRange // of what is on disk of a segment that is not sealed; under syncer.mu
 	proof *proof      // what records of an earlier process are held against; nil: there are none

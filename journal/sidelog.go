@@ -121,6 +121,13 @@ func (l *sideLog) full() error {
 	return fmt.Errorf("%w: no room for the next entry of %s; free space or move the journal, writing goes on by itself", ErrDiskFull, l.path)
 }
 
+// bytes is how long the file is.
+func (l *sideLog) bytes() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head.physical(l.size.Load())
+}
+
 // sync forces the log to disk up to size, a value of l.size from before.
 func (l *sideLog) sync(size int64) error {
 	if l.synced.Load() >= size {

@@ -27,7 +27,7 @@ type Symbols struct {
 	busy    sync.Map       // id -> *idIndex, of those with more than chainMost entries
 	dated   atomic.Bool
 	reused  atomic.Bool               // an id had two symbols on one day, one deleted before the other
-	needed  atomic.Int64              // entries that count towards MaxMappings
+	needed  atomic.Int64              // entries that are not gone
 	pages   atomic.Pointer[seenPages] // which ids records have used that nobody had named
 
 	names     sync.RWMutex // guards what follows; held for memory only
@@ -73,13 +73,17 @@ func newSymbols(log *sideLog) *Symbols {
 // Len is how many entries there are.
 func (s *Symbols) Len() int { return s.list.len() }
 
-// At is entry i, in the order of the log; the zero Mapping when it is none, but a note of the table's own. Its At slice must not be changed.
+// At is entry i, in the order of the log; the zero Mapping when it is none, but a note of the table's own, or has made room. Its At slice must not be changed.
 func (s *Symbols) At(i int) Mapping {
 	e := s.list.at(i)
-	b := s.batches.at(int(e.batch))
-	if b.kind == kindSeen {
+	if kind := s.batches.at(int(e.batch)).kind; kind == kindSeen || kind == kindGone {
 		return Mapping{}
 	}
+	return s.mapping(e)
+}
+
+func (s *Symbols) mapping(e *entry) Mapping {
+	b := s.batches.at(int(e.batch))
 	m := Mapping{
 		ID: e.id, Symbol: *s.texts.at(int(e.symbol)), Kind: b.kind, From: e.from, To: e.to, Allocated: b.allocated,
 		Producer: *s.texts.at(int(b.producer)), Time: b.time, At: s.spots.at(int(b.spot)).at,
@@ -182,19 +186,20 @@ func (s *Symbols) SymbolAt(id uint32, schema feed.Schema, seq uint64) (string, b
 
 // present is the newest entry of an id; nil when it has none.
 func (s *Symbols) present(id uint32) *Mapping {
-	head := s.ids.head(id)
-	if head == 0 {
-		return nil
-	}
-	m := s.At(int(head&^busyID - 1))
-	return &m
+	var m *Mapping
+	s.chain(id, func(_ int, e *entry, _ *batch) bool {
+		newest := s.mapping(e)
+		m = &newest
+		return false
+	})
+	return m
 }
 
 // chain goes over the entries of an id, the newest first, until more returns false.
 func (s *Symbols) chain(id uint32, more func(n int, e *entry, b *batch) bool) {
 	for at := s.ids.head(id) &^ busyID; at > 0; {
 		e := s.list.at(int(at - 1))
-		if !more(int(at-1), e, s.batches.at(int(e.batch))) {
+		if b := s.batches.at(int(e.batch)); b.kind != kindGone && !more(int(at-1), e, b) {
 			return
 		}
 		at = e.prev
@@ -259,6 +264,10 @@ func (s *Symbols) spotOf(at []Position) uint32 {
 }
 
 func (s *Symbols) enterOne(m *Mapping, number uint32) {
+	if m.Kind == kindNext {
+		s.next = max(s.next, m.ID)
+		return
+	}
 	if m.Kind == kindSeen {
 		s.list.add(entry{id: m.ID, batch: number})
 		s.sawPage(m.ID)
@@ -288,6 +297,7 @@ func (s *Symbols) enterOne(m *Mapping, number uint32) {
 		s.idList.add(m.ID)
 		if m.Allocated {
 			s.allocated[m.ID] = symbol
+			s.next = max(s.next, m.ID)
 		}
 	}
 	flag := head & busyID

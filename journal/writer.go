@@ -30,6 +30,7 @@ type Writer struct {
 	known    StreamHead // of the stream when it was opened
 	future   bool
 	noting   bool          // what Append is given is not counted
+	declared atomic.Uint32 // the oldest day that it has entered mappings for
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
 
 	// Of Append's goroutine, by schema.
@@ -60,6 +61,7 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 		return nil, err
 	}
 	w := &Writer{d: d, producer: o.Producer, stream: s, head: o.Head, known: s.head, future: o.Future}
+	w.declared.Store(uint32(NoDay))
 	d.mu.Lock()
 	if err := d.usable(); err != nil {
 		d.mu.Unlock()
@@ -186,6 +188,10 @@ func (w *Writer) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w.closed = true
+	if w.declared.Load() != uint32(NoDay) { // what it declared may make room
+		d.roomDue.Store(true)
+		d.room.kick()
+	}
 	d.leave(w.stream)
 	if d.writers[w.producer] == w {
 		delete(d.writers, w.producer)

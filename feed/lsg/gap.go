@@ -13,7 +13,19 @@ const (
 	CauseExpired     = "expired"     // retention removed them
 	CauseQuarantined = "quarantined" // they were damaged before the first one that can be served, and set aside
 	CauseDamaged     = "damaged"     // they are damaged or gone between others that can be served
+	CauseCorrected   = "corrected"   // no gap: somebody corrected what an instrument id stands for
 )
+
+// ProducerCause is what a producer's gap is entered as. A producer may report a loss upstream, in that word or one of its own; the other causes above are
+// the server's, which acts on them, and from a producer they count as upstream.
+func ProducerCause(cause string) string {
+	for _, ours := range []string{CauseSkipped, CauseCut, CauseExpired, CauseQuarantined, CauseDamaged, CauseCorrected} {
+		if strings.EqualFold(cause, ours) {
+			return CauseUpstream
+		}
+	}
+	return cause
+}
 
 // Gap says that records are missing: from a producer to the journal, or from the server to a subscriber. It travels only in band.
 type Gap struct {
