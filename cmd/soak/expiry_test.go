@@ -124,14 +124,15 @@ func TestWrongBeginningsAreNoticed(t *testing.T) {
 		_ = tr.placed(time.Now())
 		return tr
 	}
-	gap := lsg.Gap{FromTs: at(20), ToTs: at(first-1) + transit + 1}
+	gap := lsg.Gap{FromTs: at(20), ToTs: at(first-1) + 1}
 	for name, c := range map[string]struct {
 		do   func(tr *track) error
 		want string
 	}{
 		"a time that has expired": {func(tr *track) error {
-			from(tr, 20)
-			_ = tr.agedOut(gap)
+			if err := from(tr, 20).agedOut(gap); err != nil {
+				return err
+			}
 			return receive(tr, upTo(first, tapeRecords)...)
 		}, ""},
 		"without a word":      {func(tr *track) error { return receive(from(tr, 20), first) }, "was not told"},
