@@ -25,6 +25,7 @@ type follower struct {
 	expiry  expiry
 
 	mu       sync.Mutex
+	epoch    uint64 // of the tape when it was opened
 	seq      uint64
 	due      [streams]uint64 // next record of each stream that belongs here
 	sum      hash.Hash       // of all records
@@ -99,6 +100,9 @@ func (f *follower) open(ctx context.Context, w where) (*tape, error) {
 func (f *follower) follow(t *tape) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.epoch == 0 {
+		f.epoch = t.tap.Epoch()
+	}
 	tail, now := t.tail(), time.Now() // in this order: what is on the tape now was there before now
 	for f.seq < tail {
 		r, err := t.at(f.seq)
@@ -175,13 +179,17 @@ func (f *follower) find(t *tape, ts, least uint64) (uint64, error) {
 	return tail, nil
 }
 
-// reread checks that the whole tape, read again from its files and those that have expired, is still what it was.
+// reread checks that the whole tape, read again from its files and those that have expired, is still what it was, and that nothing was cut: another epoch
+// would have begun.
 func (f *follower) reread(w where) error {
 	t, err := openTape(w, f.dataset, f.schema)
 	if err != nil {
 		return err
 	}
 	defer t.close()
+	if t.tap.Epoch() != f.epoch {
+		return fmt.Errorf("tape %s/%v: it was of epoch %d and is of %d: something was cut", datasets[f.dataset], f.schema, f.epoch, t.tap.Epoch())
+	}
 	sum := sha256.New()
 	for seq := range f.seq {
 		r, err := t.at(seq)

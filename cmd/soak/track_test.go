@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,7 +99,8 @@ func upTo(from, to int) (seqs []int) {
 // A check that cannot fail proves nothing: each way in which a stream can be wrong is noticed.
 func TestWrongStreamsAreNoticed(t *testing.T) {
 	dir := writeTape(t, nil)
-	at := func(seq uint64) lsg.Position { return lsg.Position{Schema: "mbp-1", Epoch: 1, Seq: seq} }
+	epoch := openTrack(t, dir).tape.tap.Epoch()
+	at := func(seq uint64) lsg.Position { return lsg.Position{Schema: "mbp-1", Epoch: epoch, Seq: seq} }
 	gap := func(records, seq uint64) lsg.Gap { return lsg.Gap{Records: records, At: at(seq), HasAt: true} }
 	for name, c := range map[string]struct {
 		do   func(tr *track) error
@@ -125,8 +127,8 @@ func TestWrongStreamsAreNoticed(t *testing.T) {
 		"live, then missing": {func(tr *track) error { tr.at, tr.loose = 3, 7; return receive(tr, 4, 6) }, "due was number 5"},
 		"position":           {func(tr *track) error { _ = receive(tr, 0, 1); return tr.position(at(2)) }, ""},
 		"position ahead":     {func(tr *track) error { _ = receive(tr, 0, 1); return tr.position(at(3)) }, "number 2 of the tape"},
-		"position behind":    {func(tr *track) error { _ = receive(tr, 0, 1); return tr.position(at(1)) }, "told to be at 1:1, is at 1:2"},
-		"epoch":              {func(tr *track) error { return tr.position(lsg.Position{Epoch: 2}) }, "told to be at 2:0"},
+		"position behind":    {func(tr *track) error { _ = receive(tr, 0, 1); return tr.position(at(1)) }, fmt.Sprintf("told to be at %d:1, is at %d:2", epoch, epoch)},
+		"epoch":              {func(tr *track) error { return tr.position(lsg.Position{Epoch: epoch + 1}) }, fmt.Sprintf("told to be at %d:0", epoch+1)},
 		"skipped":            {func(tr *track) error { _ = receive(tr, 0); _ = tr.skipped(gap(9, 10)); return receive(tr, 10) }, ""},
 		"skipped too few":    {func(tr *track) error { return tr.skipped(gap(9, 10)) }, "the tape has 10"},
 		"skipped too many":   {func(tr *track) error { return tr.skipped(gap(11, 10)) }, "the tape has 10"},

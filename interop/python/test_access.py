@@ -88,7 +88,6 @@ def raw_session(gateway, dataset, *lines):
     ("line", "named"),
     [
         ("schema=candles|stype_in=raw_symbol|symbols=ALFA", "candles"),
-        ("schema=trades|stype_in=ticker|symbols=ALFA", "ticker"),
         ("schema=trades|stype_in=raw_symbol|symbols=ALFA|start=yesterday", "yesterday"),
     ],
 )
