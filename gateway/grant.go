@@ -38,7 +38,7 @@ func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (grant, error
 			return g, unknownKey(req.Auth)
 		}
 		if !g.key.May(right, req.Dataset) {
-			return g, fmt.Errorf("Authentication failed. The key %q may not %s dataset %s; its owner adds the right in the key file", g.key.Name, right, req.Dataset)
+			return g, authenticationFailed("The key %q may not %s dataset %s; its owner adds the right in the key file", g.key.Name, right, req.Dataset)
 		}
 	}
 	switch {
@@ -63,14 +63,19 @@ func (s *Server) authorize(challenge string, req *lsg.AuthRequest) (grant, error
 	return g, nil
 }
 
+// authenticationFailed says why a key is refused. It begins as users of the Live protocol know it, and clients look for it.
+func authenticationFailed(why string, args ...any) error {
+	return errors.New("Authentication failed. " + fmt.Sprintf(why, args...))
+}
+
 // unknownKey names a key by what every client sends of it in clear. A client that
 // sent the key itself must not read it again.
 func unknownKey(response string) error {
 	bucket := lsg.Bucket(response)
 	if len(bucket) != bucketSize {
-		return errors.New("Authentication failed. auth= is not the answer to the challenge; write the SHA-256 of CHALLENGE|KEY in hex, a dash and the key's last 5 characters")
+		return authenticationFailed("auth= is not the answer to the challenge; write the SHA-256 of CHALLENGE|KEY in hex, a dash and the key's last 5 characters")
 	}
-	return fmt.Errorf("Authentication failed. This is an unknown key ending in %q", bucket)
+	return authenticationFailed("This is an unknown key ending in %q", bucket)
 }
 
 // entitled says why a key that was let in may not go on: nil when it may.

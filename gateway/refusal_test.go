@@ -19,13 +19,6 @@ func definition(id uint32, symbol string) []byte {
 	return append([]byte(nil), feed.Bytes(&d)...)
 }
 
-// deletion is a definition that says that an instrument is gone.
-func deletion(id uint32) []byte {
-	b := definition(id, "GONE")
-	b[493] = 'D' // security_update_action
-	return b
-}
-
 // onDay puts a definition on a day.
 func onDay(b []byte, day journal.Day) []byte {
 	ns := uint64(day) * uint64(24*time.Hour)

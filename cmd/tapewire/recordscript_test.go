@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -60,6 +59,6 @@ func scriptAwaitLines(ts *testscript.TestScript, neg bool, args []string) {
 func scriptTear(ts *testscript.TestScript, neg bool, args []string) {
 	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY|os.O_APPEND, 0)
 	ts.Check(err)
-	_, err = io.WriteString(f, string(testTrade(77)[:20]))
+	_, err = f.Write(testTrade(77)[:20])
 	ts.Check(errors.Join(err, f.Close()))
 }

@@ -18,8 +18,7 @@ type symbolDays struct {
 	mixed      map[idDay]struct{}
 	start, end uint64 // of the records' index times, ns; end is exclusive, 0: none yet
 
-	last     idDay // as of the record before
-	lastName string
+	last idDay // as of the record before
 }
 
 // idDay is an instrument on one day.
