@@ -110,7 +110,7 @@ func (s *session) read() (more bool) {
 			s.lost("read", err)
 			return false
 		case n == 0:
-			if s.halfClosed = true; !s.owesMore() {
+			if s.halfClosed = true; s.shutDown || !s.owesMore() {
 				s.close("closed by the client")
 			}
 			s.readable = false
