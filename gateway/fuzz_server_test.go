@@ -304,6 +304,21 @@ func (k *talk) hangUp() {
 	}
 	unix.Close(k.peer)
 	k.h.step()
+	for k.seeks() { // whose client is gone leaves when it is there
+		k.h.step()
+	}
+}
+
+// seeks reports whether the place of a start is on its way to a session.
+func (k *talk) seeks() bool {
+	for _, l := range k.h.srv.loops {
+		for _, s := range l.sessions {
+			if s != nil && s.seeking > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // left waits until a producer that hung up while it waited has left.
