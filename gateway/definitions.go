@@ -175,7 +175,7 @@ func (in *ingest) declare(decl lsg.Instrument) (id uint32, err error) {
 // had before its tick or lot changed, since what is left out stays as it was.
 func (in *ingest) former(id uint32, symbol string) (feed.InstrumentDefMsg, error) {
 	d := in.p.feed.dataset
-	for _, own := range in.p.writer.OwnIDs(symbol) {
+	for own := range in.p.writer.OwnIDs(symbol) {
 		if m, ok, err := in.p.feed.definitions.of(d, own, symbol); ok || err != nil {
 			return m, err
 		}

@@ -191,10 +191,11 @@ func (in *ingest) instrument(text string) error {
 // know takes records of an instrument from now on; also those of the ids that it
 // had before its lot changed, which a producer may have to send again.
 func (in *ingest) know(id uint32, decl lsg.Instrument) {
-	for _, own := range in.p.writer.OwnIDs(decl.Symbol) {
-		if _, ok := in.known[own]; !ok {
-			in.known[own] = 0
+	for own := range in.p.writer.OwnIDs(decl.Symbol) {
+		if _, ok := in.known[own]; ok {
+			break // and so are all older ones
 		}
+		in.known[own] = 0
 	}
 	tick, _ := lsg.ParseFixed(decl.PriceIncrement) // none, or checked
 	in.known[id] = tick

@@ -66,14 +66,15 @@ func sameDecimal(a, b string) bool {
 	return a == b || errX == nil && errY == nil && x == y
 }
 
-// OwnIDs is the ids that stand for symbol by word of this writer's producer, the newest first: several when its tick or lot changed. Of very many the newest.
-func (w *Writer) OwnIDs(symbol string) (ids []uint32) {
-	for id, m := range w.d.symbols.newestIDs(symbol) {
-		if m.Producer == w.producer {
-			ids = append(ids, id)
+// OwnIDs gives the ids that stand for symbol by word of this writer's producer, the newest first: several when its tick or lot changed. Of very many the newest.
+func (w *Writer) OwnIDs(symbol string) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for id, m := range w.d.symbols.newestIDs(symbol) {
+			if m.Producer == w.producer && !yield(id) {
+				return
+			}
 		}
 	}
-	return ids
 }
 
 // knownID is an id that stands for symbol and never stood for anything else, and what was declared of it: the newest, of the writer's own when it has some.
