@@ -111,6 +111,12 @@ func (v *whole) serve(tape *Tape, s feed.Schema) (got uint64, err error) {
 			continue
 		}
 		seg, err := tape.Segment(seq)
+		if errors.Is(err, ErrDamaged) { // not even its first record is there
+			if h, ok := tape.NextHole(seq); !ok || h.From > seq {
+				return got, fmt.Errorf("%w, and no hole says where they end", err)
+			}
+			continue
+		}
 		if err != nil {
 			return got, err
 		}
@@ -209,10 +215,15 @@ func TestDamageAnywhereIsNeverServedAndTakesNothingElseWithIt(t *testing.T) {
 // hurt damages a file.
 func hurt(disk *MemDisk, name string, rnd *rand.Rand) string {
 	n := disk.node(name)
-	switch rnd.IntN(5) {
+	cut := func(size int) string {
+		n.data = n.data[:size]
+		return fmt.Sprintf("%s cut to %d bytes", name, size)
+	}
+	switch rnd.IntN(6) {
 	case 0:
-		n.data = n.data[:rnd.IntN(len(n.data))]
-		return fmt.Sprintf("%s cut to %d bytes", name, len(n.data))
+		return cut(rnd.IntN(len(n.data)))
+	case 5: // a segment within its first record, too
+		return cut(rnd.IntN(min(len(n.data), headerUnit+100)))
 	case 1:
 		at := rnd.IntN(len(n.data))
 		clear(n.data[at:min(at+4096, len(n.data))])
