@@ -182,18 +182,7 @@ func TestHowAStreamBeganIsAskedAndTold(t *testing.T) {
 func TestWithWaitNothingIsLetGoWhileDown(t *testing.T) {
 	const held, total = 100, 1000
 	var tape fakeTape
-	down, up := make(chan struct{}), make(chan struct{})
-	addr := servePeers(t, func(p *peer) error {
-		if p.nth == 0 {
-			return tape.session(p, 10)
-		}
-		if p.nth == 1 {
-			close(down)
-			<-up
-			return errStop
-		}
-		return tape.session(p, 0)
-	})
+	addr, down, up := tape.awayOnce(t)
 	told := make(chan error, 8)
 	r := dialTestResuming(t, ResumingConfig{ProducerConfig: ProducerConfig{Addr: addr}, MaxHeld: held * 48, Wait: true,
 		Lost: func(err error, _ time.Duration) { told <- err }})

@@ -22,6 +22,23 @@ type fakeTape struct {
 	auths []lsg.AuthRequest
 }
 
+// awayOnce serves a session of ten records, then ends all until up is closed: down is closed when the first of those comes.
+func (tape *fakeTape) awayOnce(t *testing.T) (addr string, down, up chan struct{}) {
+	down, up = make(chan struct{}), make(chan struct{})
+	addr = servePeers(t, func(p *peer) error {
+		switch p.nth {
+		case 0:
+			return tape.session(p, 10)
+		case 1:
+			close(down)
+			<-up
+			return errStop
+		}
+		return tape.session(p, 0)
+	})
+	return addr, down, up
+}
+
 // session serves one producer's session. It ends the connection without a word after limit records, if limit is positive.
 func (tape *fakeTape) session(p *peer, limit int) error {
 	if err := p.greet(); err != nil {
@@ -164,18 +181,7 @@ func TestEveryRecordComesOnceThoughConnectionsKeepBreaking(t *testing.T) {
 func TestWhatIsLetGoWhileDownBecomesAGap(t *testing.T) {
 	const held = 100
 	var tape fakeTape
-	down, up := make(chan struct{}), make(chan struct{})
-	addr := servePeers(t, func(p *peer) error {
-		if p.nth == 0 {
-			return tape.session(p, 10)
-		}
-		if p.nth == 1 {
-			close(down)
-			<-up
-			return errStop
-		}
-		return tape.session(p, 0)
-	})
+	addr, down, up := tape.awayOnce(t)
 	r := dialTestResuming(t, ResumingConfig{ProducerConfig: ProducerConfig{Addr: addr}, MaxHeld: held * 48})
 	for n := range 10 {
 		if err := r.Publish(testTrades(n, 1)); err != nil {

@@ -97,18 +97,22 @@ func TestResumeAtAPositionContinuesExactly(t *testing.T) {
 	}
 }
 
+// serveSeldomSynced serves a journal in memory that syncs when it is told to: a power
+// cut takes what was written since.
+func serveSeldomSynced(t *testing.T, d *journal.MemDisk) *Server {
+	t.Helper()
+	j, err := journal.Open("/data", journal.Options{Disk: d, Sync: journal.SyncPolicy{Interval: time.Minute}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveJournal(t, j, Config{SendPath: SendWrite})
+}
+
 // After a power cut a bot may hold records that the tape no longer has: it is
 // told which, and goes on with what took their place.
 func TestResumeIntoACutRangeIsToldWhatIsGone(t *testing.T) {
 	disk := journal.NewMemDisk()
-	open := func(d *journal.MemDisk) *Server {
-		j, err := journal.Open("/data", journal.Options{Disk: d, Sync: journal.SyncPolicy{Interval: time.Minute}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return serveJournal(t, j, Config{SendPath: SendWrite})
-	}
-	before := open(disk)
+	before := serveSeldomSynced(t, disk)
 	publish(t, before, "1", metadataOf(feed.SchemaTrades), trade(1, 0), trade(1, 1))
 	d := before.journal.Lookup(testDataset)
 	if err := d.Sync(); err != nil {
@@ -128,7 +132,7 @@ func TestResumeIntoACutRangeIsToldWhatIsGone(t *testing.T) {
 	if _, err := state.WriteAt(make([]byte, 4096), 0); err != nil {
 		t.Fatal(err)
 	}
-	after := open(cut)
+	after := serveSeldomSynced(t, cut)
 	publish(t, after, "3", metadataOf(feed.SchemaTrades), trade(1, 100))
 	var told []string
 	take(t, positionSession(t, after, feed.Subscription{Schema: feed.SchemaTrades, Resume: &held}), func(r feed.Record) bool {
@@ -146,20 +150,13 @@ func TestResumeIntoACutRangeIsToldWhatIsGone(t *testing.T) {
 // seen more of the one it was made of is told, and who has not goes on exactly.
 func TestResumeFromBeyondACopyIsToldSo(t *testing.T) {
 	disk := journal.NewMemDisk()
-	open := func(d *journal.MemDisk) *Server {
-		j, err := journal.Open("/data", journal.Options{Disk: d, Sync: journal.SyncPolicy{Interval: time.Minute}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return serveJournal(t, j, Config{SendPath: SendWrite})
-	}
-	before := open(disk)
+	before := serveSeldomSynced(t, disk)
 	publish(t, before, "1", metadataOf(feed.SchemaTrades), trade(1, 0), trade(1, 1), trade(1, 2))
 	old := before.journal.Lookup(testDataset).Epoch()
 	if err := before.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	after := open(disk.Clone(true))
+	after := serveSeldomSynced(t, disk.Clone(true))
 	publish(t, after, "2", metadataOf(feed.SchemaTrades), trade(1, 100), trade(1, 101))
 	now := after.journal.Lookup(testDataset).Epoch()
 	if now == old {

@@ -65,16 +65,14 @@ func (q *query) look(id uint32) {
 
 // lookForEnd looks for what ended the definition that look found.
 func (q *query) lookForEnd(id uint32) {
-	head := q.s.ids.head(id)
-	if head&busyID != 0 {
+	if q.s.ids.head(id)&busyID != 0 {
 		q.s.indexOf(id).lookForEnd(q)
 		return
 	}
-	for at := head; at > 0; {
-		e := q.s.list.at(int(at - 1))
-		q.considerEnd(int(at), e)
-		at = e.prev
-	}
+	q.s.chain(id, func(n int, e *entry, _ *batch) bool {
+		q.considerEnd(n+1, e)
+		return true
+	})
 }
 
 // consider takes an entry of the id, whatever the order.

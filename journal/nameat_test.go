@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -121,34 +120,7 @@ func TestNameAtIsWhatItsRulesSay(t *testing.T) {
 			return true
 		}
 		for len(model) < most {
-			var at []Position
-			for _, schema := range []feed.Schema{trades, mbp1} {
-				if rnd.IntN(3) == 0 {
-					tails[schema] += rnd.Uint64N(4)
-				}
-				if tails[schema] > 0 {
-					at = append(at, Position{schema, tails[schema]})
-				}
-			}
-			kind := []Kind{KindOpen, KindOpen, KindDated, KindDated, KindDefinition, KindDefinition, KindDeletion, KindAlias, KindCorrection}[rnd.IntN(9)]
-			if kind == KindCorrection && rnd.IntN(4) > 0 {
-				kind = KindDefinition
-			}
-			from, wall := Day(rnd.IntN(days)), uint64(rnd.IntN(days+2))*dayNs
-			var list []Mapping
-			for range 1 + rnd.IntN(3) {
-				m := Mapping{ID: rnd.Uint32N(ids), Symbol: fmt.Sprint("S", rnd.IntN(3)), Kind: kind, Time: wall, At: at}
-				if kind != KindOpen && !(kind == KindCorrection && rnd.IntN(2) == 0) {
-					m.From, m.To = from, from+1
-					if kind == KindDated || kind == KindAlias {
-						m.To += Day(rnd.IntN(4))
-					}
-				}
-				if kind == KindDeletion {
-					m.Symbol = ""
-				}
-				list = append(list, m)
-			}
+			list := someMappings(rnd, ids, 0, days, tails, []feed.Schema{trades, mbp1})
 			s.enter(list)
 			model = append(model, list...)
 			if !check() {

@@ -30,12 +30,9 @@ func (e End) Text() (string, error) {
 
 // ParseEnd reads the in-band form.
 func ParseEnd(text string) (End, error) {
-	f, err := Parse(text)
+	f, err := parseInBand("end", text)
 	if err != nil {
 		return End{}, err
-	}
-	if f[0].Key != "end" {
-		return End{}, fmt.Errorf("%w: an end begins with the word end", ErrLine)
 	}
 	var e End
 	if e.Schema, err = f.need("schema"); err != nil {

@@ -45,6 +45,15 @@ func Parse(line string) (Fields, error) {
 	return fields, nil
 }
 
+// parseInBand reads a line that begins with a word of its own.
+func parseInBand(word, text string) (Fields, error) {
+	f, err := Parse(text)
+	if err == nil && f[0].Key != word {
+		err = fmt.Errorf("%w: it begins with the word %s", ErrLine, word)
+	}
+	return f, err
+}
+
 // Lookup returns the value of key and whether the line has it.
 func (f Fields) Lookup(key string) (string, bool) {
 	for i := range f {

@@ -78,12 +78,9 @@ func (g Gap) Text() (string, error) {
 
 // ParseGap reads the in-band form. Times may be in any form of ParseTime.
 func ParseGap(text string) (Gap, error) {
-	f, err := Parse(text)
+	f, err := parseInBand("gap", text)
 	if err != nil {
 		return Gap{}, err
-	}
-	if f[0].Key != "gap" {
-		return Gap{}, fmt.Errorf("%w: a gap begins with the word gap", ErrLine)
 	}
 	g := Gap{Schema: f.Get("schema")}
 	if g.Cause, err = f.need("cause"); err != nil {
@@ -120,12 +117,9 @@ func (p Position) Text() (string, error) {
 
 // ParsePosition reads the in-band form.
 func ParsePosition(text string) (Position, error) {
-	f, err := Parse(text)
+	f, err := parseInBand("position", text)
 	if err != nil {
 		return Position{}, err
-	}
-	if f[0].Key != "position" {
-		return Position{}, fmt.Errorf("%w: a position begins with the word position", ErrLine)
 	}
 	p, ok, err := f.position()
 	if err != nil {

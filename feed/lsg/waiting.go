@@ -1,7 +1,6 @@
 package lsg
 
 import (
-	"fmt"
 	"strings"
 )
 
@@ -18,12 +17,9 @@ func IsWaiting(text string) bool { return strings.HasPrefix(text, "waiting|") }
 
 // ParseWaiting reads the in-band form.
 func ParseWaiting(text string) (Waiting, error) {
-	f, err := Parse(text)
+	f, err := parseInBand("waiting", text)
 	if err != nil {
 		return Waiting{}, err
-	}
-	if f[0].Key != "waiting" {
-		return Waiting{}, fmt.Errorf("%w: it begins with the word waiting", ErrLine)
 	}
 	return Waiting{Schema: f.Get("schema"), Symbol: f.Get("symbol"), Words: f.Get("text")}, nil
 }
