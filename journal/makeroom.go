@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,15 +23,12 @@ func (d *Dataset) crowded() bool {
 	return d.symbols.needed.Load() >= d.mostMappings()*tableWarn/100 || l.bytes() >= maxSideLog*tableWarn/100
 }
 
-// roomer is what is known of the last time that room was made in the symbol table.
+// roomer is what is known of the last time that room was made in the symbol table: the worker's alone.
 type roomer struct {
-	mu      sync.Mutex // one at a time
-	garbage int        // entries of the log that are gone; under mu
-
-	// Of roomRound.
-	ended time.Time
-	took  time.Duration
-	at    int64 // entries that were needed then
+	garbage int // entries of the log that are gone
+	ended   time.Time
+	took    time.Duration
+	at      int64 // entries that were needed then
 }
 
 // warnOfSymbols says it once that the table fills up. The caller holds Symbols.mu.
@@ -68,8 +64,6 @@ func (d *Dataset) roomRound() (again bool) {
 
 // makeRoom lets go what no kept record needs: in memory, then in the log.
 func (d *Dataset) makeRoom() error {
-	d.roomer.mu.Lock()
-	defer d.roomer.mu.Unlock()
 	d.j.retaining.Lock()
 	k := d.kept(d.j.pinned)
 	d.j.retaining.Unlock()
@@ -306,6 +300,9 @@ func (o *opening) makeRoom() error {
 		return err
 	}
 	payloads := d.symbols.encode(d.symbols.notes(), 0, d.symbols.Len(), false)
-	d.symbols, err = loadSymbols(d.symbols.log, payloads, o.result.places)
+	s, err := loadSymbols(d.symbols.log, payloads, o.result.places)
+	if err == nil {
+		d.symbols = s
+	}
 	return err
 }

@@ -127,9 +127,11 @@ const firstEpoch = 1
 
 func (o *opening) loadTables() (err error) {
 	places := o.result.places
-	if o.d.symbols, err = loadSymbols(o.symbolLog, o.symbols, places); err != nil {
-		return err
+	symbols, err := loadSymbols(o.symbolLog, o.symbols, places)
+	if err != nil {
+		return err // the empty table holds the log, and has it closed
 	}
+	o.d.symbols = symbols
 	if o.d.ledger, err = loadLedger(o.ledgerLog, o.gaps, places); err != nil {
 		return err
 	}

@@ -216,7 +216,7 @@ func (o *opening) loadOutliers() error {
 		if t != nil {
 			tail = t.Tail()
 		}
-		if n := len(steps); steps[n-1].from > tail || t == nil {
+		if n := len(steps); steps[n-1].from > tail || t == nil && steps[n-1].limit != undefTime {
 			end := outlierStep{schema: schema, from: tail, limit: undefTime, wall: o.d.now()}
 			if err := o.d.appendSide(nil, o.d.outliers.log, end.append(nil)); err != nil {
 				return err

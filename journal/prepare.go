@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,10 +18,11 @@ type worker struct {
 	wake chan struct{}
 	stop chan struct{}
 	done chan struct{}
+	once sync.Once // of close
 }
 
 func newWorker() *worker {
-	return &worker{make(chan struct{}, 1), make(chan struct{}), make(chan struct{})}
+	return &worker{wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
 // kick never blocks and allocates nothing: Append calls it.
@@ -49,7 +51,7 @@ func (w *worker) run(retry time.Duration, round func() (again bool)) {
 }
 
 func (w *worker) close() {
-	close(w.stop)
+	w.once.Do(func() { close(w.stop) })
 	<-w.done
 }
 

@@ -33,6 +33,9 @@ func (o *opening) recover() error {
 	if err := onlyVersion(why); err != nil {
 		return err
 	}
+	if isShortage(why) {
+		return why // it says nothing of the page, and passes: nothing is cut for it
+	}
 	if why == nil {
 		o.result.trusted = true
 		if o.logErr != nil {
@@ -210,6 +213,9 @@ func (o *opening) walk() error {
 			counts[c.stream] = c.count
 		}
 		good = i
+	}
+	if good+1 < len(o.entries) {
+		o.entries[good].clean = false // it was gone on from
 	}
 	o.entries = o.entries[:good+1]
 	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends}

@@ -32,6 +32,9 @@ func (j *Journal) Remove(name string) error {
 	case errors.Is(why, errLinked):
 		return fmt.Errorf("%w: dataset %s: %w; remove the link, and what it leads to, by hand", ErrName, name, errLinked)
 	}
+	if d != nil && !d.o.manual {
+		d.room.close() // it takes retaining, too, and close below waits for it
+	}
 	j.retaining.Lock() // a round may be at its files
 	defer j.retaining.Unlock()
 	if d != nil {

@@ -30,6 +30,11 @@ func isDamage(err error) bool {
 	return errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EIO)
 }
 
+// isShortage says that the process or the machine lacks descriptors or memory for the moment: it says nothing of any file.
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
 // staysDamaged says that to try again helps nobody, as it does after a full disk or without descriptors.
 func staysDamaged(err error) bool {
 	return isDamage(err) || errors.Is(err, ErrVersion) || errors.Is(err, errLinked)
