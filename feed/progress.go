@@ -36,6 +36,7 @@ type course struct {
 
 	// Of the present session.
 	resumed bool
+	replays bool   // it begins with a replay
 	done    bool   // its replay has ended
 	drop    uint64 // records that were handed out in an earlier session and are still to come
 	sum     uint32 // of those that came
@@ -53,6 +54,7 @@ func (c *course) begin() Subscription {
 	} else if c.First && sub.Start == nil {
 		sub.Start = new(uint64)
 	}
+	c.replays = sub.Start != nil || sub.Resume != nil
 	return sub
 }
 
@@ -140,7 +142,7 @@ const EndGrace = 10 * time.Second
 
 // over reports whether all before the End must have come.
 func (c *course) over(now time.Time) bool {
-	if c.sub.End == nil || c.Ended || c.sub.Start != nil && !c.done && !c.Replayed {
+	if c.sub.End == nil || c.Ended || c.replays && !c.done {
 		return false
 	}
 	last := now.Add(-EndGrace).UnixNano()

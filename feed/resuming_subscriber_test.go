@@ -299,6 +299,29 @@ func TestAnEndThatWasReachedIsNotAskedForAgain(t *testing.T) {
 	}
 }
 
+// Who comes back after the End has passed still misses what lies before it: that comes
+// first, also for one whose past was whole before, and for one that asked for none.
+func TestAnEndThatPassedDuringAnOutageIsNotTheEndOfWhatIsMissing(t *testing.T) {
+	for name, sub := range map[string]Subscription{
+		"past":      {Schema: SchemaTrades, Start: new(uint64), End: new(uint64(50))},
+		"live only": {Schema: SchemaTrades, End: new(uint64(50))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := resumingConfig("", sub)
+			cfg.Progress = []Progress{{Schema: "trades", Known: true, Epoch: 1, Seq: 7, Replayed: true}}
+			cfg.Addr = serveSessions(t, testSession{"end=50|id=1|resume=1:7", slices.Concat(told("position|schema=trades|epoch=1|seq=7"), testTrades(1, 2),
+				told("Finished trades replay", "end|schema=trades|id=1|ts=50", "over"))})
+			got, _, err := receive(t, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) < 2 || got[0] != "1" || got[1] != "2" {
+				t.Errorf("got %q, want records 1 and 2 before the end", got)
+			}
+		})
+	}
+}
+
 // A gateway of an older version knows no ends: what is wanted is kept to here.
 func TestAnEndIsKeptWhateverTheGatewayKnows(t *testing.T) {
 	cfg := resumingConfig("", Subscription{Schema: SchemaTrades, Start: new(uint64), End: new(uint64(3))})

@@ -123,6 +123,9 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 	}
 	text := m.Text()
 	if m.Code == feed.SystemUnset && lsg.IsPosition(text) {
+		if !r.rec.due() { // each schema has one a second
+			return false, nil
+		}
 		return false, r.rec.save(r.sub.Progress(), r.records, r.out)
 	}
 	fmt.Fprintln(r.screen.err, "gateway:", lsg.Printable(sentence(text)))
@@ -130,7 +133,8 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 		r.unresolved++
 	}
 	switch {
-	case m.Code == feed.SystemReplayCompleted && r.cmd.UntilReplayed, m.Code == feed.SystemUnset && lsg.IsEnd(text):
+	case m.Code == feed.SystemReplayCompleted && r.cmd.UntilReplayed,
+		m.Code == feed.SystemUnset && lsg.IsEnd(text) && !r.cmd.UntilReplayed: // of a past that ends, the gateway says both
 		r.open--
 		return r.open == 0, nil
 	case m.Code == feed.SystemUnset && lsg.IsGap(text):

@@ -45,6 +45,8 @@ type recording struct {
 	began uint64 // records that an earlier run wrote
 	at    time.Time
 	lock  *os.File // the file itself, opened before it is changed
+
+	failed bool // what was written may not be on disk: a later fsync says that it is
 }
 
 // fileOutput is an output whose end can be saved.
@@ -84,7 +86,7 @@ func (s *subscribeCmd) symbolsText() string {
 
 // load reads the end of a file that is there, and checks that it is one of the same records.
 func (r *recording) load(subs []feed.Subscription) (err error) {
-	if r.lock, err = openLocked(r.path); err != nil {
+	if r.lock, err = openLocked(r.path, 0); err != nil {
 		return err
 	}
 	text, err := os.ReadFile(r.path + positionSuffix)
@@ -111,12 +113,9 @@ func (r *recording) load(subs []feed.Subscription) (err error) {
 			return usage("--resume: %s was made with another %s; give the same flags, or choose another file", r.path, kept.flag)
 		}
 	}
-	if !sameTime(was.End, r.saved.End) {
-		for i := range was.Progress {
-			was.Progress[i].Ended = false
-		}
+	if !sameTime(was.End, r.saved.End) { // positions have moved on over what the other end leaves out
+		return usage("--resume: %s was made with another --end; give the same flags, or choose another file", r.path)
 	}
-	was.End = r.saved.End
 	r.saved, r.began = was, was.Records
 	for i := range subs {
 		subs[i].Start = (*uint64)(was.Start)
@@ -142,14 +141,14 @@ func (r *recording) due() bool { return r.path != "" && time.Since(r.at) >= save
 
 // save puts what was received on disk, and then where it ends.
 func (r *recording) save(progress []feed.Progress, records uint64, out recordOutput) (err error) {
-	if r.path == "" {
+	if r.path == "" || r.failed {
 		return nil
 	}
 	r.saved.Progress, r.saved.Records = progress, records
 	if r.saved.Bytes, r.saved.Mappings, err = out.(fileOutput).Sync(); err == nil {
 		err = r.write()
 	}
-	r.at = time.Now()
+	r.at, r.failed = time.Now(), err != nil
 	return err
 }
 

@@ -92,17 +92,15 @@ func (s *sink) open(rec *recording) (recordOutput, error) {
 	if !s.regular {
 		return s.stream()
 	}
-	if rec.path == "" { // of a command that does not go on
-		f, err := os.Create(s.Output)
+	if rec.lock == nil {
+		f, err := s.create()
 		if err != nil {
 			return nil, err
 		}
-		return s.file(f, 0, nil)
-	}
-	if rec.lock == nil {
-		if err := s.create(rec); err != nil {
-			return nil, err
+		if rec.path == "" { // of a command that does not go on
+			return s.file(f, 0, nil)
 		}
+		rec.lock = f
 	}
 	out, err := s.goOn(rec)
 	if err != nil {
@@ -132,21 +130,17 @@ func (s *sink) stream() (recordOutput, error) {
 }
 
 // create makes a new file, with nothing beside it that speaks of an older one.
-func (s *sink) create(rec *recording) (err error) {
+func (s *sink) create() (*os.File, error) {
+	f, err := openLocked(s.Output, os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
 	for _, suffix := range []string{positionSuffix, symbolsSuffix} {
 		if err := os.Remove(s.Output + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+			return nil, errors.Join(err, f.Close())
 		}
 	}
-	f, err := os.OpenFile(s.Output, os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return err
-	}
-	if err := lockFile(f); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	rec.lock = f
-	return nil
+	return f, nil
 }
 
 // goOn opens a locked file where its recording ends.
@@ -195,9 +189,9 @@ func shorter(name string, has, want int64) error {
 	return fmt.Errorf("%s has %d bytes of records, fewer than the %d that %s says; it was changed, so choose another file", name, has, want, name+positionSuffix)
 }
 
-// openLocked opens a file that nobody else writes.
-func openLocked(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+// openLocked opens a file that nobody else writes; flag is O_CREATE, or 0.
+func openLocked(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|flag, 0o666)
 	if err != nil {
 		return nil, err
 	}

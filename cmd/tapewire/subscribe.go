@@ -19,7 +19,7 @@ type subscribeCmd struct {
 	StypeIn       string     `help:"How the symbols are written: raw_symbol or instrument_id (default ${default})." placeholder:"T" default:"raw_symbol"`
 	Start         *startTime `help:"Where to begin, by the records' own times: 0 for everything kept, a date (2026-01-02), 2026-01-02T03:04:05Z, ns since 1970, 09:30 for today (UTC), or -5m for five minutes ago. Live only when not given." placeholder:"T"`
 	End           *startTime `help:"The first time that is not wanted any more, written like --start: a date is its first moment, so --end 2026-01-06 has all of the 5th." placeholder:"T"`
-	UntilReplayed bool       `help:"End when the past, which --start asks for, has come; live records that come meanwhile are left out."`
+	UntilReplayed bool       `help:"End when the past, which --start asks for, has come. Of several schemas, each goes on live until the last one's past is here."`
 	Limit         uint64     `help:"End after so many records; 0 is no limit." placeholder:"N"`
 	Resume        bool       `help:"Go on with the file of -o where it ends, or begin it; also wait for a gateway that does not run yet."`
 	NoReconnect   bool       `name:"no-reconnect" help:"End with code 3 when the connection is lost, instead of going on by itself."`
@@ -69,6 +69,9 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer rec.Close()
+	if s.UntilReplayed && rec.saved.Start == nil {
+		return usage("%s was begun without --start, so no past of it ends; leave out --until-replayed", s.Output)
+	}
 	r := receiver{cmd: s, screen: c, rec: rec, open: rec.open(), records: rec.saved.Records}
 	if s.Limit > 0 && r.records >= s.Limit || r.open == 0 { // an earlier run has it all
 		r.total()

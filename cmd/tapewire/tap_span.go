@@ -13,7 +13,8 @@ type tapSpan struct {
 	schema     feed.Schema
 	start, end *startTime
 	goal       uint64 // seq of the first record that came later
-	past       bool   // a later record lay at the end or beyond it
+	closing    bool   // the time of the end has come
+	last       uint64 // the tail then: what lies below it is all
 }
 
 // has reports whether a record is selected.
@@ -22,16 +23,19 @@ func (s *tapSpan) has(rec feed.Record, seq uint64) bool {
 	if s.start != nil && seq < s.goal && at < uint64(*s.start) {
 		return false
 	}
-	if s.end == nil || at < uint64(*s.end) {
-		return true
-	}
-	s.past = s.past || seq >= s.goal && at != feed.UndefTimestamp
-	return false
+	return s.end == nil || at < uint64(*s.end)
 }
 
-// over reports whether nothing more can come, where seq is the next record.
-func (s *tapSpan) over(seq uint64, now time.Time) bool {
-	return s.end != nil && seq >= s.goal && (s.past || uint64(max(0, now.UnixNano())) >= uint64(*s.end))
+// over reports whether nothing more can come, where seq is the next record and tail the next to be written. As for a gateway the clock alone says when the
+// end has come: a record's own time may be wrong.
+func (s *tapSpan) over(seq, tail uint64, now time.Time) bool {
+	if s.end == nil || uint64(max(0, now.UnixNano())) < uint64(*s.end) {
+		return false
+	}
+	if !s.closing {
+		s.closing, s.last = true, tail
+	}
+	return seq >= s.last
 }
 
 // wait bounds the wait for a record by the end.
