@@ -168,7 +168,7 @@ func (in *ingest) declare(decl lsg.Instrument) (id uint32, err error) {
 	if defined {
 		def.SecurityUpdateAction = feed.UpdateModify
 	}
-	return id, in.note(feed.Bytes(&def))
+	return id, in.p.writer.Note(feed.SchemaDefinition, feed.Bytes(&def)) // when it has to wait, the line is taken again
 }
 
 // former is what a new id's definition begins with: that of the id which the symbol
@@ -181,16 +181,4 @@ func (in *ingest) former(id uint32, symbol string) (feed.InstrumentDefMsg, error
 		}
 	}
 	return feed.NewDefinition(id, symbol), nil
-}
-
-// note commits a definition of ours, waiting for the journal if this producer may.
-func (in *ingest) note(def feed.Record) error {
-	err := in.p.writer.Note(feed.SchemaDefinition, def)
-	for in.blocking && waits(err) {
-		if err := in.p.await(in.p.srv.ctx); err != nil {
-			return err
-		}
-		err = in.p.writer.Note(feed.SchemaDefinition, def)
-	}
-	return err
 }

@@ -123,7 +123,9 @@ func (s *session) awaitFiles() {
 
 func (s *session) letFilesGo() {
 	for _, c := range s.cursors {
-		c.release()
+		if c.off == 0 { // the rest of a record that is sent in part is owed
+			c.release()
+		}
 	}
 }
 

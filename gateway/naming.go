@@ -180,6 +180,9 @@ func (s *session) learn(table *journal.Symbols, id uint32, symbol string) (conce
 		c.filter.learn(id, symbol, resolve)
 		for _, w := range c.given {
 			w.filter.learn(id, symbol, resolve)
+			for _, d := range w.dropped {
+				d.filter.learn(id, symbol, resolve)
+			}
 		}
 		concerned = concerned || c.filter.concerns(id)
 	}

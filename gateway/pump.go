@@ -129,6 +129,9 @@ func (c *cursor) plain() bool {
 	if !c.filter.everything() || intervalOf(c.schema) > 0 || len(c.wants) > 1 {
 		return false
 	}
+	if c.wants != nil && c.live != nil && c.wants[0].end != noEnd && c.seq >= c.wants[0].held {
+		return false // a live subscription means others of these
+	}
 	return c.wants == nil || c.wants[0].filter.everything() && len(c.wants[0].had)+len(c.wants[0].dropped) == 0
 }
 

@@ -126,9 +126,13 @@ func (s *session) twins(schema feed.Schema) bool {
 	return false
 }
 
-// tellEnd tells that a subscription with an end is complete, and lets go of it. It
-// reports false when there is no room.
+// tellEnd tells that a subscription with an end is complete, and lets go of it: where
+// a live cursor left its instruments to this one, after that has them back. It reports
+// false when there is no room.
 func (s *session) tellEnd(c *cursor) bool {
+	if c.live != nil {
+		return true
+	}
 	for i := 0; i < len(c.given); i++ {
 		w := c.given[i]
 		if !w.closing || c.seq < w.closeAt || c.replaying {
@@ -158,8 +162,10 @@ func (s *session) refilter(c *cursor) {
 		}
 		f.add(mine)
 	}
-	for id := range f.maybe {
-		f.stale = append(f.stale, id)
+	for g := f; g != nil; g = g.except {
+		for id := range g.maybe {
+			g.stale = append(g.stale, id)
+		}
 	}
 	for _, b := range s.cursors {
 		if b.live == c {

@@ -235,9 +235,7 @@ func (s *session) blocked() {
 
 // tick does what time asks for: heartbeats, and the end of a lingering close.
 func (s *session) tick(now time.Time) (work bool) {
-	if s.shareFiles() {
-		return true
-	}
+	work = s.shareFiles()
 	if !s.closeBy.IsZero() && now.After(s.closeBy) {
 		s.close("ended")
 		return false
@@ -260,7 +258,7 @@ func (s *session) tick(now time.Time) (work bool) {
 	}
 	if s.begun && !s.ending {
 		work = s.closeDue(uint64(now.UnixNano())) || work
-		work = s.intervalDue(now) || work
+		work = s.writable && len(s.intros) == 0 && s.intervalDue(now) || work
 	}
 	return work
 }

@@ -228,6 +228,7 @@ func (s *session) enlist(r *request, f *filter) {
 	c.filter.add(f.clone())
 	switch {
 	case c.live != nil: // held back there until it is replayed
+		w.held = c.live.seq
 		c.live.filter.remove(f)
 	default:
 		for _, b := range s.cursors {

@@ -40,6 +40,9 @@ const (
 // nothing is left to tell.
 func (s *session) tell() (staged, busy bool, err error) {
 	before := len(s.loop.staging)
+	if s.begun && s.farewell == "" && !s.walkOn() { // a subscription must not be resolved with half the names of one day
+		return len(s.loop.staging) > before, true, nil
+	}
 	told, err := s.tellIntros()
 	if err != nil {
 		return false, false, err

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"github.com/tapewire/tapewire/feed"
 )
 
@@ -14,6 +16,8 @@ type want struct {
 	until  uint64 // the end of what was there when it was asked for: below it is replay
 	start  uint64 // ns by the schema's replay clock: of a replay, what is earlier is not meant
 	end    uint64 // ns: what is not earlier is not meant; feed.UndefTimestamp: there is no end
+
+	held uint64 // of a replay beside a live cursor: from this record on that one leaves its instruments to this one
 
 	had     []had     // what the session got of it before, by others
 	dropped []dropped // what was unsubscribed since, and where
@@ -100,7 +104,10 @@ func (w *want) over(seq uint64) bool {
 // looks is how many subscriptions have to be looked at for a record.
 func (c *cursor) looks() (n int) {
 	for _, w := range c.wants {
-		n += 1 + len(w.had)
+		n += 1 + len(w.dropped)
+		for _, h := range w.had {
+			n += 1 + len(h.want.dropped)
+		}
 	}
 	return n
 }
@@ -126,5 +133,18 @@ func (c *cursor) wanted(r feed.Record, name string) bool {
 			return true
 		}
 	}
-	return false
+	return c.live != nil && c.heldBack(r, name)
+}
+
+// heldBack reports whether a live subscription means the record, whose instrument the
+// live cursor leaves to this one: what a replay with an end does not mean any more is
+// the other's all the same.
+func (c *cursor) heldBack(r feed.Record, name string) bool {
+	held := func(w *want) bool {
+		return w.end != noEnd && c.seq >= w.held && w.filter.wants(r.InstrumentID(), name)
+	}
+	if !slices.ContainsFunc(c.wants, held) {
+		return false
+	}
+	return slices.ContainsFunc(c.live.given, func(w *want) bool { return w.passes(c.schema, c.seq, r, name) })
 }
