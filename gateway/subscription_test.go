@@ -264,6 +264,38 @@ func TestNothingFollowsTheEndOfASubscription(t *testing.T) {
 	}
 }
 
+// A replay with an end takes its instruments from the live subscription for as long as
+// it lasts; after its end they come as before, and what was committed meanwhile too.
+func TestAReplayWithAnEndGivesItsInstrumentsBack(t *testing.T) {
+	const past, end = 100_000, 99_000
+	for _, live := range []string{"symbols=ALL_SYMBOLS", "stype_in=instrument_id|symbols=1"} {
+		t.Run(live, func(t *testing.T) {
+			s := serveTest(t)
+			publish(t, s, "past", metadataOf(feed.SchemaTrades), turns(1, 0, past)...)
+			c := dialSmall(t, s)
+			c.auth(testKey, "dataset="+testDataset)
+			c.send(fmt.Sprintf("schema=trades|%s|id=1\nschema=trades|stype_in=instrument_id|symbols=1|id=2|start=0|end=%d\nstart_session\n", live, eventTime(end)))
+			c.pass(128)
+			buf := make([]byte, feed.MaxRecordSize)
+			h := &account{names: map[uint32]string{}}
+			for len(h.data) < 10 {
+				h.add(c.next(buf))
+			}
+			publish(t, s, "meanwhile", metadataOf(feed.SchemaTrades), turns(1, past, past+100)...)
+			for h.count("255 end|schema=trades|id=2|") == 0 {
+				h.add(c.next(buf))
+			}
+			publish(t, s, "after", metadataOf(feed.SchemaTrades), turns(1, past+100, past+200)...)
+			for sequence(h.data[len(h.data)-1]) != past+199 {
+				h.add(c.next(buf))
+			}
+			if got := h.sequences(1); !slices.Equal(got, append(counting(0, end, 1), counting(past, past+200, 1)...)) {
+				t.Errorf("%d records came, want the %d before the end and 200 live ones, each once", len(got), end)
+			}
+		})
+	}
+}
+
 // What is not served is refused by itself: the others of the session go on, and no
 // client subscribes again for ever because its session ended.
 func TestARefusedSubscriptionLeavesTheOthers(t *testing.T) {
