@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,12 +24,15 @@ func (d *Dataset) crowded() bool {
 	return d.symbols.needed.Load() >= d.mostMappings()*tableWarn/100 || l.bytes() >= maxSideLog*tableWarn/100
 }
 
-// roomer is what is known of the last time that room was made in the symbol table: the worker's alone.
+// roomer is what is known of the last time that room was made in the symbol table.
 type roomer struct {
-	garbage int // entries of the log that are gone
-	ended   time.Time
-	took    time.Duration
-	at      int64 // entries that were needed then
+	mu      sync.Mutex // one at a time
+	garbage int        // entries of the log that are gone; under mu
+
+	// Of roomRound.
+	ended time.Time
+	took  time.Duration
+	at    int64 // entries that were needed then
 }
 
 // warnOfSymbols says it once that the table fills up. The caller holds Symbols.mu.
@@ -64,6 +68,8 @@ func (d *Dataset) roomRound() (again bool) {
 
 // makeRoom lets go what no kept record needs: in memory, then in the log.
 func (d *Dataset) makeRoom() error {
+	d.roomer.mu.Lock()
+	defer d.roomer.mu.Unlock()
 	d.j.retaining.Lock()
 	k := d.kept(d.j.pinned)
 	d.j.retaining.Unlock()
