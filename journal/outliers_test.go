@@ -331,6 +331,27 @@ func TestOutlierThatAPowerCutTookLeavesItsNumberToAnother(t *testing.T) {
 	}
 }
 
+// TestOutlierOfATapeThatNeverCameIsEndedOnce: each start would have the log grow by an entry.
+func TestOutlierOfATapeThatNeverCameIsEndedOnce(t *testing.T) {
+	k := newSkewed(t)
+	s := outlierStep{schema: trades, limit: clockNow, wall: clockNow}
+	if err := k.d.appendSide(nil, k.d.outliers.log, s.append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	var sizes []int
+	for range 3 {
+		abandon(k.j)
+		k.disk = k.disk.Clone(false)
+		k.o.Disk = k.disk
+		k.j = open(t, "j", k.o)
+		k.enter()
+		sizes = append(sizes, len(contents(k.disk, "j/"+testDataset+"/"+outliersName)))
+	}
+	if sizes[1] != sizes[0] || sizes[2] != sizes[0] {
+		t.Errorf("the log has %d bytes after three starts", sizes)
+	}
+}
+
 // TestOutlierIsOnDiskBeforeItsRecordIsVouchedFor: a power cut that keeps the record keeps what is known of it.
 func TestOutlierIsOnDiskBeforeItsRecordIsVouchedFor(t *testing.T) {
 	k := newSkewed(t)

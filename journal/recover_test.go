@@ -94,6 +94,47 @@ func TestKillWithUnsyncedRecordsCutsNothing(t *testing.T) {
 	}
 }
 
+// What an opening lacks for the moment says nothing of what is on disk: whatever it cannot do for that, the next one finds everything.
+func TestShortageDuringAnOpeningCutsNothing(t *testing.T) {
+	v := write(t, 30, 7)
+	for _, lack := range []error{syscall.EMFILE, syscall.ENOMEM} {
+		for nth := 0; ; nth++ {
+			disk := v.disk.Clone(false)
+			steps := 0
+			disk.Fault(func(op, _ string) error {
+				if op == "open" || op == "map" {
+					if steps++; steps == nth+1 {
+						return lack
+					}
+				}
+				return nil
+			})
+			if j, err := Open("j", wholeOptions(disk)); err == nil {
+				abandon(j)
+			}
+			disk.Fault(nil)
+			if steps <= nth {
+				if nth < 10 {
+					t.Errorf("an opening takes %d steps only: the test does not see them", nth)
+				}
+				break
+			}
+			j, err := Open("j", wholeOptions(disk.Clone(false)))
+			if err != nil {
+				t.Fatalf("%v at step %d: %v", lack, nth, err)
+			}
+			d := j.Lookup(testDataset)
+			if d == nil {
+				t.Fatalf("%v at step %d: %v", lack, nth, j.Damaged(testDataset))
+			}
+			if err := checkStreams(d, v.all); err != nil || len(d.Gaps()) > 0 {
+				t.Fatalf("%v at step %d: %v, gaps %v", lack, nth, err, d.Gaps())
+			}
+			abandon(j)
+		}
+	}
+}
+
 // After a start of the machine, with everything that was stored written back by chance, nothing is missing and nothing is cut. Where anything is, the sync log
 // says what is kept.
 func TestPowerCutKeepsWhatWasSyncedAndCountsIt(t *testing.T) {

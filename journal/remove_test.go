@@ -67,6 +67,27 @@ func TestRemovedDatasetLeavesItsNameFreeAndItsPositionsOfAnotherHistory(t *testi
 	})
 }
 
+// The worker that makes room in a table takes the lock that a removal holds while it waits for the workers: it has to end before.
+func TestRemovalWaitsForNoWorkerThatWaitsForIt(t *testing.T) {
+	j := open(t, "j", Options{Disk: NewMemDisk()})
+	d := create(t, j)
+	j.retaining.Lock() // as a round of Retain
+	removed := make(chan error, 1)
+	go func() { removed <- j.Remove(testDataset) }()
+	eventually(t, "the worker has ended", func() bool {
+		select {
+		case <-d.room.done:
+			return true
+		default:
+			return false
+		}
+	})
+	j.retaining.Unlock()
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+}
+
 // A removal that a crash interrupts leaves the dataset whole, or gone.
 func TestRemovalThatIsInterruptedIsAllOrNothing(t *testing.T) {
 	for stop := range 30 {
