@@ -31,22 +31,13 @@ type bystanders struct {
 
 const (
 	bystanderID = 4_000_000
-	// bystanderLate is far above what a busy machine costs, and far below what a loop
-	// that hangs does.
+	// bystanderLate is far above what a busy machine and the race detector cost,
+	// and far below what a loop that hangs does.
 	bystanderLate = 5 * time.Second
 	// bystanderAhead bounds the records on their way: where the machine serves fewer
 	// than are offered, what is measured must not be how long that went on.
 	bystanderAhead = 500
 )
-
-// unhurried is a bound on time, with room for what the race detector costs: by its
-// own documentation everything takes up to twenty times as long.
-func unhurried(d time.Duration) time.Duration {
-	if raceEnabled {
-		return 4 * d
-	}
-	return d
-}
 
 // beside starts both. Their records are of mbp-1, so tests use trades.
 func beside(t *testing.T, s *Server) *bystanders {
@@ -139,7 +130,7 @@ func (b *bystanders) unharmed() {
 			b.t.Error(err)
 		}
 	}
-	if b.late > unhurried(bystanderLate) {
+	if b.late > bystanderLate {
 		b.t.Errorf("a record took %v to the healthy subscriber", b.late)
 	}
 	b.t.Logf("bystanders: %d records, the slowest took %v", b.sent, b.late)

@@ -16,6 +16,16 @@ import (
 // their lines allow: in turns with it, however much there is in all.
 const floodLate = 2 * time.Second
 
+// floodClients is how many clients of each kind there are. What one of them causes
+// costs several times as much under the race detector; in this process more of them
+// would have the Go scheduler's turns measured, not the gateway's.
+func floodClients() int {
+	if raceEnabled {
+		return 1
+	}
+	return 4
+}
+
 // Long metadata, an id that changes its name with each record, instrument lines
 // without end, sessions for datasets that nobody has, and somebody who asks for the
 // list of them all again and again: each is taken in turns with everybody else.
@@ -52,7 +62,7 @@ func TestWorkThatClientsCauseIsTakenInTurns(t *testing.T) {
 		long = withMapping(long, uint32(1_000_000+i), fmt.Sprintf("LONG%d", i))
 	}
 	flood("long", started(long), trade(1_000_000, 0))
-	for i := range 4 {
+	for i := range floodClients() {
 		id := uint32(100 + i)
 		flips := append(mappingRecord(id, fmt.Sprintf("A%d", i)), mappingRecord(id, fmt.Sprintf("B%d", i))...)
 		flood(fmt.Sprintf("flips-%d", i), started(metadataOf(feed.SchemaNone)), bytes.Repeat(flips, 500))
@@ -67,7 +77,7 @@ func TestWorkThatClientsCauseIsTakenInTurns(t *testing.T) {
 		c.auth(testKey, fmt.Sprintf("dataset=NONE%d", i))
 		c.send("schema=trades|symbols=ALL_SYMBOLS\nstart_session\n")
 	}
-	for range 4 {
+	for range floodClients() {
 		work.Go(func() {
 			for {
 				select {
@@ -83,7 +93,7 @@ func TestWorkThatClientsCauseIsTakenInTurns(t *testing.T) {
 	<-stop
 	others.unharmed()
 	work.Wait()
-	if others.late > unhurried(floodLate) {
+	if others.late > floodLate {
 		t.Errorf("a record took %v beside clients that cause work", others.late)
 	}
 }
