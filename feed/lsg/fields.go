@@ -180,7 +180,7 @@ func Clean(s string) string {
 // controlAt returns the place of the first control character, or -1. U+0080 to U+009F are some, too: terminals act on them.
 func controlAt(s string) int {
 	for i := range len(s) {
-		if s[i] < 0x20 || s[i] == 0x7f || s[i] == 0xc2 && i+1 < len(s) && s[i+1] < 0xa0 {
+		if s[i] < 0x20 || s[i] == 0x7f || s[i] == 0xc2 && i+1 < len(s) && s[i+1] >= 0x80 && s[i+1] < 0xa0 {
 			return i
 		}
 	}
