@@ -253,6 +253,8 @@ func FuzzParsersOfSideFiles(f *testing.F) {
 	f.Add(appendFrame(nil, appendMappings(nil, []Mapping{m})))
 	g := Gap{Schema: trades, Cause: CauseCut, At: []Position{{trades, 9}}}
 	f.Add(appendFrame(nil, g.append(nil)))
+	g.Producer, g.Cause = "p", "a word of an earlier version"
+	f.Add(g.append(nil))
 	info := segmentInfo{schema: trades, recordSize: 48, ordinal: 1, records: 1, header: headerUnit}
 	f.Add(appendIndex(nil, info, []block{makeBlock(0, record(trades, 1, 1), trades, 48, nil)}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -267,8 +269,10 @@ func FuzzParsersOfSideFiles(f *testing.F) {
 				t.Errorf("mappings do not come back as they were read: %+v, %+v, %v", list, again, err)
 			}
 		}
-		if g, err := parseGap(b); err == nil && string(g.append(nil)) != string(b) {
-			t.Error("a gap does not come back as it was read")
+		if g, err := parseGap(b); err == nil { // not the same bytes: a cause of an earlier version is read as one of this
+			if again, err := parseGap(g.append(nil)); err != nil || !reflect.DeepEqual(again, g) {
+				t.Errorf("a gap does not come back as it was read: %+v, %+v, %v", g, again, err)
+			}
 		}
 		if _, blocks, err := parseIndex(b, info, true); err == nil && len(blocks)*indexEntry+indexHeader != len(b) {
 			t.Error("an index of another size than it says")

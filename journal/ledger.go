@@ -188,8 +188,11 @@ func (g *Gap) append(dst []byte) []byte {
 		dst = appendText(dst, t)
 	}
 	dst = appendSpans(appendPositions(dst, g.At), g.spans)
-	if g.Merged > 0 { // which nothing that expired has
-		dst = le.AppendUint64(append(dst, 0), g.Merged)
+	if g.Merged > 0 {
+		if len(g.spans) == 0 {
+			dst = append(dst, 0) // no spans come before it
+		}
+		dst = le.AppendUint64(dst, g.Merged)
 	}
 	return dst
 }
