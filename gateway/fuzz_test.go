@@ -56,6 +56,9 @@ func FuzzProducerConnection(f *testing.F) {
 				t.Fatalf("at once the tape of %v is %x, in pieces %x", schema, a.tapes[schema], c.tapes[schema])
 			}
 		}
+		if !reflect.DeepEqual(a.names, c.names) {
+			t.Fatalf("at once the records are called %q, in pieces %q", a.names, c.names)
+		}
 		if !reflect.DeepEqual(a.symbols, c.symbols) {
 			t.Fatalf("at once the symbol table has %+v, in pieces %+v", a.symbols, c.symbols)
 		}
