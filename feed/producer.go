@@ -21,6 +21,7 @@ type Producer struct {
 	conn     net.Conn
 	cfg      ProducerConfig
 	accepted uint64
+	missing  uint64
 	retain   time.Duration
 	session  uint64
 	head     Head
@@ -64,7 +65,7 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 		reply.Accepted = max(reply.Accepted, *cfg.Resume) // the gateway has made a gap of what it lacks before Resume
 	}
 	p := &Producer{
-		conn: in.conn, cfg: cfg, accepted: reply.Accepted, retain: reply.Retain, session: reply.SessionID, head: reply.Head, instruments: map[string]declared{},
+		conn: in.conn, cfg: cfg, missing: reply.Missing, accepted: reply.Accepted, retain: reply.Retain, session: reply.SessionID, head: reply.Head, instruments: map[string]declared{},
 		buf: make([]byte, 0, PublishBuffer), done: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	p.changed.L = &p.mu
@@ -80,6 +81,9 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 // Accepted is the number of the first record to publish: how many records of the stream the gateway had when this session began, or Resume when
 // that is more.
 func (p *Producer) Accepted() uint64 { return p.accepted }
+
+// Missing is how many records before Resume the gateway lacked: they are a gap in its ledger now.
+func (p *Producer) Missing() uint64 { return p.missing }
 
 // Retain is how long the gateway keeps records after they were written; 0: for ever, or it does not say.
 func (p *Producer) Retain() time.Duration { return p.retain }

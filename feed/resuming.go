@@ -54,6 +54,7 @@ type ResumingProducer struct {
 	ids     map[string]learned
 	acked   uint64 // over the sessions before p
 	dropped uint64
+	missing uint64
 	closing bool
 	err     error // why it gave up
 
@@ -103,11 +104,20 @@ func (r *ResumingProducer) Acked() uint64 {
 	return r.acked
 }
 
-// Dropped is how many records were let go unsent while there was no connection. They are a gap in the ledger.
+// Dropped is how many records were let go while there was no connection. Those of them that the gateway lacks are Missing once there is one again.
 func (r *ResumingProducer) Dropped() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.dropped
+}
+
+// Missing is how many records of the stream are not on the tapes, and a gap in the ledger: the gateway lacked them, and they were held no more. They were let
+// go while there was no connection, or the gateway lost what it had acknowledged: a power cut takes what is written and not synced, and an older copy of
+// its data directory what came after that.
+func (r *ResumingProducer) Missing() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.missing
 }
 
 // Paused is why the gateway asked to wait, or "" when it takes records or there is no connection.

@@ -169,6 +169,7 @@ func (r *ResumingProducer) resume() (*Producer, error) {
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.missing += p.Missing()
 	switch from := p.Accepted(); {
 	case from > r.held.next:
 		err = fmt.Errorf("%w: it has %d records of stream %s, this producer published %d; give each program a Name and a Stream of its own",

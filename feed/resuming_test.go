@@ -46,13 +46,14 @@ func (tape *fakeTape) session(p *peer, limit int) error {
 	}
 	tape.mu.Lock()
 	tape.auths = append(tape.auths, p.auth)
+	reply := lsg.AuthReply{Success: true, SessionID: 1, HasAccepted: true}
 	if p.auth.HasResume && p.auth.Resume > tape.count {
 		tape.gaps = append(tape.gaps, fmt.Sprintf("%d..%d", tape.count, p.auth.Resume))
-		tape.count = p.auth.Resume
+		reply.Missing, tape.count = p.auth.Resume-tape.count, p.auth.Resume
 	}
-	accepted := tape.count
+	reply.Accepted = tape.count
 	tape.mu.Unlock()
-	if err := p.send(string(lsg.AuthReply{Success: true, SessionID: 1, Accepted: accepted, HasAccepted: true}.Append(nil))); err != nil {
+	if err := p.send(string(reply.Append(nil))); err != nil {
 		return err
 	}
 	for {
@@ -204,6 +205,9 @@ func TestWhatIsLetGoWhileDownBecomesAGap(t *testing.T) {
 	close(up)
 	if err := r.Close(testContext(t)); err != nil {
 		t.Fatal(err)
+	}
+	if r.Missing() != dropped-10 {
+		t.Errorf("%d missing, want the %d that were let go and are not on the tape", r.Missing(), dropped-10)
 	}
 	tape.mu.Lock()
 	defer tape.mu.Unlock()

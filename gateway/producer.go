@@ -253,7 +253,10 @@ func (p *producer) welcome() error {
 	p.srv.log.Info("producer connected", zap.Uint64("session", p.session), zap.String("remote", p.client.remote),
 		zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer), zap.String("stream", p.req.Stream),
 		zap.Uint64("accepted", accepted), zap.String("key", keyName(p.key)))
-	p.line(lsg.AuthReply{Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true, Head: p.writer.Head(), Retain: p.srv.journal.Retention().Age}.Append(nil))
+	reply := lsg.AuthReply{
+		Success: true, SessionID: p.session, Accepted: accepted, HasAccepted: true, Missing: p.writer.Skipped(), Head: p.writer.Head(), Retain: p.srv.journal.Retention().Age,
+	}
+	p.line(reply.Append(nil))
 	if p.req.Heartbeat > 0 {
 		p.watchIdle(min(p.req.Heartbeat, lsg.MaxHeartbeat) + producerGrace)
 	}

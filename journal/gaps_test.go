@@ -117,7 +117,7 @@ func TestFullLedgerEndsNoFeedAndStopsNoOpening(t *testing.T) {
 		t.Errorf("%+v, %d gaps not entered", table, d.GapsNotEntered())
 	}
 	w, err := d.OpenWriter(WriterOptions{Producer: "late", Stream: "l", Resume: 50, HasResume: true})
-	if err != nil || w.Accepted() != 50 || d.GapsNotEntered() != 3 {
+	if err != nil || w.Accepted() != 50 || w.Skipped() != 50 || d.GapsNotEntered() != 3 {
 		t.Errorf("a producer that lost records is refused: %v", err)
 	}
 	if err := d.Sync(); err != nil {

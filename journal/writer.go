@@ -29,6 +29,7 @@ type Writer struct {
 	head     StreamHead // what it was opened with
 	known    StreamHead // of the stream when it was opened
 	future   bool
+	skipped  uint64        // records that Resume passed over
 	noting   bool          // what Append is given is not counted
 	declared atomic.Uint32 // the oldest day that it has entered mappings for
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
@@ -104,6 +105,7 @@ func (w *Writer) skipTo(n uint64) error {
 	s := slot{stream: w.stream.number, count: w.stream.base + n, logs: d.logEnds()}
 	d.state.commit(&s)
 	w.stream.count.Store(s.count)
+	w.skipped = n - from
 	w.accepted.Store(n)
 	d.touch(w.stream, 0)
 	return nil
@@ -123,6 +125,9 @@ func (w *Writer) usable() error {
 // Accepted is how many records of the stream were committed when this writer opened it and by this writer since, over all schemas: the number of its next
 // one. Records skipped by Resume count; what a newer writer appends does not.
 func (w *Writer) Accepted() uint64 { return w.accepted.Load() }
+
+// Skipped is how many records Resume passed over when this writer was opened: the gap that was entered then.
+func (w *Writer) Skipped() uint64 { return w.skipped }
 
 // Synced is how many of the accepted records are on disk.
 func (w *Writer) Synced() uint64 {

@@ -19,7 +19,7 @@ const (
 	exitUsage   = 2
 	exitConnect = 3 // no session came about, or it was lost for good
 	exitRefused = 4 // the gateway said no
-	exitMissing = 5 // done, but the gateway told of records that are missing
+	exitMissing = 5 // done, but records are missing in what was received or published
 )
 
 // exitError is an error that decides the exit code.

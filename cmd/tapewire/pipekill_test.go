@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -102,9 +103,7 @@ func TestAPipeFlowsOnOverKilledGateways(t *testing.T) {
 	k.accepted() // it listens
 	k.publish()
 	k.feed(k.records[:pipeRecord])
-	if code, _, errors := tapewire(t.Context(), "subscribe", "--gateway", k.addr, "--dataset", "TEST.ONE", "--schema", "trades", "--start", "0", "--limit", "1"); code != exitDone { // there was a session
-		t.Fatalf("exit code %d\n%s", code, errors)
-	}
+	k.hasTaped(1) // there was a session
 	for rest := k.records[pipeRecord:]; len(rest) > 0; {
 		n := min(1+rng.IntN(500_000), len(rest))
 		k.feed(rest[:n])
@@ -206,5 +205,51 @@ func TestANamedPipeIsHeldAgainstItsBeginning(t *testing.T) {
 	}
 	if !bytes.Equal(fileRecords(t, got), records) {
 		t.Error("the tape does not hold the input once and in order")
+	}
+}
+
+// What a gateway acknowledged as written and lost, as in a power cut, may be held no more: whoever ran the pipe must not read that all is well.
+func TestAPipeTellsOfRecordsThatTheGatewayLost(t *testing.T) {
+	const before = 1000
+	total := before + feed.DefaultMaxHeld/pipeRecord + 200_000 // the first of them are held no more when all are read
+	k := startKilledPipe(t, total)
+	data, older := filepath.Join(k.dir, "d"), filepath.Join(k.dir, "older")
+	k.accepted() // it listens
+	k.publish()
+	k.feed(k.records[:before*pipeRecord])
+	k.hasTaped(before)
+	kill(k.gateway)
+	must(t, os.CopyFS(older, os.DirFS(data)))
+	k.serve()
+	k.feed(k.records[before*pipeRecord:])
+	kill(k.gateway)
+	must(t, os.RemoveAll(data))
+	must(t, os.Rename(older, data))
+	k.serve()
+	k.in.Close()
+	k.publisher.Wait()
+	log, _ := os.ReadFile(k.log)
+	if code := k.publisher.ProcessState.ExitCode(); code != exitMissing || !strings.Contains(string(log), "records that it had acknowledged") {
+		t.Errorf("exit code %d, want %d\n%s", code, exitMissing, log)
+	}
+	got := filepath.Join(k.dir, "got.dbn")
+	if code, _, errors := tapewire(t.Context(), "subscribe", "--gateway", k.addr, "--dataset", "TEST.ONE", "--schema", "trades", "--start", "0", "--until-replayed", "-o", got); code != exitMissing {
+		t.Fatalf("exit code %d\n%s", code, errors)
+	}
+	b := fileRecords(t, got)
+	missing := total - len(b)/pipeRecord
+	if want := append(k.records[:before*pipeRecord:before*pipeRecord], k.records[(before+missing)*pipeRecord:]...); missing == 0 || !bytes.Equal(b, want) {
+		t.Errorf("%d of %d records on the tape, want all but one span after the first %d", total-missing, total, before)
+	}
+	if want := "the gateway lost " + counted(uint64(missing), "record"); !strings.Contains(string(log), want) {
+		t.Errorf("want %q in\n%s", want, log)
+	}
+}
+
+// hasTaped waits until the tape has its first n records.
+func (k *killedPipe) hasTaped(n int) {
+	k.t.Helper()
+	if code, _, errors := tapewire(k.t.Context(), "subscribe", "--gateway", k.addr, "--dataset", "TEST.ONE", "--schema", "trades", "--start", "0", "--limit", strconv.Itoa(n)); code != exitDone {
+		k.t.Fatalf("exit code %d\n%s", code, errors)
 	}
 }

@@ -112,6 +112,7 @@ type publication struct {
 	screen  console
 	had     uint64 // records of the stream that the gateway had before
 	acked   uint64
+	missing uint64 // what the gateway lost and cannot be sent again
 	session int
 
 	kept     time.Duration // how long the gateway keeps records; 0: for ever, or it does not say
@@ -293,7 +294,7 @@ const rateWorthSaying = 1000
 
 // summary says in one line what is in the tapes now.
 func (p *publication) summary(took time.Duration) {
-	sent := p.acked - min(p.had, p.acked)
+	sent := p.acked - min(p.had+p.missing, p.acked)
 	level, survives := "all written: they survive", "kill -9"
 	if p.cfg.Ack == feed.AckSynced {
 		level, survives = "all synced: they survive", "a power cut"
@@ -301,7 +302,7 @@ func (p *publication) summary(took time.Duration) {
 	if sent == 1 {
 		level = string(p.cfg.Ack) + ": it survives"
 	}
-	if sent == 0 {
+	if sent == 0 && p.missing == 0 {
 		fmt.Fprintf(p.screen.out, "%s: nothing to do, %s has %s of stream %s already\n", p.src.name, p.cfg.Dataset, counted(p.acked, "record"), p.cfg.Stream)
 		return
 	}

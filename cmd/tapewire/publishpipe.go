@@ -84,12 +84,17 @@ func (p *publication) startPipe(ctx context.Context, name string) error {
 		}
 	}
 	if r := p.src.pipe.producer.Load(); r != nil {
-		p.acked = r.Acked()
+		p.acked, p.missing = r.Acked(), r.Missing()
 	}
-	if err == nil {
-		p.summary(time.Since(started))
+	if err != nil {
+		return err
 	}
-	return err
+	p.summary(time.Since(started))
+	if p.missing > 0 {
+		return withExit(exitMissing, fmt.Errorf("the gateway lost %s that it had acknowledged, as in a power cut, and a pipe cannot be read again; subscribers are told of the gap\nwith --ack synced a power cut takes nothing that was acknowledged",
+			counted(p.missing, "record")))
+	}
+	return nil
 }
 
 // pipeThrough finds out what the gateway has and sends the rest. A wrong address or key is found before anything is read.

@@ -149,6 +149,9 @@ func TestSubscriberReplyHasExactlyTwoKeys(t *testing.T) {
 	if got := string(AuthReply{Success: true, SessionID: 41, Retain: time.Hour}.Append(nil)); got != "success=1|session_id=41\n" {
 		t.Errorf("a subscriber's client takes no third key: %q", got)
 	}
+	if got := string(AuthReply{Success: true, SessionID: 41, HasAccepted: true, Accepted: 9, Missing: 4}.Append(nil)); got != "success=1|session_id=41|accepted=9|missing=4\n" {
+		t.Errorf("%q", got)
+	}
 	if got := string(AuthReply{Success: true, SessionID: 41, HasAccepted: true}.Append(nil)); got != "success=1|session_id=41|accepted=0\n" {
 		t.Errorf("producer: got %q", got)
 	}
@@ -160,6 +163,8 @@ func TestAuthRepliesOfOtherGatewaysAreUnderstood(t *testing.T) {
 		"success=1|session_id=ab-1":  {Success: true},
 		"success=1":                  {Success: true},
 		"success=1|session_id=5|accepted=77|retain_s=604800": {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true, Retain: 7 * 24 * time.Hour},
+		"success=1|session_id=5|accepted=77|missing=70":      {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true, Missing: 70},
+		"success=1|session_id=5|accepted=77|missing=78":      {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true, Missing: 77},
 		"success=1|session_id=5|accepted=77|retain_s=x":      {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true},
 		"success=1|session_id=5|accepted=77\r":               {Success: true, SessionID: 5, Accepted: 77, HasAccepted: true},
 		"success=0|error=Unknown key = bad":                  {Error: "Unknown key = bad"},

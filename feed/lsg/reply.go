@@ -15,13 +15,14 @@ type AuthReply struct {
 	SessionID   uint64
 	Accepted    uint64 // with HasAccepted: records of the producer's stream that are in the tapes; the producer goes on from there
 	HasAccepted bool
+	Missing     uint64        // of Accepted, the records that the producer's resume passed over in this session: a gap in the ledger
 	Head        Head          // of the producer's stream, as it was known when the session began; the zero value: nobody told
 	Retain      time.Duration // with HasAccepted: how long the gateway keeps records after they were written; 0: for ever, or it does not say
 	Error       string        // why not, when Success is false
 }
 
 // Append writes the line with its newline: exactly two keys for a subscriber and no trailing '|', since the Python client refuses more and the
-// C++ client loses the session ID otherwise. Only a producer's reply has accepted, head and retain_s. The error's text is cleaned.
+// C++ client loses the session ID otherwise. Only a producer's reply has accepted, missing, head and retain_s. The error's text is cleaned.
 func (r AuthReply) Append(dst []byte) []byte {
 	w := lineWriter{buf: dst, start: len(dst)}
 	w.flag("success", r.Success)
@@ -32,6 +33,9 @@ func (r AuthReply) Append(dst []byte) []byte {
 	w.number("session_id", r.SessionID)
 	if r.HasAccepted {
 		w.number("accepted", r.Accepted)
+		if r.Missing > 0 {
+			w.number("missing", r.Missing)
+		}
 		w.optional("head", r.Head.String())
 		if s := uint64(r.Retain / time.Second); s > 0 {
 			w.number("retain_s", s)
@@ -58,6 +62,9 @@ func ParseAuthReply(line string) (AuthReply, error) {
 	}
 	if r.Accepted, r.HasAccepted, err = f.number("accepted"); err != nil {
 		return AuthReply{}, err
+	}
+	if n, ok, err := f.number("missing"); ok && err == nil {
+		r.Missing = min(n, r.Accepted)
 	}
 	if s, ok, err := f.number("retain_s"); ok && err == nil && s <= maxRetain {
 		r.Retain = time.Duration(s) * time.Second
