@@ -49,12 +49,8 @@ beginning is recognised in the input.
 The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY; an open gateway needs none.`
 }
 
-// Times of trying again after a session was lost.
-const (
-	redialFirst    = 50 * time.Millisecond // the first pause; it doubles
-	redialLongest  = 5 * time.Second
-	redialPatience = 10 * time.Minute // without one more record acked
-)
+// redialPatience is how long a lost session is dialled again without one more record acked.
+const redialPatience = 10 * time.Minute
 
 // Run publishes the files one after the other. All of them are read through first, so that a bad one is found before anything was published.
 func (p *publishCmd) Run(ctx context.Context, c console) error {
@@ -188,7 +184,7 @@ func (p *publication) recognise(ctx context.Context, producer *feed.Producer) er
 // run publishes, tries again while that makes sense, and prints what came of it. Only a session that was lost is tried again: when the first one
 // cannot be had, the address is most often wrong.
 func (p *publication) run(ctx context.Context) error {
-	start, progress, pause := time.Now(), time.Now(), redialFirst
+	start, progress, pause := time.Now(), time.Now(), feed.RedialFirst
 	for {
 		before := p.acked
 		err := p.once(ctx)
@@ -197,7 +193,7 @@ func (p *publication) run(ctx context.Context) error {
 			return nil
 		}
 		if p.acked > before {
-			progress, pause = time.Now(), redialFirst
+			progress, pause = time.Now(), feed.RedialFirst
 		}
 		if ctx.Err() != nil || p.session == 0 || feed.IsFinal(err) || time.Since(progress) > redialPatience {
 			return err
@@ -208,7 +204,7 @@ func (p *publication) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		pause = min(2*pause, redialLongest)
+		pause = min(2*pause, feed.RedialLongest)
 	}
 }
 

@@ -158,7 +158,7 @@ func (p *publication) dialPipe(ctx context.Context) (*feed.ResumingProducer, err
 		fmt.Fprintf(p.screen.err, "%s; trying again in %v\n", lsg.Printable(plain(err)), pause.Round(time.Millisecond))
 	}
 	cfg := feed.ResumingConfig{ProducerConfig: p.cfg, Metadata: meta, Wait: true, Lost: lost}
-	for pause := redialFirst; ; pause = min(2*pause, redialLongest) {
+	for pause := feed.RedialFirst; ; pause = min(2*pause, feed.RedialLongest) {
 		r, err := feed.DialResumingProducer(ctx, cfg)
 		if err == nil || feed.IsFinal(err) || ctx.Err() != nil {
 			return r, err
