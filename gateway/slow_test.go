@@ -145,6 +145,7 @@ func TestSkippedRecordsAreCountedExactly(t *testing.T) {
 			}
 			publish(t, s, "1", metadataOf(feed.SchemaMbp1), batch...)
 			publish(t, s, "2", metadataOf(feed.SchemaMbp1), quote(1, total))
+			eventually(t, "its socket is full", func() bool { v := s.Sessions(); return len(v) == 1 && v[0].Blocked }) // who reads while it is sent is not slow
 			received, skipped, last := 0, 0, -1
 			take(t, slow, func(r feed.Record) bool {
 				if e, ok := feed.View[feed.ErrorMsg](r); ok {
