@@ -11,7 +11,7 @@ const (
 	MaxDatasetName  = lsg.MaxDataset         // bytes; DBN has 16 with the closing zero
 	MaxName         = lsg.MaxName            // bytes of a producer's or stream's name; a digest in hex fits
 	MaxSymbol       = lsg.MaxSymbol          // bytes; DBN v3 has 71 with the closing zero
-	MaxCause        = 64                     // bytes of a gap's cause
+	MaxCause        = lsg.MaxCause           // bytes of a gap's cause
 	MaxStreams      = 1 << 16                // streams of a dataset that kept records need
 	MaxSkip         = 1 << 40                // records that Resume may skip at once
 	MaxMappings     = 48 << 20               // entries of a symbol table that kept records may need: a million instruments, and ten years of 11,000 new ones a day
