@@ -20,6 +20,7 @@ const (
 	gapsReserved    = 1 << 12                // of those are for what a recovery or retention enters
 	gapsSlack       = 1 << 12                // entries of its log that need no room, beside as many as do, before it is written anew
 	gapsTellEvery   = 100 * time.Millisecond // between two such sums
+	marksSlack      = 1 << 4                 // of a tape, beside twice those that are kept, before those of what expired make room in memory
 	gapsToldSingly  = 1 << 6                 // reports at one place that live readers are told one by one, and not in sums
 
 	MaxProducerStreams = MaxStreams / 4 * 3 // of one producer's name
