@@ -239,11 +239,12 @@ func (p *Producer) append(b []byte) {
 	p.buf = append(p.buf, b...)
 }
 
-// Gap says that records are missing here because they were lost upstream; it goes into the ledger at this place of the stream.
+// Gap says that records are missing here because they were lost upstream; it goes into the ledger at this place of the stream. ErrConfig says that this
+// one makes no sense, and nothing of it was sent. Should the gateway refuse it all the same, ProducerConfig.LineRefused is told.
 func (p *Producer) Gap(g Gap) error {
-	text, err := g.Text()
+	text, err := gapText(g)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+		return err
 	}
 	p.out.Lock()
 	defer p.out.Unlock()
@@ -252,6 +253,21 @@ func (p *Producer) Gap(g Gap) error {
 	}
 	p.putText(text)
 	return p.flush()
+}
+
+// gapText is the in-band form of a gap that a gateway takes.
+func gapText(g Gap) (string, error) {
+	text, err := g.Text()
+	if err == nil {
+		_, err = lsg.ParseGap(text)
+	}
+	if err == nil && g.Schema != "" {
+		_, err = ParseSchema(g.Schema)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return text, nil
 }
 
 // Flush sends what is buffered. It blocks while the gateway cannot take more.

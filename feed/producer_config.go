@@ -45,17 +45,18 @@ type ProducerConfig struct {
 	// ended. When empty it is the present time, which is right for a live adapter and wrong for a file that is published again after a failure.
 	Stream string
 
-	Ack         AckLevel      // AckWritten when empty
-	Future      bool          // the records' times may lie in the future, as a simulation's do: else those far beyond the gateway's clock count as a broken clock's
-	KeepTsRecv  bool          // an undefined ts_recv stays as it is, as in a file; else the gateway stamps it with the time of receipt
-	Head        Head          // how the stream begins, as far as that is known; Producer.Head is what the gateway knew before. A RefusedError with lsg.CodeStreamHead says that it began otherwise
-	Existing    bool          // the stream must be there already: a RefusedError with lsg.CodeNoStream says that it is not
-	Strict      bool          // end the session at a price off the increment that its instrument declared; such prices are only counted otherwise
-	Resume      *uint64       // the number of the oldest record that can still be sent; what lies between the tapes and it becomes a gap
-	Client      string        // what the gateway's log calls this program
-	Heartbeat   time.Duration // whole seconds; sent when nothing else was for so long
-	DialTimeout time.Duration // connecting and authenticating together; DefaultDialTimeout when 0
-	TLS         *tls.Config   // for a gateway's TLS listener; nil is plain TCP. Addr's host is the ServerName unless that is set
+	Ack         AckLevel         // AckWritten when empty
+	Future      bool             // the records' times may lie in the future, as a simulation's do: else those far beyond the gateway's clock count as a broken clock's
+	KeepTsRecv  bool             // an undefined ts_recv stays as it is, as in a file; else the gateway stamps it with the time of receipt
+	Head        Head             // how the stream begins, as far as that is known; Producer.Head is what the gateway knew before. A RefusedError with lsg.CodeStreamHead says that it began otherwise
+	Existing    bool             // the stream must be there already: a RefusedError with lsg.CodeNoStream says that it is not
+	Strict      bool             // end the session at a price off the increment that its instrument declared; such prices are only counted otherwise
+	Resume      *uint64          // the number of the oldest record that can still be sent; what lies between the tapes and it becomes a gap
+	Client      string           // what the gateway's log calls this program
+	Heartbeat   time.Duration    // whole seconds; sent when nothing else was for so long
+	DialTimeout time.Duration    // connecting and authenticating together; DefaultDialTimeout when 0
+	LineRefused func(*LineError) // told of each line that was refused and is no instrument's, such as a gap; the session goes on. It must return at once, and not call the producer
+	TLS         *tls.Config      // for a gateway's TLS listener; nil is plain TCP. Addr's host is the ServerName unless that is set
 }
 
 // withDefaults fills what was left empty.

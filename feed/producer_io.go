@@ -70,6 +70,12 @@ func (p *Producer) hear(line string) error {
 			p.instruments[e.Instrument] = declared{err: &InstrumentError{Symbol: e.Instrument, Code: e.Code, Text: e.Text}}
 			return nil
 		}
+		if e.Alone() {
+			if p.cfg.LineRefused != nil {
+				p.cfg.LineRefused(&LineError{Line: e.Line, Code: e.Code, Text: e.Text})
+			}
+			return nil
+		}
 		return (*ProducerError)(&e)
 	}
 	return nil

@@ -221,11 +221,11 @@ func (r *ResumingProducer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Gap says that records are missing here because they were lost upstream.
+// Gap says that records are missing here because they were lost upstream. ErrConfig says that this one makes no sense.
 func (r *ResumingProducer) Gap(g Gap) error {
-	text, err := g.Text()
+	text, err := gapText(g)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

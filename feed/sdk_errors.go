@@ -71,6 +71,18 @@ func (e *InstrumentError) Error() string {
 	return fmt.Sprintf("feed: instrument %s is refused (%s): %s", e.Symbol, e.Code, e.Text)
 }
 
+// LineError says that the gateway refused one line of a producer, such as a gap. The session goes on.
+type LineError struct {
+	Line string // lsg.LineGap or another kind
+	Code string // lsg.CodeBadGap or another lsg code
+	Text string // the gateway's own words
+}
+
+// Error says which and why.
+func (e *LineError) Error() string {
+	return fmt.Sprintf("feed: a line (%s) is refused (%s): %s", e.Line, e.Code, e.Text)
+}
+
 // SessionError says why a subscriber's stream ended.
 type SessionError struct {
 	Code ErrorCode // of the fatal error record that came before the end; ErrorUnset when there was none

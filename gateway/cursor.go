@@ -30,7 +30,7 @@ type cursor struct {
 	replaying bool    // until seq reaches goal
 	goal      uint64  // the tail when the replay was asked for
 	live      *cursor // with behind: the session's cursor that it catches up with, if there is one
-	nextMark  int     // the first of tape.Marks() not told yet
+	nextMark  int     // number of the first of the tape's marks not told yet
 
 	same sameDay // the stretch at seq that was looked at last
 
@@ -111,10 +111,12 @@ func (c *cursor) mark() *journal.Mark {
 	if c.tape == nil {
 		return nil
 	}
-	if marks := c.tape.Marks(); c.nextMark < len(marks) {
-		return &marks[c.nextMark]
+	next, marks := c.tape.MarksFrom(c.nextMark)
+	if len(marks) == 0 {
+		return nil
 	}
-	return nil
+	c.nextMark = next // those between are of what is kept no more
+	return &marks[0]
 }
 
 // place puts the cursor at seq. Marks before it are history; with replay those
@@ -128,9 +130,11 @@ func (c *cursor) place(seq uint64, replay bool) {
 	if c.tape == nil {
 		return
 	}
-	marks := c.tape.Marks()
-	for c.nextMark = 0; c.nextMark < len(marks); c.nextMark++ {
-		if at := marks[c.nextMark].Seq; at > seq || replay && at == seq {
+	first, marks := c.tape.MarksFrom(0)
+	c.nextMark = first + len(marks)
+	for i, m := range marks {
+		if m.Seq > seq || replay && m.Seq == seq {
+			c.nextMark = first + i
 			break
 		}
 	}

@@ -236,3 +236,44 @@ func TestPricesOffTheTickAreCountedAndRefusedOnlyWhenAsked(t *testing.T) {
 		t.Errorf("%d records counted, want 2", n)
 	}
 }
+
+// A line that has to wait for the disk is taken again, by then with an id of its own:
+// what it leaves out is what the newest definition of the id before says, also when
+// others declared that id, and published its definition meanwhile.
+func TestADeclarationThatWaitedBeginsWithTheNewestDefinition(t *testing.T) {
+	s := serveTest(t)
+	other := dialRaw(t, s)
+	other.produceAs(testDataset, "other", "1")
+	first := other.declared("instrument=ESH6|lot=1|exchange=XCME")
+	publishes := func(n int, change func(*feed.InstrumentDefMsg)) {
+		def := feed.NewDefinition(first, "ESH6")
+		def.TsEvent, def.TsRecv, def.UnitOfMeasureQty = eventTime(n), eventTime(n), 50*feed.PriceScale
+		change(&def)
+		other.send(string(feed.Bytes(&def)))
+		other.await(fmt.Sprintf("ack=%d|", n))
+	}
+	other.begin(metadataOf(feed.SchemaNone))
+	publishes(1, func(m *feed.InstrumentDefMsg) { m.Expiration = eventTime(8) })
+
+	// As far as the first attempt came: the id is there, its definition is not.
+	w, err := s.journal.Lookup(testDataset).OpenWriter(journal.WriterOptions{Producer: "raw", Stream: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, err := w.InstrumentAnew(journal.Instrument{Symbol: "ESH6", Lot: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	publishes(2, func(m *feed.InstrumentDefMsg) { m.Expiration, m.InstrumentClass = eventTime(9), feed.ClassFuture })
+
+	c := dialRaw(t, s)
+	c.produce("1")
+	if id := c.declared("instrument=ESH6|lot=1"); id != waiting {
+		t.Fatalf("id %d, want %d, which the first attempt made", id, waiting)
+	}
+	all := definitionsOf(t, s.journal.Lookup(testDataset))
+	if m := all[len(all)-1]; m.InstrumentID != waiting || m.UnitOfMeasureQty != feed.PriceScale || m.Expiration != eventTime(9) || m.InstrumentClass != feed.ClassFuture {
+		t.Errorf("the definition is %+v, want what was published last, with a lot of 1", m)
+	}
+}

@@ -172,11 +172,13 @@ func (in *ingest) declare(decl lsg.Instrument) (id uint32, err error) {
 }
 
 // former is what a new id's definition begins with: that of the id which the symbol
-// had before its tick or lot changed, since what is left out stays as it was.
+// had before its tick or lot changed, since what is left out stays as it was. It may be
+// another producer's, and the line may be taken for the second time: so it is looked for
+// on the tape, where the newest is, and not remembered.
 func (in *ingest) former(id uint32, symbol string) (feed.InstrumentDefMsg, error) {
 	d := in.p.feed.dataset
-	for own := range in.p.writer.OwnIDs(symbol) {
-		if m, ok, err := in.p.feed.definitions.of(d, own, symbol); ok || err != nil {
+	for id := range in.p.writer.KnownIDs(symbol) {
+		if m, ok, err := in.p.feed.definitions.of(d, id, symbol); ok || err != nil {
 			return m, err
 		}
 	}

@@ -48,6 +48,10 @@ func hasCode(err error) bool {
 // refuseInstrument answers an instrument line that cannot be followed. The session
 // goes on.
 func (p *producer) refuseInstrument(symbol string, why error) {
+	if symbol == "" {
+		p.refuseLine(lsg.CodeBadInstrument, lsg.LineInstrument, why)
+		return
+	}
 	e := lsg.ProducerError{Code: lsg.CodeBadInstrument, Instrument: withoutSecrets(symbol), Retry: lsg.RetryNever, Text: withoutSecrets(why.Error())}
 	if errors.Is(why, lsg.ErrSymbol) {
 		e.Code = lsg.CodeBadSymbol
@@ -55,6 +59,18 @@ func (p *producer) refuseInstrument(symbol string, why error) {
 	p.srv.metrics.rejects(e.Code).Inc()
 	p.srv.log.Info("instrument refused", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
 		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
+	p.line(e.Append(nil))
+}
+
+// refuseLine answers a line of a kind that has no other answer, and is wrong. The
+// session goes on. The first of a session is logged, the others only counted.
+func (p *producer) refuseLine(code, line string, why error) {
+	e := lsg.ProducerError{Code: code, Line: line, Retry: lsg.RetryNever, Text: withoutSecrets(why.Error())}
+	p.srv.metrics.rejects(code).Inc()
+	if p.refusedLines++; p.refusedLines == 1 {
+		p.srv.log.Info("a producer's line is refused, and its feed goes on; others of this session are counted only", zap.Uint64("session", p.session),
+			zap.String("dataset", p.req.Dataset), zap.String("producer", p.req.Producer), zap.String("code", code), zap.String("text", e.Text))
+	}
 	p.line(e.Append(nil))
 }
 

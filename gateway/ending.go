@@ -15,7 +15,7 @@ func (s *session) owesMore() bool {
 	if !s.started || s.ending {
 		return s.ending
 	}
-	if !s.begun || s.seeking > 0 || s.farewell != "" || len(s.intros) > 0 || len(s.out) > 0 {
+	if !s.begun || s.seeking || s.farewell != "" || len(s.intros) > 0 || len(s.out) > 0 {
 		return true
 	}
 	for _, c := range s.cursors {

@@ -313,7 +313,7 @@ func (k *talk) hangUp() {
 func (k *talk) seeks() bool {
 	for _, l := range k.h.srv.loops {
 		for _, s := range l.sessions {
-			if s != nil && s.seeking > 0 {
+			if s != nil && s.seeking {
 				return true
 			}
 		}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -142,7 +141,9 @@ func (in *ingest) line(b []byte) (int, error) {
 			return 0, err // nothing is taken of a line that has to wait
 		}
 	default:
-		return 0, &refusal{code: lsg.CodeBadMetadata, want: "instrument=... or start_session", got: clip(lsg.Clean(text)), text: "unknown line before start_session"}
+		if err := in.unknown(text); err != nil {
+			return 0, err
+		}
 	}
 	in.text = in.text[:0]
 	in.textEnded()
@@ -153,16 +154,10 @@ func (in *ingest) line(b []byte) (int, error) {
 // one cannot be had: the others are no worse for it.
 func (in *ingest) instrument(text string) error {
 	decl, wrong := lsg.ParseInstrument(text)
-	if wrong != nil && decl.Symbol == "" {
-		return &refusal{code: lsg.CodeBadInstrument, text: wrong.Error()} // an answer could not say what it is to
-	}
-	if in.known == nil {
+	if in.known == nil && (wrong == nil || in.phase == phaseLines) { // in band a refused one changes nothing
 		in.known = map[uint32]int64{}
 	}
-	if in.declarations >= in.p.srv.limits.InstrumentsPerProducer {
-		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instrument lines in one session", in.p.srv.limits.InstrumentsPerProducer)}
-	}
-	if err := in.p.claims.instruments.set(int64(in.declarations + 1)); err != nil {
+	if err := in.mayDeclare(); err != nil {
 		return err
 	}
 	in.entries++
@@ -186,6 +181,14 @@ func (in *ingest) instrument(text string) error {
 	in.p.line(reply)
 	in.asked.Store(in.phase == phaseLines)
 	return nil
+}
+
+// mayDeclare bounds the lines that a session has answered.
+func (in *ingest) mayDeclare() error {
+	if in.declarations >= in.p.srv.limits.InstrumentsPerProducer {
+		return &refusal{code: lsg.CodeLimit, text: fmt.Sprintf("more than %d instrument lines in one session", in.p.srv.limits.InstrumentsPerProducer)}
+	}
+	return in.p.claims.instruments.set(int64(in.declarations + 1))
 }
 
 // know takes records of an instrument from now on; also those of the ids that it
@@ -219,84 +222,4 @@ func (in *ingest) aside(do func(context.Context) error) error {
 		return do(in.p.srv.ctx)
 	}
 	return &offLoop{do: do}
-}
-
-// control acts on a record that speaks about the session. Only mappings, gaps,
-// instruments and the end are for us; a captured live stream has others.
-func (in *ingest) control(r feed.Record) error {
-	if r.RType() == feed.RTypeError {
-		return nil
-	}
-	up, err := feed.Upgrade(nil, r, in.version, in.tsOut)
-	if err != nil {
-		return in.badRecord(err)
-	}
-	if m, ok := feed.View[feed.SymbolMappingMsg](up); ok {
-		if err := in.commit(nil); err != nil { // it does not hold for what came before
-			return err
-		}
-		in.entries++
-		return in.enter(mappingOf(m))
-	}
-	m, ok := feed.View[feed.SystemMsg](up)
-	if !ok || m.Code != feed.SystemUnset {
-		return nil
-	}
-	return in.command(m.Text())
-}
-
-// command is a text line inside a SystemMsg.
-func (in *ingest) command(text string) error {
-	switch {
-	case lsg.IsEndSession(text):
-		in.phase = phaseEnded
-	case lsg.IsInstrument(text):
-		if err := in.commit(nil); err != nil {
-			return err
-		}
-		return in.instrument(text)
-	case lsg.IsGap(text):
-		if err := in.commit(nil); err != nil {
-			return err
-		}
-		return in.gap(text)
-	}
-	return nil
-}
-
-// gap enters a loss upstream into the ledger, where readers are told of it. That
-// it cannot be entered is no reason to end the feed: the journal counts it.
-func (in *ingest) gap(text string) error {
-	g, err := lsg.ParseGap(text)
-	if err != nil {
-		return &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
-	}
-	entry := journal.Gap{Schema: feed.SchemaNone, FromTs: orUndefined(g.FromTs), ToTs: orUndefined(g.ToTs), Records: g.Records, Cause: g.Cause}
-	if g.Schema != "" {
-		if entry.Schema, err = feed.ParseSchema(g.Schema); err != nil {
-			return &refusal{code: lsg.CodeSchemaMismatch, text: err.Error()}
-		}
-	}
-	in.entries++
-	err = in.p.writer.Gap(entry)
-	if errors.Is(err, journal.ErrTableFull) || errors.Is(err, journal.ErrLimit) {
-		return nil
-	}
-	return err
-}
-
-// On a text line a time that is not known is left out and reads as 0; in the
-// ledger it is undefined, as in DBN.
-func orUndefined(ts uint64) uint64 {
-	if ts == 0 {
-		return feed.UndefTimestamp
-	}
-	return ts
-}
-
-func orLeftOut(ts uint64) uint64 {
-	if ts == feed.UndefTimestamp {
-		return 0
-	}
-	return ts
 }

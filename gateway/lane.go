@@ -40,7 +40,7 @@ func (l *loop) laneName() string {
 
 // lane is the loop that should serve the session now.
 func (s *session) lane() *loop {
-	if !s.begun || s.ending || s.shutDown || s.seeking > 0 {
+	if !s.begun || s.ending || s.shutDown || s.seeking {
 		return s.loop
 	}
 	var behind int64

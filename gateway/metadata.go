@@ -21,7 +21,7 @@ func (in *ingest) metadata(b []byte) (int, error) {
 			return 0, &refusal{code: lsg.CodeBadMetadata, text: err.Error()}
 		}
 		if most := in.p.srv.limits.Metadata; size > most {
-			return 0, &refusal{code: lsg.CodeLimit, want: fmt.Sprintf("at most %d bytes", most), got: fmt.Sprint(size), text: "DBN metadata is too large"}
+			return 0, &refusal{code: lsg.CodeLimit, want: fmt.Sprintf("at most %d bytes", most), got: fmt.Sprint(size), text: "the DBN metadata is longer than the bound Metadata; leave out what the records do not need, and send further mappings as symbol mapping records"}
 		}
 		if err := in.p.claims.metadata.set(int64(size)); err != nil {
 			return 0, err

@@ -34,9 +34,10 @@ type producer struct {
 	ingest ingest
 	acks   acks
 
-	parked  *parking // set while it waits and its input is collected in backlog
-	backlog []byte
-	opened  bool // the authentication is answered
+	parked       *parking // set while it waits and its input is collected in backlog
+	backlog      []byte
+	refusedLines int  // that were answered by an error and are no instrument's
+	opened       bool // the authentication is answered
 
 	onLoop *loopLines // until it is moved to a goroutine
 	mu     sync.Mutex // guards out, which the move replaces

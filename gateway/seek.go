@@ -1,12 +1,18 @@
 package gateway
 
 import (
+	"errors"
+
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/journal"
 )
 
+// errSeekBroke is what a search ends with that panicked.
+var errSeekBroke = errors.New("the search broke off; the gateway's log says why")
+
 // seek finds where requests begin and goes on with then. A time may have to be
-// looked up in an index on disk: not on this loop.
+// looked up in an index on disk: not on this loop. Requests that come meanwhile wait
+// in s.requests, since lines take effect in the order in which they were sent.
 func (s *session) seek(requests []request, then func([]request)) {
 	d := s.dataset()
 	if d == nil || !needsSeek(requests) {
@@ -15,23 +21,30 @@ func (s *session) seek(requests []request, then func([]request)) {
 		}
 		return
 	}
-	s.seeking++ // the session stays on this loop meanwhile
+	s.seeking = true // the session stays on this loop meanwhile
 	l := s.loop
-	go l.contain(func() {
-		err := seekAll(d, requests)
-		l.post(func() {
-			s.seeking--
-			switch {
-			case s.closed:
-				return
-			case err != nil:
-				s.fail(feed.ErrorInternal, "Cannot find the start of the replay: "+err.Error(), false)
-			case s.resumeAll(d, requests):
-				then(requests)
-			}
-			l.enqueue(s)
-		})
-	})
+	go func() {
+		err := errSeekBroke
+		l.contain(func() { err = seekAll(d, requests) })
+		l.post(func() { s.found(d, requests, err, then) })
+	}()
+}
+
+// found goes on where seek left off, unless the session has ended meanwhile.
+func (s *session) found(d *journal.Dataset, requests []request, err error, then func([]request)) {
+	s.seeking = false
+	switch {
+	case s.closed || s.ending || s.farewell != "":
+		s.requests = nil // it was told why, or is gone
+	case err != nil:
+		s.fail(feed.ErrorInternal, "Cannot find the start of the replay: "+err.Error(), false)
+	case s.resumeAll(d, requests):
+		then(requests)
+		s.admitLate()
+	}
+	if !s.closed {
+		s.loop.enqueue(s)
+	}
 }
 
 // needsSeek reports whether a request begins at a time that has to be looked up.

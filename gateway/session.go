@@ -46,7 +46,7 @@ type session struct {
 	out       []byte    // staged bytes that the socket did not take; sent first
 	lookAfter time.Time // when to look again whether the client is still there
 
-	requests []request // before start_session: what to begin with
+	requests []request // not taken yet: until start_session, and while the place of an earlier one is looked up
 	chunk    *request  // a subscription whose last chunk has not come
 	lines    int       // so far, of any kind
 	claims   claims
@@ -62,7 +62,7 @@ type session struct {
 	cursors      []*cursor
 	partial      *cursor // has sent part of a record, which must be completed first
 	names        naming
-	seeking      int  // requests whose place is being looked up
+	seeking      bool // the place of a request is being looked up
 	preferReplay bool // alternates between replaying and live cursors
 
 	farewell     string // a fatal error to tell at the next record boundary

@@ -84,11 +84,8 @@ func (s *session) finishChunk() {
 	r := *s.chunk
 	s.chunk = nil
 	s.audited(&r)
-	if !s.begun {
-		s.requests = append(s.requests, r)
-		return
-	}
-	s.admitLate(r)
+	s.requests = append(s.requests, r)
+	s.admitLate()
 }
 
 // newRequest checks what lsg does not know: schemas, stypes and what this gateway
@@ -154,15 +151,9 @@ func (s *session) start() {
 		return
 	}
 	s.group.attach()
-	first := len(s.requests)
-	s.seek(s.requests[:first:first], func(found []request) {
-		late := s.requests[first:] // came while the positions were looked up
-		s.requests = nil
-		s.begin(found)
-		for _, r := range late {
-			s.admitLate(r)
-		}
-	})
+	requests := s.requests
+	s.requests = nil
+	s.seek(requests, s.begin)
 }
 
 // begin puts the cursors in place and has the subscriptions told.
@@ -180,15 +171,16 @@ func (s *session) begin(requests []request) {
 	}
 }
 
-// admitLate takes a request of a session that has begun: it is served as one that
-// came before, from its start on too.
-func (s *session) admitLate(r request) {
-	r.floor = s.tailOf(r.schema)
-	s.seek([]request{r}, func(found []request) {
-		for _, r := range found {
-			s.admit(r)
-		}
-	})
+// admitLate takes the requests of a session that has begun, in their order: each is
+// served as one that came before, from its start on too. Behind one whose place is
+// being looked up all wait, or an unsubscribe would overtake what it takes back.
+func (s *session) admitLate() {
+	for s.begun && !s.seeking && s.farewell == "" && len(s.requests) > 0 {
+		next := s.requests[:1:1]
+		s.requests = s.requests[1:]
+		next[0].floor = s.tailOf(next[0].schema)
+		s.seek(next, func(found []request) { s.admit(found[0]) })
+	}
 }
 
 // tailOf is the end of what is committed of a schema.

@@ -77,6 +77,19 @@ func (w *Writer) OwnIDs(symbol string) iter.Seq[uint32] {
 	}
 }
 
+// KnownIDs gives OwnIDs, and behind them those that stand for symbol by word of others: the order in which a declaration looks for its id.
+func (w *Writer) KnownIDs(symbol string) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for _, own := range []bool{true, false} {
+			for id, m := range w.d.symbols.newestIDs(symbol) {
+				if (m.Producer == w.producer) == own && !yield(id) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // knownID is an id that stands for symbol and never stood for anything else, and what was declared of it: the newest, of the writer's own when it has some.
 // The caller holds Symbols.mu.
 func (w *Writer) knownID(symbol string) (id uint32, declared Instrument, known bool) {

@@ -11,7 +11,7 @@ const (
 	MaxDatasetName  = lsg.MaxDataset         // bytes; DBN has 16 with the closing zero
 	MaxName         = lsg.MaxName            // bytes of a producer's or stream's name; a digest in hex fits
 	MaxSymbol       = lsg.MaxSymbol          // bytes; DBN v3 has 71 with the closing zero
-	MaxCause        = 64                     // bytes of a gap's cause
+	MaxCause        = lsg.MaxCause           // bytes of a gap's cause
 	MaxStreams      = 1 << 16                // streams of a dataset that kept records need
 	MaxSkip         = 1 << 40                // records that Resume may skip at once
 	MaxMappings     = 48 << 20               // entries of a symbol table that kept records may need: a million instruments, and ten years of 11,000 new ones a day
@@ -20,6 +20,7 @@ const (
 	gapsReserved    = 1 << 12                // of those are for what a recovery or retention enters
 	gapsSlack       = 1 << 12                // entries of its log that need no room, beside as many as do, before it is written anew
 	gapsTellEvery   = 100 * time.Millisecond // between two such sums
+	marksSlack      = 1 << 4                 // of a tape, beside twice those that are kept, before those of what expired make room in memory
 	gapsToldSingly  = 1 << 6                 // reports at one place that live readers are told one by one, and not in sums
 
 	MaxProducerStreams = MaxStreams / 4 * 3 // of one producer's name

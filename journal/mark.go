@@ -11,6 +11,32 @@ type Mark struct {
 	Gap *Gap
 }
 
+// marks are a tape's, by Seq. Readers count them, so each keeps its number when those
+// before the first kept record make room: nobody comes to them any more.
+type marks struct {
+	dropped int // how many made room: the number of the first in list
+	list    []Mark
+}
+
+// Marks is what a reader of kept records must be told when it reaches Seq, in order of Seq. The slice is never changed.
+func (t *Tape) Marks() []Mark {
+	_, list := t.MarksFrom(0)
+	return list
+}
+
+// MarksFrom is Marks from number n on, or from the first that is there on, and that one's number. A mark keeps its number as long as the journal is open, and
+// new ones only come at the end: so a reader has to look at what is new only. A mark is there before the first record that needs it is committed: load the tail
+// first, then the marks. Records of other producers may have been committed meanwhile, so a new mark may lie below the tail: a reader that is past it is told at once.
+func (t *Tape) MarksFrom(n int) (first int, list []Mark) {
+	m := t.marks.Load()
+	if m == nil {
+		return n, nil
+	}
+	first = max(n, m.dropped)
+	from := min(first-m.dropped, len(m.list))
+	return first, m.list[from:len(m.list):len(m.list)]
+}
+
 func gapMark(t *Tape, g *Gap) (Mark, bool) {
 	if g.isHole() || g.isExpired() || g.Cause == CauseCorrected {
 		return Mark{}, false // told by Tape.NextHole, or no gap
@@ -40,15 +66,28 @@ func (d *Dataset) addMark(enter func(), of func(*Tape) (Mark, bool)) {
 // addMark publishes one more mark at the end of the list. Positions are taken before the log is written, so a mark may come behind one further on; readers count marks, so it must not be put in before it. It holds from there on instead: the tail is there
 // already, and no record that needs the mark is committed yet. The caller holds marksMu.
 func (t *Tape) addMark(m Mark) {
-	var list []Mark
+	var now marks
 	if old := t.marks.Load(); old != nil {
-		list = *old
+		now = *old
 	}
-	if n := len(list); n > 0 {
-		m.Seq = max(m.Seq, list[n-1].Seq)
+	if n := len(now.list); n > 0 {
+		m.Seq = max(m.Seq, now.list[n-1].Seq)
 	}
-	list = append(list, m) // beyond the length of every list published before, so no reader sees the store
-	t.marks.Store(&list)
+	if len(now.list) == cap(now.list) { // it would be copied anyway
+		now = now.kept(t.First())
+	}
+	now.list = append(now.list, m) // beyond the length of every list published before, so no reader sees the store
+	t.marks.Store(&now)
+}
+
+// kept is a copy without those before record first.
+func (m marks) kept(first uint64) marks {
+	n := 0
+	for n < len(m.list) && m.list[n].Seq < first {
+		n++
+	}
+	kept := m.list[n:]
+	return marks{dropped: m.dropped + n, list: append(make([]Mark, 0, 2*len(kept)+marksSlack), kept...)}
 }
 
 // buildMarks gathers a tape's marks from the ledger, before any reader sees the tape. The caller holds marksMu or is alone.
@@ -68,5 +107,5 @@ func (d *Dataset) buildMarks(t *Tape) {
 		}
 		return 0
 	})
-	t.marks.Store(&list)
+	t.marks.Store(&marks{list: list})
 }

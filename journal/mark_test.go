@@ -170,3 +170,35 @@ func remap(t testing.TB, w *Writer, n int) {
 		}
 	}
 }
+
+// Marks of what expired make room: or a producer that reports gaps for months fills the memory with what no reader comes to. What is left keeps its
+// number, by which readers count.
+func TestMarksOfWhatExpiredMakeRoomAndTheOthersKeepTheirNumbers(t *testing.T) {
+	j := open(t, "j", Options{Disk: NewMemDisk()})
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	tape := func() *Tape { return d.Tape(trades) }
+	mustAppend(t, w, Run{trades, record(trades, 1, 0)})
+	const n = 1000
+	at := -1 // a reader's next mark
+	for i := range n {
+		if err := w.Gap(Gap{Schema: trades, Cause: fmt.Sprint("c", i)}); err != nil {
+			t.Fatal(err)
+		}
+		if i == n/2 {
+			at = i
+		}
+		mustAppend(t, w, Run{trades, record(trades, 1, uint64(i+1))})
+		tape().first.Store(uint64(max(0, i-10))) // as retention does
+	}
+	if got := cap(tape().marks.Load().list); got > 4*marksSlack+64 {
+		t.Errorf("%d marks have room, and 11 are of kept records", got)
+	}
+	first, list := tape().MarksFrom(at)
+	if len(list) == 0 || first != n-len(list) || list[0].Gap.Cause != fmt.Sprint("c", first) || list[len(list)-1].Gap.Cause != fmt.Sprint("c", n-1) {
+		t.Errorf("from mark %d on a reader is given %d of number %d, %q", at, len(list), first, markText(list))
+	}
+	if first, list := tape().MarksFrom(n); first != n || len(list) > 0 {
+		t.Errorf("behind the last mark come %d, the first of number %d", len(list), first)
+	}
+}

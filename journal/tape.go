@@ -23,7 +23,7 @@ type Tape struct {
 	tail  atomic.Uint64
 	segs  atomic.Pointer[[]*Segment] // by base, from First on; the last one may be prepared and not in use yet; copied when changed
 	holes atomic.Pointer[[]Hole]     // what cannot be served, by From; nil: nothing; copied when changed
-	marks atomic.Pointer[[]Mark]     // by Seq; a published prefix, appended to under Dataset.marksMu: its elements never change
+	marks atomic.Pointer[marks]      // a published one never changes; replaced under Dataset.marksMu
 
 	// Under Dataset.mu.
 	active   *Segment // holds the tail; nil before the first record
@@ -58,18 +58,6 @@ func (t *Tape) First() uint64 { return t.first.Load() }
 
 // Tail is the end of the committed records: every record below it can be read and never changes.
 func (t *Tape) Tail() uint64 { return t.tail.Load() }
-
-// Marks is what a reader must be told when it reaches Seq, in order of Seq. The slice is never changed.
-//
-// The list only grows at its end: each list begins with every one that was returned before, as long as the journal is open, so the index of a mark stays
-// its index, and a reader has to look at what is new only. A mark is there before the first record that needs it is committed: load the tail first,
-// then the marks. Records of other producers may have been committed meanwhile, so a new mark may lie below the tail: a reader that is past it is told at once.
-func (t *Tape) Marks() []Mark {
-	if m := t.marks.Load(); m != nil {
-		return (*m)[:len(*m):len(*m)]
-	}
-	return nil
-}
 
 // Segment pins the segment that holds record seq, or that will hold it when seq is the tail. When the segment in use is just full and no other
 // is prepared, that one comes back for seq == Tail(), with Limit() == seq: ask again once the tail has moved. Check its records before they are given away.

@@ -71,6 +71,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
 			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Head: src.head, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
 			Future: p.Future, KeepTsRecv: src.pipe == nil,
+			LineRefused: func(e *feed.LineError) { fmt.Fprintf(c.err, "%s; the rest is published\n", lsg.Printable(plain(e))) },
 		}}
 		publish := job.start
 		if src.pipe != nil {

@@ -84,7 +84,10 @@ func ParseGap(text string) (Gap, error) {
 	}
 	g := Gap{Schema: f.Get("schema")}
 	if g.Cause, err = f.need("cause"); err != nil {
-		return Gap{}, err
+		return Gap{}, fmt.Errorf("%w; write %s or a word of your own", err, CauseUpstream)
+	}
+	if len(g.Cause) > MaxCause || !printable(g.Cause) {
+		return Gap{}, fmt.Errorf("%w: cause=%s; write one word of at most %d printable ASCII characters", ErrValue, quote(g.Cause), MaxCause)
 	}
 	if g.FromTs, _, err = f.time("from_ts"); err != nil {
 		return Gap{}, err
@@ -93,7 +96,7 @@ func ParseGap(text string) (Gap, error) {
 		return Gap{}, err
 	}
 	if g.FromTs != 0 && g.ToTs != 0 && g.ToTs < g.FromTs {
-		return Gap{}, fmt.Errorf("%w: to_ts=%d lies before from_ts=%d", ErrValue, g.ToTs, g.FromTs)
+		return Gap{}, fmt.Errorf("%w: to_ts=%d lies before from_ts=%d; from_ts is the first missing moment, to_ts the one from which nothing is missing", ErrValue, g.ToTs, g.FromTs)
 	}
 	if g.Records, _, err = f.numberTo("records", MaxRecords); err != nil {
 		return Gap{}, err

@@ -55,11 +55,12 @@ type InstrumentReply struct {
 // IsInstrument tells whether a line declares an instrument, or answers such a declaration.
 func IsInstrument(line string) bool { return strings.HasPrefix(line, "instrument=") }
 
-// ParseInstrument reads the line or the in-band text.
+// ParseInstrument reads the line or the in-band text. What it returns beside an error has the symbol, if the line says any.
 func ParseInstrument(line string) (Instrument, error) {
 	f, err := Parse(line)
 	if err != nil {
-		return Instrument{}, err
+		symbol, _, _ := strings.Cut(strings.TrimPrefix(line, keyInstrument+"="), "|")
+		return Instrument{Symbol: symbol}, err
 	}
 	in := Instrument{
 		Symbol: f.Get(keyInstrument), PriceIncrement: f.Get(keyPriceIncrement), Lot: f.Get(keyLot), Asset: f.Get(keyAsset),

@@ -33,6 +33,7 @@ const (
 	MaxName           = 128     // bytes of a producer's name or stream ID; a digest in hex fits, also behind a prefix
 	MaxRecords        = 1 << 62 // records of a stream or a tape; a count is never near the end of its 64 bits
 	MaxProse          = 512     // bytes of an error's text; the rest is cut
+	MaxCause          = 64      // bytes of the cause of a gap
 	MaxInBand         = 302     // bytes of a line inside a SystemMsg: 303 with its NUL
 )
 

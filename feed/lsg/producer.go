@@ -17,6 +17,8 @@ const (
 	CodeBadTime           = "bad_time"           // a ts_event of 0 or undefined where the schema's replay goes by it
 	CodeBadSymbol         = "bad_symbol"         // the answer to an instrument line: nobody could ask for this symbol
 	CodeBadInstrument     = "bad_instrument"     // the answer to an instrument line: a field has no meaning
+	CodeBadGap            = "bad_gap"            // the answer to a gap line that cannot be entered as it is
+	CodeBadLine           = "bad_line"           // the answer to a line that is none of the protocol's
 	CodeOffTick           = "off_tick"           // with strict=1: a price is not a multiple of its instrument's increment
 	CodeNoStream          = "no_stream"          // existing=1, and nobody has published this stream
 	CodeOwned             = "owned"              // the producer's name belongs to another key
@@ -37,16 +39,24 @@ const (
 // EndSession is the in-band text with which a producer says that no record follows.
 const EndSession = "end_session"
 
+// What a ProducerError calls a line that has no name of its own in the answer.
+const (
+	LineGap        = "gap"
+	LineInstrument = "instrument" // one without a symbol
+	LineUnknown    = "unknown"
+)
+
 // Ack tells a producer that the first N data records of its stream are kept, at a level of AckWritten or AckSynced.
 type Ack struct {
 	N     uint64
 	Level string
 }
 
-// ProducerError is the last line that a server sends to a producer, unless it names an Instrument. All records before Record stay in the tapes.
+// ProducerError is the last line that a server sends to a producer, unless it names an Instrument or a Line. All records before Record stay in the tapes.
 type ProducerError struct {
 	Code       string
 	Instrument string // the symbol of the instrument line that this answers: that one is refused, and the session goes on
+	Line       string // LineGap, LineInstrument or LineUnknown: a line of that kind, which alone is refused; likewise
 	Record     uint64 // with HasRecord: the number of the refused record in its stream, from 0
 	HasRecord  bool
 	Want, Got  string // what was expected and what came, where that says more than Text
@@ -62,6 +72,12 @@ func IsAck(line string) bool    { return strings.HasPrefix(line, "ack=") }
 func IsError(line string) bool  { return strings.HasPrefix(line, "error=") }
 func IsPause(line string) bool  { return strings.HasPrefix(line, "pause=") }
 func IsResume(line string) bool { return strings.HasPrefix(line, "resume=") }
+
+// keyLine is the field by which an error answers a line other than a declaration.
+const keyLine = "line"
+
+// Alone reports whether the error refuses one line, and the session goes on.
+func (e ProducerError) Alone() bool { return e.Instrument != "" || e.Line != "" }
 
 // Append writes the line with its newline. It does not allocate when dst has room.
 func (a Ack) Append(dst []byte) []byte {
@@ -90,6 +106,7 @@ func (e ProducerError) Append(dst []byte) []byte {
 	w := lineWriter{buf: dst, start: len(dst)}
 	w.text("error", Clean(e.Code))
 	w.optional(keyInstrument, Clean(e.Instrument))
+	w.optional(keyLine, Clean(e.Line))
 	if e.HasRecord {
 		w.number("record", e.Record)
 	}
@@ -106,7 +123,7 @@ func ParseProducerError(line string) (ProducerError, error) {
 	if err != nil {
 		return ProducerError{}, err
 	}
-	e := ProducerError{Code: f.Get("error"), Instrument: f.Get(keyInstrument), Want: f.Get("want"), Got: f.Get("got"), Text: f.Get("text")}
+	e := ProducerError{Code: f.Get("error"), Instrument: f.Get(keyInstrument), Line: f.Get(keyLine), Want: f.Get("want"), Got: f.Get("got"), Text: f.Get("text")}
 	if e.Code == "" {
 		return ProducerError{}, fmt.Errorf("%w: error", ErrMissing)
 	}

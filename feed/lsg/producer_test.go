@@ -21,7 +21,7 @@ func TestProducerLinesOfTheDesignAreUnderstood(t *testing.T) {
 		t.Errorf("ack: %+v, %v", ack, err)
 	}
 	perr, err := ParseProducerError("error=bad_length|record=7|want=48|got=52|retry=never|text=length byte = 13")
-	if want := (ProducerError{CodeBadLength, "", 7, true, "48", "52", RetryNever, "length byte = 13"}); err != nil || perr != want {
+	if want := (ProducerError{Code: CodeBadLength, Record: 7, HasRecord: true, Want: "48", Got: "52", Retry: RetryNever, Text: "length byte = 13"}); err != nil || perr != want {
 		t.Errorf("error: %+v, %v", perr, err)
 	}
 	pause, err := ParsePause("pause=disk_full")
@@ -64,7 +64,7 @@ func TestProducerLinesReadBack(t *testing.T) {
 			t.Errorf("%+v reads back as %+v, %v", a, got, err)
 		}
 	}
-	for _, e := range []ProducerError{{Code: CodeFenced, Retry: RetryNever}, {CodeIDConflict, "", 0, true, "MSFT", "AAPL", RetryLater, "a = b"}, {Code: CodeBadSymbol, Instrument: "A,B", Text: "t"}} {
+	for _, e := range []ProducerError{{Code: CodeFenced, Retry: RetryNever}, {Code: CodeIDConflict, HasRecord: true, Want: "MSFT", Got: "AAPL", Retry: RetryLater, Text: "a = b"}, {Code: CodeBadSymbol, Instrument: "A,B", Text: "t"}, {Code: CodeBadGap, Line: LineGap, Retry: RetryNever, Text: "t"}} {
 		if got, err := ParseProducerError(line(e.Append(nil))); err != nil || got != e {
 			t.Errorf("%+v reads back as %+v, %v", e, got, err)
 		}
