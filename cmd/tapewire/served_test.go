@@ -172,7 +172,7 @@ func (s *served) accepted() int {
 	return int(p.Accepted())
 }
 
-// replay is what a subscription brings up to the end of its past: records, the gaps that are told, and where it stands then.
+// replay is what a subscription brings of the past: records, the gaps that are told, and where it stands then.
 type replay struct {
 	records []byte
 	gaps    []lsg.Gap
@@ -180,7 +180,8 @@ type replay struct {
 	refused string // the error that came in their place
 }
 
-func (s *served) replay(sub feed.Subscription) (r replay) {
+// replay subscribes up to the end of the past, and until the position that is told is record to.
+func (s *served) replay(sub feed.Subscription, to uint64) (r replay) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), servedPatience)
 	defer cancel()
@@ -190,33 +191,21 @@ func (s *served) replay(sub feed.Subscription) (r replay) {
 	must(s.t, client.Subscribe(sub))
 	_, err = client.Start()
 	must(s.t, err)
-	finished := false
+	finished := sub.Resume != nil
 	for rec, err := range client.Records(ctx) {
 		must(s.t, err)
-		if e, ok := feed.View[feed.ErrorMsg](rec); ok {
-			r.refused = e.Text()
-			return r
-		}
 		if !rec.RType().IsControl() {
 			r.records = append(r.records, rec...)
 			continue
 		}
-		m, ok := feed.View[feed.SystemMsg](rec)
-		switch {
-		case !ok:
-		case lsg.IsGap(m.Text()):
-			gap, err := lsg.ParseGap(m.Text())
-			must(s.t, err)
-			r.gaps = append(r.gaps, gap)
-		case lsg.IsPosition(m.Text()):
-			at, err := lsg.ParsePosition(m.Text())
-			must(s.t, err)
-			r.at = at
-		case strings.Contains(m.Text(), "Finished"):
-			finished = true
+		if e, ok := feed.View[feed.ErrorMsg](rec); ok {
+			r.refused = e.Text()
+			return r
 		}
-		size := uint64(sub.Schema.RecordSize())
-		if finished && r.at.Seq*size >= uint64(len(r.records)) || sub.Resume != nil && r.at.Seq > sub.Resume.Seq {
+		if m, ok := feed.View[feed.SystemMsg](rec); ok {
+			finished = r.told(s.t, m.Text()) || finished
+		}
+		if finished && r.at.Seq >= to {
 			return r
 		}
 	}
@@ -224,25 +213,77 @@ func (s *served) replay(sub feed.Subscription) (r replay) {
 	return r
 }
 
-// holdsPrefix checks that the tapes hold the first records of the stream, as many as were accepted, and nothing else, and tells no gap. It returns how many.
-func (s *served) holdsPrefix() (accepted int) {
-	s.t.Helper()
-	accepted = s.accepted()
+// told takes the text of a SystemMsg. True: the past has come.
+func (r *replay) told(t *testing.T, text string) bool {
+	t.Helper()
+	var err error
+	switch {
+	case lsg.IsGap(text):
+		var gap lsg.Gap
+		gap, err = lsg.ParseGap(text)
+		r.gaps = append(r.gaps, gap)
+	case lsg.IsPosition(text):
+		r.at, err = lsg.ParsePosition(text)
+	}
+	must(t, err)
+	return strings.Contains(text, "Finished")
+}
+
+// servedTapes is the first records of the stream, as the two tapes hold them.
+func servedTapes(count int) map[feed.Schema][]byte {
 	want := map[feed.Schema][]byte{}
-	for k := range accepted {
+	for k := range count {
+		r := servedRecord(k)
 		schema := feed.SchemaMbp1
-		if k%3 == 0 {
+		if r.RType() == feed.RTypeMbp0 {
 			schema = feed.SchemaTrades
 		}
-		want[schema] = append(want[schema], servedRecord(k)...)
+		want[schema] = append(want[schema], r...)
 	}
-	for schema, records := range want {
-		got := s.replay(feed.Subscription{Schema: schema, Start: new(uint64)})
-		if !bytes.Equal(got.records, records) || len(got.gaps) > 0 || got.refused != "" {
-			s.t.Errorf("%v: %d bytes of records, gaps %+v, refused %q; want the %d bytes that were published and no gap", schema, len(got.records), got.gaps, got.refused, len(records))
+	return want
+}
+
+// holdsPrefix checks that the tapes hold the first records of the stream, as many as were accepted, and nothing else, and that no gap is told but of lost
+// records, which were cut.
+func (s *served) holdsPrefix(lost uint64) (accepted int) {
+	s.t.Helper()
+	accepted = s.accepted()
+	told := uint64(0)
+	for schema, records := range servedTapes(accepted) {
+		got := s.replay(feed.Subscription{Schema: schema, Start: new(uint64)}, 0)
+		if !bytes.Equal(got.records, records) || got.refused != "" {
+			s.t.Errorf("%v: %d bytes of records, refused %q; want the %d bytes that were published", schema, len(got.records), got.refused, len(records))
+		}
+		for _, gap := range got.gaps {
+			if told += gap.Records; gap.Cause != lsg.CauseCut || gap.Records == 0 {
+				s.t.Errorf("%v: a gap is told: %+v", schema, gap)
+			}
 		}
 	}
+	if told != lost {
+		s.t.Errorf("subscribers are told of %d records that were cut, the opening cut %d", told, lost)
+	}
 	return accepted
+}
+
+// holds is holdsPrefix with so many records, of which none was cut.
+func (s *served) holds(count int) {
+	s.t.Helper()
+	if n := s.holdsPrefix(0); n != count {
+		s.t.Errorf("%d records accepted, want %d", n, count)
+	}
+}
+
+// goesOn checks that a subscriber that comes back at a position gets all that follows, and is told of no gap but what was cut.
+func (s *served) goesOn(at lsg.Position, count int, cut bool) {
+	s.t.Helper()
+	want := servedTapes(count)[feed.SchemaTrades]
+	size := uint64(len(testTrade(0)))
+	got := s.replay(feed.Subscription{Schema: feed.SchemaTrades, Resume: &at}, uint64(len(want))/size)
+	told := slices.ContainsFunc(got.gaps, func(g lsg.Gap) bool { return !cut || g.Cause != lsg.CauseCut })
+	if !bytes.Equal(got.records, want[at.Seq*size:]) || told || got.refused != "" {
+		s.t.Errorf("from %+v on: %d bytes of records, gaps %+v, refused %q; want %d bytes and no gap", at, len(got.records), got.gaps, got.refused, len(want)-int(at.Seq*size))
+	}
 }
 
 // verified holds a data directory against its sums.
