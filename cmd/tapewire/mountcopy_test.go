@@ -48,12 +48,14 @@ func (s *served) flow(ack feed.AckLevel) *flow {
 				time.Sleep(time.Millisecond) // paces the market
 			}
 		}
-		f.err = errors.Join(f.err, p.Flush())
+		if f.err == nil {
+			f.err = p.Flush()
+		}
 		select {
 		case <-p.Done():
+			f.err = p.Err()
 		case <-ctx.Done():
 		}
-		f.err = errors.Join(f.err, p.Err())
 	}()
 	s.t.Cleanup(func() { stop(); p.Close(ctx) })
 	return f

@@ -93,7 +93,9 @@ func (s *served) takesNothing() {
 	defer cancel()
 	p, err := s.dial(ctx, feed.AckWritten)
 	if err != nil {
-		s.t.Logf("a producer that comes now is told: %v", err)
+		if s.t.Logf("a producer that comes now is told: %v", err); feed.IsFinal(err) {
+			s.t.Error("a producer that comes now gives up for good: a restart ends this state")
+		}
 		return
 	}
 	before := p.Accepted()
