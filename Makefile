@@ -52,7 +52,7 @@ powercut: ## POWERCUTS power cuts on a real ext4; needs root and loop devices, a
 
 # What is missing here (root, loop devices, mkfs.xfs, overlay, rsync) is named again at the end.
 mounts: ## what is seen from other mounts, layers, namespaces and copies, and a device pulled; needs root and loop devices, and says so
-	@out=$$(mktemp); $(GO) test -count=1 -v -timeout 20m -run 'Mount|Queued' ./cmd/tapewire >$$out 2>&1; code=$$?; cat $$out; \
+	@out=$$(mktemp); MOUNTS=1 $(GO) test -count=1 -v -timeout 20m -run 'Mount|Queued' ./cmd/tapewire >$$out 2>&1; code=$$?; cat $$out; \
 	grep 'NOT PROVEN HERE' $$out | sort -u; rm -f $$out; exit $$code
 
 soak: build ## SOAK_MINUTES of everything at once: kills, restarts, stalls, resumes, expiry; every record is checked (SOAK_SUBSCRIBERS=, SOAK_SEED=)

@@ -25,6 +25,16 @@ const (
 	mountMore   = 90_000 // that there are in the end
 )
 
+// mountsEnv asks for these tests: together they take minutes, and mount and publish as fast as the machine can.
+const mountsEnv = "MOUNTS"
+
+func whenAsked(t *testing.T) {
+	t.Helper()
+	if os.Getenv(mountsEnv) == "" {
+		t.Skip("run by: make mounts")
+	}
+}
+
 // runs runs a command that has to end well.
 func runs(t *testing.T, command ...string) {
 	t.Helper()
@@ -123,6 +133,7 @@ func keptSince(t *testing.T, s *served, data string) {
 }
 
 func TestMountedAgainAfterAKillKeepsAllThatWasAcked(t *testing.T) {
+	whenAsked(t)
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
 			d := newLoopDisk(t, kind)
@@ -138,6 +149,7 @@ func TestMountedAgainAfterAKillKeepsAllThatWasAcked(t *testing.T) {
 
 // The other path of a bind mount is the same directory: all is there, and one gateway has it at a time.
 func TestMountBoundElsewhereKeepsAllAndIsLocked(t *testing.T) {
+	whenAsked(t)
 	dir := t.TempDir()
 	here, there := filepath.Join(dir, "here"), filepath.Join(dir, "there")
 	makeDirs(t, here, there)
@@ -153,6 +165,7 @@ func TestMountBoundElsewhereKeepsAllAndIsLocked(t *testing.T) {
 
 // A container, or a unit with PrivateTmp, has mounts of its own at each start. A tap outside of it reads on.
 func TestMountsOfItsOwnKeepAllAndATapOutsideReads(t *testing.T) {
+	whenAsked(t)
 	own := []string{"unshare", "-m"}
 	needs(t, append(own, "true")...)
 	data := filepath.Join(t.TempDir(), "d")
@@ -177,6 +190,7 @@ func overlay(t *testing.T, at, lower, upper, work string) {
 
 // The directory of a container that is stopped and started: it lies in the upper layer of an overlay that is mounted anew.
 func TestMountedOverlayKeepsWhatItsUpperLayerHas(t *testing.T) {
+	whenAsked(t)
 	d := newLoopDisk(t, "ext4")
 	at := filepath.Join(d.at, "merged")
 	over := func() {
@@ -195,6 +209,7 @@ func TestMountedOverlayKeepsWhatItsUpperLayerHas(t *testing.T) {
 
 // Data that came with a container's image, or from a snapshot below: what is stored to is copied up, into other inodes, and the layer below stays as it is.
 func TestMountedOverlayCopiesUpAndLeavesItsLowerLayer(t *testing.T) {
+	whenAsked(t)
 	d := newLoopDisk(t, "ext4")
 	lower, at := filepath.Join(d.at, "lower"), filepath.Join(d.at, "merged")
 	makeDirs(t, lower)
@@ -235,6 +250,7 @@ func digest(t *testing.T, dir string) string {
 
 // What a dead gateway's sockets hold is pages of the filesystem; each kind has its own way to cut, punch and copy.
 func TestMountedKindsKeepQueuedRecordsWhenRecoveryCuts(t *testing.T) {
+	whenAsked(t)
 	kinds := map[string]func(t *testing.T) string{
 		"ext4": func(t *testing.T) string { return newLoopDisk(t, "ext4").at },
 		"xfs":  func(t *testing.T) string { return newLoopDisk(t, "xfs").at },

@@ -135,7 +135,8 @@ func copying(t *testing.T, to string, gone int, command ...string) bool {
 	return false
 }
 
-func TestMountsAsideCopyByCpWhileRunningIsAPrefixOfEachTape(t *testing.T) {
+func TestMountsAsideACopyByCpWhileRunningIsAPrefixOfEachTape(t *testing.T) {
+	whenAsked(t)
 	for range copyRounds {
 		dir := t.TempDir()
 		data, to := filepath.Join(dir, "d"), filepath.Join(dir, "copy")
@@ -145,7 +146,8 @@ func TestMountsAsideCopyByCpWhileRunningIsAPrefixOfEachTape(t *testing.T) {
 }
 
 // The second pass finds most files as they were, some grown, some renamed.
-func TestMountsAsideCopyByRsyncWhileRunningIsAPrefixOfEachTape(t *testing.T) {
+func TestMountsAsideACopyByRsyncWhileRunningIsAPrefixOfEachTape(t *testing.T) {
+	whenAsked(t)
 	if _, err := exec.LookPath("rsync"); err != nil {
 		t.Skipf("NOT PROVEN HERE: %v", err)
 	}

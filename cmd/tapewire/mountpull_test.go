@@ -41,6 +41,7 @@ func (d *loopDisk) pull() {
 // A device that is pulled while records come: the gateway says that it takes no more, at either level of acks, and what it had acknowledged as on disk is
 // there when the device is back.
 func TestMountPulledAndBackKeepsWhatWasSyncedAndAcksNothingMore(t *testing.T) {
+	whenAsked(t)
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
 			d := newLoopDisk(t, kind)
