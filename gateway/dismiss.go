@@ -37,7 +37,7 @@ func (p *producer) end(err error) gnet.Action {
 // hasCode reports whether a refusal needs its code: success=0 has none, and an SDK
 // gives up for good on that.
 func hasCode(err error) bool {
-	for _, coded := range []error{journal.ErrDiskFull, journal.ErrTableFull, journal.ErrOwned, journal.ErrNoStream, journal.ErrStreamHead} {
+	for _, coded := range []error{journal.ErrDiskFull, journal.ErrSyncFailed, journal.ErrFault, journal.ErrTableFull, journal.ErrOwned, journal.ErrNoStream, journal.ErrStreamHead} {
 		if errors.Is(err, coded) {
 			return true
 		}
