@@ -173,6 +173,11 @@ func holeHurts() map[string][]func(dir string) error {
 	}
 }
 
+// cutFrom is the first record of the second segment that a cut file does not give: the blocks before are whole.
+var cutFrom = map[string]uint64{
+	"on a block's bound": 2 * holeBlock, "within a block": 2 * holeBlock, "within a record": 2 * holeBlock, "within the first block": 0, "one byte": 3 * holeBlock, "to the header": 0,
+}
+
 // TestEachLostRecordIsInOneEntryOfTheLedger: wherever a sealed file was cut, hurt before or after, found by an opening, by a reader, or under one that has read half
 // of it. The next openings enter nothing.
 func TestEachLostRecordIsInOneEntryOfTheLedger(t *testing.T) {
@@ -213,6 +218,9 @@ func TestEachLostRecordIsInOneEntryOfTheLedger(t *testing.T) {
 					}
 					if before = now; len(hurts) == 1 && len(now) != 1 && found != "under a reader" {
 						t.Errorf("one damage has %d entries: %v", len(now), now)
+					}
+					if from, ok := cutFrom[name]; ok && found != "under a reader" && now[0] != (Hole{holePer + from, 2 * holePer, CauseDamaged}) {
+						t.Errorf("lost is %v, the file gives its records up to %d", now, from)
 					}
 					if err := j.Close(); err != nil {
 						t.Fatal(err)
