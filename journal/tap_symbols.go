@@ -58,6 +58,7 @@ func (t *Tap) Refresh() error {
 		return err
 	}
 	table := newSymbols(nil)
+	table.alone = true
 	var list []Mapping
 	for _, p := range c.payloads {
 		if list, err = parseMappings(list[:0], p); err != nil {
@@ -65,6 +66,7 @@ func (t *Tap) Refresh() error {
 		}
 		table.enter(list)
 	}
+	table.alone = false
 	t.symbols.table, t.symbols.read, t.symbols.unnamed = table, c.size(), map[uint32]struct{}{}
 	return nil
 }
