@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestTenYearsOfDailyNewIDs measures what docs/limits.md says of a symbol table to which 4,000 new ids come on each of 250 days in ten years, as options do:
+// TestTenYearsOfDailyNewIDs measures the loading of a symbol table to which 4,000 new ids come on each of 250 days in ten years, as options do:
 //
-//	TAPEWIRE_TENYEARS=1 go test ./journal -run TenYears -v -timeout 30m
+//	TAPEWIRE_TENYEARS=1 go test ./journal -run TenYears -v -timeout 60m
 //
 // It writes 0.5 GB, and needs 4 GB of memory.
 func TestTenYearsOfDailyNewIDs(t *testing.T) {
