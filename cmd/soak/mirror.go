@@ -11,8 +11,9 @@ import (
 )
 
 // mirror keeps what the gateway removes for its age, so that what sessions and tapes were can be looked up until the end. It is a directory on the same
-// filesystem with a link to each segment file there ever was, which a tap reads like a journal: a link costs nothing as long as the gateway has the
-// file too. A sealed segment is the file that it was before, so its link is good for ever; one that was prepared may be made again by a recovery.
+// filesystem with a link to each segment file there ever was, and to the present state by its name, which a tap reads like a journal: a link costs nothing as
+// long as the gateway has the file too. A sealed segment is the file that it was before, so its link is good for ever; one that was prepared may be made again
+// by a recovery.
 type mirror struct{ where }
 
 // mirrorEvery is far below the shortest --retain: no segment comes and goes in between.
@@ -43,8 +44,8 @@ func (m *mirror) round() error {
 		if err := os.MkdirAll(to, 0o700); err != nil {
 			return err
 		}
-		for _, name := range []string{"state", "symbols.log"} {
-			if err := link(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+		for _, name := range []string{"state", "witness", "symbols.log"} {
+			if err := follow(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
 				return err
 			}
 		}
@@ -73,6 +74,18 @@ func (m *mirror) tape(from, to string) error {
 		if suffix := filepath.Ext(name); suffix == segmentName || suffix == ".dbn" {
 			err = link(filepath.Join(from, name), filepath.Join(to, strings.TrimSuffix(name, suffix)+segmentName))
 		}
+	}
+	return err
+}
+
+// follow lets to be what from is at any time. A link as of a segment would change the state's ctime, which is how a copy looks that was put back.
+func follow(from, to string) error {
+	from, err := filepath.Abs(from)
+	if err == nil {
+		err = os.Symlink(from, to)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
 	return err
 }
