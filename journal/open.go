@@ -17,6 +17,7 @@ type opening struct {
 	q         *quarantine
 	symbols   [][]byte // payloads, parsed once the tails are known
 	gaps      [][]byte
+	newGaps   [][]byte // of them, those behind what the sync log knows of the ledger
 	ledgerLog *sideLog
 	symbolLog *sideLog
 	entries   []*syncEntry // of the sync log
@@ -85,6 +86,15 @@ func vouchedBytes(entries []*syncEntry, log int) int64 {
 	return entries[len(entries)-1].logs[log]
 }
 
+// beyond is the last of payloads, as many as have their frames in the last n bytes of a log.
+func beyond(payloads [][]byte, n int64) [][]byte {
+	from := len(payloads)
+	for ; from > 0 && n >= frameHeader+int64(len(payloads[from-1])); from-- {
+		n -= frameHeader + int64(len(payloads[from-1]))
+	}
+	return payloads[from:]
+}
+
 func (o *opening) openLogs() (err error) {
 	d := o.d
 	var streams, epochs [][]byte
@@ -103,6 +113,7 @@ func (o *opening) openLogs() (err error) {
 		return err
 	}
 	d.ledger = &ledger{log: o.ledgerLog}
+	o.newGaps = beyond(o.gaps, o.ledgerLog.size.Load()-o.vouched(logLedger))
 	if err := o.openOutliers(); err != nil {
 		return err
 	}
@@ -263,9 +274,13 @@ func (o *opening) untold(err error) {
 	o.d.log.Warn("the ledger could not be told of records that are not served", zap.Error(err))
 }
 
-// known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it.
+// known says whether a recovery that was interrupted entered the gap: it is behind what the sync log knows of the ledger, as every opening that gets to its end
+// begins another. One at the same place before that is of an earlier cut.
 func (o *opening) known(g Gap) bool {
-	return nil != o.d.ledger.find(func(x *Gap) bool {
-		return x.Schema == g.Schema && x.Cause == g.Cause && seqIn(x.At, g.Schema) == seqIn(g.At, g.Schema)
-	})
+	for _, payload := range o.newGaps {
+		if x, err := parseGap(payload); err == nil && x.Schema == g.Schema && x.Cause == g.Cause && seqIn(x.At, g.Schema) == seqIn(g.At, g.Schema) {
+			return true
+		}
+	}
+	return false
 }
