@@ -66,13 +66,14 @@ func (o *opening) keepRest() error {
 }
 
 // keepBeyond does it where the state page is trusted. After a power cut that may be older than the files: its disk pages and theirs are written back
-// independently. So what lies beyond its tails may have been acknowledged, as far as the sync log does not say that the journal was closed right there.
+// independently. So what lies beyond its tails may have been acknowledged, as far as the sync log does not say that the journal was closed right there; and that
+// only where these very files are back: an older copy that was put back among newer files was closed properly, too.
 //
 // How many records are lost is told only where these very files come back after another boot. Seen from another mount on the same boot they are what a killed
 // process had copied and not committed (so it is with a container that starts again), and in a copy what was accepted elsewhere: both are kept, and nobody is told
 // of a loss that is none here.
 func (o *opening) keepBeyond() error {
-	if n := len(o.entries); n > 0 && o.entries[n-1].clean && maps.Equal(o.entries[n-1].places, o.result.places) {
+	if n := len(o.entries); o.result.here && n > 0 && o.entries[n-1].clean && maps.Equal(o.entries[n-1].places, o.result.places) {
 		return nil
 	}
 	if err := o.keepRest(); err != nil {

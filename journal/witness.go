@@ -80,7 +80,7 @@ func (p *statePage) kin(disk Disk, dir string, f File) (k kin, err error) {
 	}
 	then, untouched := p.identity(), err == nil && seen == p.witness()
 	k.machine = then.same(now)
-	k.here = untouched && then.Inode == now.Inode && then.BootID != now.BootID
+	k.here = untouched && stamp.Written == stamp.Changed && then.Inode == now.Inode && then.BootID != now.BootID
 	switch {
 	case !k.machine:
 		k.why = "another boot, mount or copy than the one it was written on"
