@@ -2,11 +2,15 @@ package main
 
 import (
 	"cmp"
+	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -121,6 +125,28 @@ func (d *symbolDays) fill(m *feed.Metadata, withUnseen bool) {
 	slices.SortFunc(m.Mappings, func(a, b feed.SymbolMapping) int { return cmp.Compare(a.RawSymbol, b.RawSymbol) })
 	if d.end > 0 {
 		m.Start, m.End = d.start, d.end
+	}
+}
+
+// mixedNamed is how many of the days that are left out are named.
+const mixedNamed = 4
+
+// tellMixed says which names fill leaves out.
+func (d *symbolDays) tellMixed(w io.Writer, file string) {
+	if len(d.mixed) == 0 {
+		return
+	}
+	list := slices.SortedFunc(maps.Keys(d.mixed), func(a, b idDay) int { return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.id, b.id)) })
+	for _, is := range list[:min(mixedNamed, len(list))] {
+		names := slices.Clone(d.mixed[is])
+		if i := slices.Index(names, ""); i >= 0 {
+			names[i] = "nobody known"
+		}
+		fmt.Fprintf(w, "%s: instrument %d was %s on %s, and its records of that day have no name in it: a header names by days\n",
+			file, is.id, lsg.Printable(firstOf(names)), is.day)
+	}
+	if more := len(list) - mixedNamed; more > 0 {
+		fmt.Fprintf(w, "%s: so it is for %s more of an instrument and a day\n", file, grouped(uint64(more)))
 	}
 }
 
