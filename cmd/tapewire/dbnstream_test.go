@@ -64,6 +64,9 @@ func streamNames(t *testing.T, schema feed.Schema, records ...string) (list []st
 		must(t, err)
 		id := rec.InstrumentID()
 		if m, ok := feed.View[feed.SymbolMappingMsg](rec); ok {
+			if m.OutSymbol() == "" && m.StartTs != m.EndTs {
+				t.Errorf("no name from %d to %d: DBNStore shows an empty one", m.StartTs, m.EndTs)
+			}
 			followed.Learn(rec)
 			dated[id] = append(dated[id], datedName{m.OutSymbol(), journal.DayOf(m.StartTs), journal.DayOf(m.EndTs)})
 			continue

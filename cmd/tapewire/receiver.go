@@ -119,7 +119,7 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 			if u, ok := lsg.ParseUnresolved(m.Text()); ok && u.Symbol != "" {
 				r.unheard.tie(u.Symbol)
 			}
-			return r.ends() && r.done(), nil
+			return false, nil // when all are refused, that is the end of the stream
 		}
 		return false, nil
 	}
