@@ -35,6 +35,8 @@ type course struct {
 	finished bool // the end of the replay was handed out
 
 	// Of the present session.
+	id      uint64 // that the subscription has in it
+	refused *SubscriptionError
 	resumed bool
 	replays bool   // it begins with a replay
 	done    bool   // its replay has ended
@@ -47,7 +49,7 @@ type course struct {
 // begin prepares for a new session and returns what to subscribe to.
 func (c *course) begin() Subscription {
 	c.drop, c.sum, c.exact, c.gaps = c.Records, 0, c.Sum != 0, 0
-	c.resumed, c.done = c.Known, false
+	c.resumed, c.done, c.refused = c.Known, false, nil
 	sub := c.sub
 	if c.Known {
 		sub.Start, sub.Resume = nil, &Position{Schema: c.Schema, Epoch: c.Epoch, Seq: c.Seq}

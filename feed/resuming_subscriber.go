@@ -40,9 +40,10 @@ type ResumingSubscriber struct {
 	courses []*course
 	byType  [256]*course
 
-	names SymbolMap         // of the present session
-	stale map[uint32]string // names of earlier sessions that this one has not told again
-	held  Record            // came, and is behind a mapping at which the loop was left
+	names SymbolMap           // of the present session
+	stale map[uint32]string   // names of earlier sessions that this one has not told again
+	never map[string]struct{} // symbols that the present session cannot serve
+	held  Record              // came, and is behind a mapping at which the loop was left
 	pause time.Duration
 	moved bool // something new came in the present session
 
@@ -181,7 +182,15 @@ func (r *ResumingSubscriber) hand(sub *Subscriber, rec Record, yield func(Record
 	if pass && !yield(rec, nil) {
 		return false, nil
 	}
-	return !rec.RType().IsControl() || r.tellEnds(yield), nil
+	if !rec.RType().IsControl() {
+		return true, nil
+	}
+	if rec.RType() == RTypeError {
+		if refused := r.Refused(); len(refused) == len(r.courses) { // nothing can come any more
+			return false, refused[0]
+		}
+	}
+	return r.tellEnds(yield), nil
 }
 
 // tellEnds says of subscriptions that all before their end has come, where a gateway does not.
@@ -221,6 +230,9 @@ func (r *ResumingSubscriber) take(sub *Subscriber, rec Record) (pass bool, err e
 	}
 	if m, ok := View[SystemMsg](rec); ok {
 		return r.system(m.Code, m.Text()), nil
+	}
+	if m, ok := View[ErrorMsg](rec); ok && m.Code == ErrorSymbolResolutionFailed {
+		r.unresolved(m.Text())
 	}
 	return true, nil
 }

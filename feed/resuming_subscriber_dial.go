@@ -17,6 +17,7 @@ func (r *ResumingSubscriber) dial(ctx context.Context) error {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	stop := context.AfterFunc(ctx, func() { sub.Close() })
+	r.never = map[string]struct{}{}
 	for _, c := range r.courses {
 		if c.Ended {
 			continue
@@ -24,6 +25,7 @@ func (r *ResumingSubscriber) dial(ctx context.Context) error {
 		if err = sub.Subscribe(c.begin()); err != nil {
 			break
 		}
+		c.id = sub.lastID
 	}
 	if err == nil {
 		_, err = sub.Start()

@@ -83,6 +83,17 @@ func (e *LineError) Error() string {
 	return fmt.Sprintf("feed: a line (%s) is refused (%s): %s", e.Line, e.Code, e.Text)
 }
 
+// SubscriptionError says that the gateway refused a subscription: what it asks for can never come. The session's others go on.
+type SubscriptionError struct {
+	Schema string // its name
+	Text   string // the gateway's own words
+}
+
+// Error says which and why.
+func (e *SubscriptionError) Error() string {
+	return fmt.Sprintf("feed: the subscription to %s is refused: %s", e.Schema, e.Text)
+}
+
 // SessionError says why a subscriber's stream ended.
 type SessionError struct {
 	Code ErrorCode // of the fatal error record that came before the end; ErrorUnset when there was none

@@ -67,7 +67,7 @@ type Subscriber struct {
 	closed atomic.Bool
 
 	mu     sync.Mutex // of lastID and of writing
-	lastID uint64
+	lastID uint64     // of a subscription
 }
 
 // DialSubscriber connects and authenticates. The context bounds only that. It fails with ErrConnect when no session came about, with a

@@ -1,11 +1,11 @@
 package gateway
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -41,8 +41,7 @@ func (s *session) resolve(in *intro, work *int, tell bool) bool {
 				return false
 			}
 		case len(others) > 0 && tell:
-			s.stageError(feed.ErrorSymbolResolutionFailed, fmt.Sprintf("Failed to resolve symbol '%s': %s differ in case alone; ask for one of them as it is written",
-				withoutSecrets(asked), listed(others)), true)
+			s.stageError(feed.ErrorSymbolResolutionFailed, lsg.Ambiguous(withoutSecrets(asked), others).Text(), true)
 		default:
 			in.filter.pending[strings.ToLower(asked)] = asked
 			if tell {
@@ -84,24 +83,14 @@ func (s *session) tellID(table *journal.Symbols, id uint32, asked string) {
 		return
 	}
 	if table.Len() > 0 && !hasName(table, id) {
-		s.stageSystem(feed.SystemUnset, fmt.Sprintf("waiting|dataset=%s|instrument_id=%s|text=no instrument has this id yet; its data follows once somebody publishes it", s.auth.Dataset, asked))
+		s.stageWaiting(lsg.Waiting{InstrumentID: asked, Words: "no instrument has this id yet; its data follows once somebody publishes it"})
 	}
 }
 
 // tellNobody says that a symbol is not there yet. That is no error: bots may start
 // before adapters, and official clients take any error for the end of a session.
 func (s *session) tellNobody(schema feed.Schema, asked string) {
-	s.stageSystem(feed.SystemUnset, fmt.Sprintf("waiting|dataset=%s|schema=%s|symbol=%s|text=nobody has published it yet; its data follows once somebody does",
-		s.auth.Dataset, schema, withoutSecrets(asked)))
-}
-
-// listed is a few names, for a text.
-func listed(names []string) string {
-	const most = 4
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + " and others"
-	}
-	return strings.Join(names, ", ")
+	s.stageWaiting(lsg.Waiting{Schema: schema.String(), Symbol: withoutSecrets(asked), Words: "nobody has published it yet; its data follows once somebody does"})
 }
 
 // hasName reports whether an id ever had a name.

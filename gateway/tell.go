@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"strconv"
 
 	"go.uber.org/zap"
 
@@ -92,7 +91,7 @@ func (s *session) tellIntros() (all bool, err error) {
 				return false, fmt.Errorf("metadata: %w", err)
 			}
 		case introRefused:
-			s.stageError(feed.ErrorSymbolResolutionFailed, "Failed to resolve symbols of subscription request "+strconv.FormatUint(in.request.id, 10)+": "+in.request.refused, true)
+			s.stageError(feed.ErrorSymbolResolutionFailed, lsg.Unresolved{ID: in.request.id, Reason: in.request.refused}.Text(), true)
 		case introHeartbeat:
 			s.stageSystem(feed.SystemHeartbeat, "Heartbeat")
 		case introInterval:
@@ -156,7 +155,7 @@ func (s *session) tellWaiting(schema feed.Schema) {
 	if s.dataset() != nil {
 		what = schema.String() + " of " + what
 	}
-	s.stageSystem(feed.SystemUnset, fmt.Sprintf("waiting|dataset=%s|schema=%s|text=nothing is published to %s yet; what is will follow", s.auth.Dataset, schema, what))
+	s.stageWaiting(lsg.Waiting{Schema: schema.String(), Words: "nothing is published to " + what + " yet; what is will follow"})
 }
 
 // tellMarks tells what takes effect exactly where the cursor stands.
@@ -229,6 +228,16 @@ func (s *session) stageGap(g lsg.Gap) {
 	text, err := g.Text()
 	if err != nil { // only a text of ours that is too long
 		s.loop.srv.log.Error("a gap could not be told", zap.Uint64("session", s.id), zap.Error(err))
+		return
+	}
+	s.stageSystem(feed.SystemUnset, text)
+}
+
+func (s *session) stageWaiting(w lsg.Waiting) {
+	w.Dataset = s.auth.Dataset
+	text, err := w.Text()
+	if err != nil { // a line may hold what an answer may not
+		s.loop.srv.log.Error("a wait could not be told", zap.Uint64("session", s.id), zap.Error(err))
 		return
 	}
 	s.stageSystem(feed.SystemUnset, text)

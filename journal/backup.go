@@ -223,9 +223,7 @@ func linkOrCopy(from, to string) (size int64, linked bool, err error) {
 // copySegment copies the committed records of a segment that is not sealed into a file of its size. The sums are those that the sync log has; what it
 // does not vouch for is summed up here.
 func (v *view) copySegment(f File, info segmentInfo, end uint64, out string) (ranges []syncRange, err error) {
-	region, err := info.headerRegion(&feed.Metadata{
-		Version: 3, Dataset: v.name, Schema: info.schema, End: undefTime, StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID,
-	})
+	region, err := info.headerRegion(tapeMetadata(v.name, info.schema))
 	if err != nil {
 		return nil, err
 	}

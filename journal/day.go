@@ -21,6 +21,9 @@ func DayOf(ns uint64) Day {
 	return Day(ns / dayNs)
 }
 
+// Start is the day's first moment in ns.
+func (d Day) Start() uint64 { return uint64(d) * dayNs }
+
 // Date is the day as DBN metadata has it: YYYYMMDD.
 func (d Day) Date() uint32 {
 	t := d.time()

@@ -75,9 +75,11 @@ func intervals(list []feed.SymbolMapping) (n int64) {
 }
 
 // metadata is a tape's, before anything is known of a segment's records.
-func (d *Dataset) metadata(s feed.Schema) *feed.Metadata {
+func (d *Dataset) metadata(s feed.Schema) *feed.Metadata { return tapeMetadata(d.name, s) }
+
+func tapeMetadata(dataset string, s feed.Schema) *feed.Metadata {
 	return &feed.Metadata{
-		Version: 3, Dataset: d.name, Schema: s, End: undefTime, StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID,
+		Version: 3, Dataset: dataset, Schema: s, End: undefTime, StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID,
 	}
 }
 

@@ -27,6 +27,23 @@ func (t *Tap) SymbolAt(seq uint64, rec feed.Record) (string, bool) {
 	return t.symbols.table.NameAt(rec.InstrumentID(), t.schema, seq, DayOf(rec.IndexTime()))
 }
 
+// Match is the symbol that is meant by what was asked for, as a gateway finds it: the very same, else the only one that differs in case alone. Of several
+// such it is none, and others is all of them. It goes by what Refresh took in last.
+func (t *Tap) Match(asked string) (symbol string, others []string) {
+	if t.symbols.table == nil {
+		return "", nil
+	}
+	return t.symbols.table.Match(asked)
+}
+
+// SymbolsLen grows when Refresh takes in something new.
+func (t *Tap) SymbolsLen() int {
+	if t.symbols.table == nil {
+		return 0
+	}
+	return t.symbols.table.Len()
+}
+
 func (t *Tap) knows(id uint32) bool {
 	s := &t.symbols
 	if s.table != nil && s.table.ids.head(id) != 0 {

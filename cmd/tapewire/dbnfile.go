@@ -17,18 +17,19 @@ type dbnFile struct {
 	f       *os.File
 	meta    feed.Metadata
 	symbols *symbolDays
+	warn    io.Writer
 	room    int         // bytes of the header; 0: nothing was written yet
 	bytes   int64       // of the records
 	log     *mappingLog // nil: the file is not gone on with
 }
 
-func newDBNFile(f *os.File, meta feed.Metadata) *dbnFile {
-	return &dbnFile{out: newDelayedWriter(f, nil), f: f, meta: meta, symbols: newSymbolDays()}
+func newDBNFile(f *os.File, meta feed.Metadata, warn io.Writer) *dbnFile {
+	return &dbnFile{out: newDelayedWriter(f, nil), f: f, meta: meta, symbols: newSymbolDays(), warn: warn}
 }
 
 // continueDBNFile goes on behind so many bytes of records, with the symbols that they had.
-func continueDBNFile(f *os.File, meta feed.Metadata, bytes int64, log *mappingLog) (*dbnFile, error) {
-	d := newDBNFile(f, meta)
+func continueDBNFile(f *os.File, meta feed.Metadata, warn io.Writer, bytes int64, log *mappingLog) (*dbnFile, error) {
+	d := newDBNFile(f, meta, warn)
 	d.log = log
 	if bytes == 0 {
 		return d, f.Truncate(0)
@@ -152,9 +153,10 @@ func (d *dbnFile) Sync() (bytes int64, mappings int, err error) {
 	return d.bytes, mappings, err
 }
 
-// Close completes the header.
+// Close completes the header, and tells which names it cannot have.
 func (d *dbnFile) Close() error {
 	err := d.complete()
+	d.symbols.tellMixed(d.warn, d.f.Name())
 	if d.log != nil {
 		err = errors.Join(err, d.log.close())
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/tapewire/tapewire/feed"
@@ -24,11 +25,19 @@ func tradeOf(id uint32, ts uint64) feed.Record {
 
 func recordFile(t *testing.T, fill func(out recordOutput)) (*feed.Metadata, []byte) {
 	t.Helper()
+	meta, records, _ := recordFileTold(t, fill)
+	return meta, records
+}
+
+// recordFileTold gives what was told of the file, too.
+func recordFileTold(t *testing.T, fill func(out recordOutput)) (_ *feed.Metadata, records []byte, told string) {
+	t.Helper()
+	var warn bytes.Buffer
 	f, err := os.Create(filepath.Join(t.TempDir(), "x.dbn"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := newDBNFile(f, feed.Metadata{Version: 3, Dataset: "TEST.ONE", Schema: feed.SchemaTrades, End: feed.UndefTimestamp, StypeIn: feed.STypeRawSymbol})
+	out := newDBNFile(f, feed.Metadata{Version: 3, Dataset: "TEST.ONE", Schema: feed.SchemaTrades, End: feed.UndefTimestamp, StypeIn: feed.STypeRawSymbol}, &warn)
 	fill(out)
 	if err := out.Close(); err != nil {
 		t.Fatal(err)
@@ -41,7 +50,7 @@ func recordFile(t *testing.T, fill func(out recordOutput)) (*feed.Metadata, []by
 	if left, err := filepath.Glob(f.Name() + "?*"); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
-	return dec.Metadata(), fileRecords(t, f.Name())
+	return dec.Metadata(), fileRecords(t, f.Name()), warn.String()
 }
 
 func must(t *testing.T, err error) {
@@ -104,5 +113,32 @@ func TestRecordingNothingIsAWholeFile(t *testing.T) {
 	meta, records := recordFile(t, func(recordOutput) {})
 	if meta.Schema != feed.SchemaTrades || len(records) != 0 {
 		t.Errorf("%v with %d bytes", meta, len(records))
+	}
+}
+
+func TestNamesThatDaysCannotSayAreTold(t *testing.T) {
+	const day = 24 * 3600 * 1_000_000_000
+	_, _, told := recordFileTold(t, func(out recordOutput) {
+		for id := uint32(1); id <= 7; id++ {
+			must(t, out.Data(tradeOf(id, testStart+day*uint64(id%2))))
+			must(t, out.Control(mapping(id, "OLD")))
+			must(t, out.Data(tradeOf(id, testStart+day*uint64(id%2))))
+			must(t, out.Control(mapping(id, "NEW")))
+			must(t, out.Data(tradeOf(id, testStart+day*uint64(id%2)+1)))
+			must(t, out.Data(tradeOf(id, testStart+5*day))) // a whole day of NEW
+		}
+	})
+	for i, want := range []string{"2 was nobody known, OLD, NEW on 2026-01-05", "4 was", "6 was", "1 was nobody known, OLD, NEW on 2026-01-06", "3 more"} {
+		if lines := strings.Split(told, "\n"); len(lines) != 6 || !strings.Contains(lines[i], want) {
+			t.Errorf("told in line %d:\n%s\nwant %q and five lines", i, told, want)
+		}
+	}
+	if _, _, told := recordFileTold(t, func(out recordOutput) {
+		must(t, out.Control(mapping(1, "ONE")))
+		must(t, out.Data(tradeOf(1, testStart)))
+		must(t, out.Control(mapping(1, "TWO")))
+		must(t, out.Data(tradeOf(1, testStart+day)))
+	}); told != "" {
+		t.Errorf("nothing is left out, and yet: %s", told)
 	}
 }

@@ -3,67 +3,89 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/tapewire/tapewire/feed"
-	"github.com/tapewire/tapewire/feed/lsg"
+	"github.com/tapewire/tapewire/journal"
 )
 
-// dbnStream writes DBN to a pipe, where nothing can be completed later: the header, which waits for the first record, names the symbols known by
-// then, for all days. There are only data records after it, since tools expect those of the header's schema.
+// dbnStream writes DBN to a pipe, where nothing can be completed later. A header cannot name what is still to come, so it names nobody and no schema, and
+// each record's name stands before it, as in a captured live session: readers take a header with a schema as the promise that all records have its size.
+//
+// Two kinds of readers take names from it. Those that follow the stream (tapewire publish, the Rust and C++ clients) know an id by the mapping that came
+// last. Python's DBNStore goes by dates: of an id's mappings the one that begins last on or before a record's day. So each id is told once for each day, from
+// that day on; what holds for a part of a day has no days at all, which leaves that day without a name there.
 type dbnStream struct {
 	*delayedWriter
-	warn    io.Writer
-	meta    feed.Metadata
-	encoder *feed.Encoder // nil before the first record
+	warn     io.Writer
+	meta     feed.Metadata
+	encoder  *feed.Encoder // nil before the first record
+	symbols  *symbolDays
+	told     feed.SymbolMap // as who follows the stream has it
+	nameless bool           // the header's schema matters more than names
 }
-
-// The days of a mapping that holds for all records.
-const (
-	firstDay = 19700101
-	endDay   = 21000101
-)
 
 func newDBNStream(out *delayedWriter, warn io.Writer, meta feed.Metadata) *dbnStream {
-	return &dbnStream{delayedWriter: out, warn: warn, meta: meta}
+	// Only the header tells tbbo from mbp-1.
+	d := &dbnStream{delayedWriter: out, warn: warn, meta: meta, symbols: newSymbolDays(), nameless: meta.Schema == feed.SchemaTbbo}
+	if !d.nameless {
+		d.meta.Schema = feed.SchemaNone
+	}
+	return d
 }
 
-// Control learns symbols; one that comes too late for the header is told.
+// Control learns symbols; other control records do not go into the stream.
 func (d *dbnStream) Control(rec feed.Record) error {
-	m, ok := feed.View[feed.SymbolMappingMsg](rec)
-	if !ok {
-		return nil
-	}
-	symbol, id := m.OutSymbol(), strconv.FormatUint(uint64(m.InstrumentID), 10)
-	if d.encoder != nil {
-		_, err := fmt.Fprintf(d.warn, "instrument %s is %s, which came too late for the header; -o FILE.dbn would have it\n", id, lsg.Printable(symbol))
-		return err
-	}
-	for i := range d.meta.Mappings {
-		if known := &d.meta.Mappings[i]; known.Intervals[0].Symbol == id {
-			known.RawSymbol, d.meta.Symbols[i] = symbol, symbol
-			return nil
-		}
-	}
-	d.meta.Symbols = append(d.meta.Symbols, symbol)
-	d.meta.Mappings = append(d.meta.Mappings, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{{StartDate: firstDay, EndDate: endDay, Symbol: id}}})
+	d.symbols.learn(rec)
 	return nil
 }
 
-// Data passes a record on.
+// Data passes a record on, behind its name.
 func (d *dbnStream) Data(rec feed.Record) error {
 	if err := d.begin(rec.IndexTime()); err != nil {
 		return err
 	}
+	if !d.nameless {
+		if err := d.name(rec); err != nil {
+			return err
+		}
+	}
 	return d.encoder.Write(rec)
+}
+
+// name tells who a record is, unless its readers know.
+func (d *dbnStream) name(rec feed.Record) error {
+	id, is := rec.InstrumentID(), d.symbols.see(rec)
+	was, _ := d.told.Name(id)
+	if !is.news && is.name == was {
+		return nil
+	}
+	m := feed.SymbolMappingFields{
+		InstrumentID: id, TsEvent: rec.TsEvent(), StypeIn: feed.STypeRawSymbol, InSymbol: is.name, StypeOut: feed.STypeRawSymbol, OutSymbol: is.name,
+	}
+	if is.day != journal.NoDay {
+		m.StartTs, m.EndTs = is.day.Start(), is.day.Start()
+		if is.name != "" && !is.mixed {
+			m.EndTs = feed.UndefTimestamp
+		}
+	}
+	if is.name == "" {
+		m.InSymbol = was // as a gateway ends a name
+	}
+	mapping := feed.AppendSymbolMapping(nil, m)
+	d.told.Learn(mapping)
+	return d.encoder.Write(mapping)
 }
 
 // begin writes the header, unless it is written.
 func (d *dbnStream) begin(start uint64) (err error) {
-	if d.encoder == nil {
-		d.meta.Start = start
-		d.encoder, err = feed.NewEncoder(d.delayedWriter, d.meta)
+	if d.encoder != nil {
+		return nil
 	}
+	if d.nameless {
+		fmt.Fprintf(d.warn, "a stream of %s has no names, since only a header without them says what its records are; -o FILE.dbn has both\n", d.meta.Schema)
+	}
+	d.meta.Start = start
+	d.encoder, err = feed.NewEncoder(d.delayedWriter, d.meta)
 	return err
 }
 

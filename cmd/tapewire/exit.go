@@ -98,9 +98,12 @@ func clientError(addr string, err error) error {
 	var refused *feed.RefusedError
 	var rejected *feed.ProducerError
 	var ended *feed.SessionError
+	var subscription *feed.SubscriptionError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &subscription):
+		return withExit(exitRefused, err)
 	case errors.As(err, &refused) && refused.Text == lsg.TLSOnly:
 		return withExit(exitConnect, fmt.Errorf("%w\nadd --tls, and --tls-ca FILE when the gateway's certificate is signed by an authority of your own", err))
 	case errors.As(err, &refused):

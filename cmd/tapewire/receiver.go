@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -17,14 +18,14 @@ type receiver struct {
 	out     recordOutput
 	rec     *recording
 	sub     *feed.ResumingSubscriber
-	open    int // schemas whose past, or all that was asked for, has not come whole
+	over    map[string]bool // schemas whose past, or all that was asked for, has come whole
 	records uint64
 	missing int // times that the gateway told of missing records
+	unheard unheard
 
-	unresolved int       // times that the gateway did not know symbols
-	lostAt     time.Time // of the outage that was told last; zero while there is a session
-	lostTold   time.Time
-	sessions   int // beyond the first one
+	lostAt   time.Time // of the outage that was told last; zero while there is a session
+	lostTold time.Time
+	sessions int // beyond the first one
 }
 
 // total says how much came, where that is not seen otherwise.
@@ -32,7 +33,7 @@ func (r *receiver) total() {
 	switch {
 	case r.cmd.Output != "":
 		fmt.Fprintf(r.screen.err, "%s in %s%s\n", counted(r.records, "record"), r.cmd.Output, r.rec.added(r.records))
-	case r.cmd.UntilReplayed || r.cmd.End != nil:
+	case r.ends():
 		fmt.Fprintln(r.screen.err, counted(r.records, "record"))
 	}
 }
@@ -81,6 +82,7 @@ func (r *receiver) lost(err error, pause time.Duration) {
 // again tells that an outage is over.
 func (r *receiver) again() {
 	r.sessions++
+	r.unheard.again(r.over) // this session tells again of what is not there
 	fmt.Fprintf(r.screen.err, "connected after %v; it goes on where it was\n", time.Since(r.lostAt).Round(time.Millisecond))
 	r.lostAt = time.Time{}
 }
@@ -93,6 +95,7 @@ func (r *receiver) take(rec feed.Record) (done bool, err error) {
 		}
 		return r.control(rec)
 	}
+	r.unheard.hear(rec)
 	if err := r.out.Data(rec); err != nil {
 		return false, err
 	}
@@ -113,10 +116,14 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 		case feed.ErrorSkippedRecords:
 			r.missing++
 		case feed.ErrorSymbolResolutionFailed:
-			r.unresolved++
+			if u, ok := lsg.ParseUnresolved(m.Text()); ok && u.Symbol != "" {
+				r.unheard.tie(u.Symbol)
+			}
+			return false, nil // when all are refused, that is the end of the stream
 		}
 		return false, nil
 	}
+	r.unheard.hear(rec)
 	m, ok := feed.View[feed.SystemMsg](rec)
 	if !ok || m.Code == feed.SystemHeartbeat || m.Code == feed.SystemSubscriptionAck && r.sessions > 0 {
 		return false, nil
@@ -129,14 +136,20 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 		return false, r.rec.save(r.sub.Progress(), r.records, r.out)
 	}
 	fmt.Fprintln(r.screen.err, "gateway:", lsg.Printable(sentence(text)))
-	if w, err := lsg.ParseWaiting(text); err == nil && w.Symbol != "" && m.Code == feed.SystemUnset {
-		r.unresolved++
+	if w, err := lsg.ParseWaiting(text); err == nil && m.Code == feed.SystemUnset {
+		r.unheard.wait(w)
 	}
 	switch {
-	case m.Code == feed.SystemReplayCompleted && r.cmd.UntilReplayed,
-		m.Code == feed.SystemUnset && lsg.IsEnd(text) && !r.cmd.UntilReplayed: // of a past that ends, the gateway says both
-		r.open--
-		return r.open == 0, nil
+	case m.Code == feed.SystemReplayCompleted && r.cmd.UntilReplayed:
+		r.over[strings.TrimSuffix(strings.TrimPrefix(text, "Finished "), " replay")] = true
+		return r.done(), nil
+	case m.Code == feed.SystemUnset && lsg.IsEnd(text) && !r.cmd.UntilReplayed: // of a past that ends, the gateway says both
+		e, err := lsg.ParseEnd(text)
+		if err != nil {
+			return false, err
+		}
+		r.over[e.Schema] = true
+		return r.done(), nil
 	case m.Code == feed.SystemUnset && lsg.IsGap(text):
 		if gap, err := lsg.ParseGap(text); err != nil || gap.Cause != lsg.CauseSkipped { // a skip came as an error already
 			r.missing++
@@ -146,10 +159,63 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 	return false, nil
 }
 
-// sentence is a note of the gateway for a person: one that waits for a first record says so in its last field.
-func sentence(text string) string {
-	if w, err := lsg.ParseWaiting(text); err == nil && w.Words != "" {
-		return w.Words
+// ends reports whether the request has an end.
+func (r *receiver) ends() bool { return r.cmd.UntilReplayed || r.cmd.End != nil }
+
+// done reports whether nothing more can come: each schema has come whole, or was refused.
+func (r *receiver) done() bool {
+	left := map[string]bool{}
+	for _, schema := range r.rec.saved.Schemas {
+		left[schema] = !r.over[schema]
 	}
-	return text
+	for _, p := range r.rec.saved.Progress { // of an earlier run
+		left[p.Schema] = left[p.Schema] && !p.Ended
+	}
+	for _, refused := range r.sub.Refused() {
+		left[refused.Schema] = false
+	}
+	for _, open := range left {
+		if open {
+			return false
+		}
+	}
+	return true
+}
+
+// verdict is what a run that went well lacks all the same. What was refused never comes; what nobody has published is missing once the request has come to its
+// end, which one that the user ends has not.
+func (r *receiver) verdict(interrupted bool) error {
+	if refused := r.sub.Refused(); len(refused) > 0 {
+		return withExit(exitRefused, refusal(refused))
+	}
+	if r.missing > 0 {
+		return withExit(exitMissing, fmt.Errorf("the gateway told %d times of missing records; they are listed above", r.missing))
+	}
+	if interrupted {
+		return nil
+	}
+	return r.unheard.verdict(r.cmd.Dataset)
+}
+
+// refusal names all subscriptions that were refused.
+func refusal(list []*feed.SubscriptionError) error {
+	var errs []error
+	for _, refused := range list {
+		errs = append(errs, refused)
+	}
+	return errors.Join(errs...)
+}
+
+// sentence is a note of the gateway for a person: of one that waits for a first record, what that is and its words.
+func sentence(text string) string {
+	w, err := lsg.ParseWaiting(text)
+	switch {
+	case err != nil || w.Words == "":
+		return text
+	case w.Symbol != "":
+		return w.Schema + " of " + w.Symbol + ": " + w.Words
+	case w.InstrumentID != "":
+		return "instrument_id " + w.InstrumentID + ": " + w.Words
+	}
+	return w.Words
 }

@@ -56,6 +56,27 @@ func writeTrades(f *os.File, dataset string, count, first, gap int) error {
 	return err
 }
 
+// scriptSwapped is `swapped FILE DATASET`: it writes 12 trades of two days. Ab and aB have each other's id on the second; kPEPE keeps its own.
+func scriptSwapped(ts *testscript.TestScript, neg bool, args []string) {
+	span := func(from uint32, id string) feed.MappingInterval {
+		return feed.MappingInterval{StartDate: from, EndDate: from + 1, Symbol: id}
+	}
+	meta := feed.Metadata{Version: 3, Dataset: args[1], Schema: feed.SchemaTrades, Start: testStart, End: feed.UndefTimestamp,
+		StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID, Symbols: []string{"Ab", "aB", "kPEPE"}, Mappings: []feed.SymbolMapping{
+			{RawSymbol: "Ab", Intervals: []feed.MappingInterval{span(20260105, "1"), span(20260106, "2")}},
+			{RawSymbol: "aB", Intervals: []feed.MappingInterval{span(20260105, "2"), span(20260106, "1")}},
+			{RawSymbol: "kPEPE", Intervals: []feed.MappingInterval{span(20260105, "3"), span(20260106, "3")}},
+		}}
+	var b bytes.Buffer
+	enc, err := feed.NewEncoder(&b, meta)
+	ts.Check(err)
+	const dayMs = 24 * 3600 * 1000
+	for i := range 12 {
+		ts.Check(enc.Write(testTrade(i + i/6*dayMs)))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o666))
+}
+
 func testMappings() (list []feed.SymbolMapping) {
 	for i, symbol := range testSymbols {
 		list = append(list, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{{StartDate: 20260105, EndDate: 20260106, Symbol: strconv.Itoa(i + 1)}}})

@@ -162,7 +162,7 @@ func (s *sink) goOn(rec *recording) (recordOutput, error) {
 // file writes behind the first so many bytes of a file.
 func (s *sink) file(f *os.File, bytes int64, log *mappingLog) (recordOutput, error) {
 	if s.format == formatDBN {
-		return continueDBNFile(f, s.meta, bytes, log)
+		return continueDBNFile(f, s.meta, s.screen.err, bytes, log)
 	}
 	info, err := f.Stat()
 	if err != nil {

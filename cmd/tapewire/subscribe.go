@@ -39,14 +39,22 @@ func (subscribeCmd) Help() string {
 Records go to standard output or the file; what the gateway has to say goes to standard error. Times that are
 printed, and those of --start and --end, are ts_recv for bbo, cbbo and definition and ts_event for other schemas.
 
+DBN on standard output is a stream, as a captured live session is: its header has no names and no schema, and each
+record's name stands before it, told anew for each day. It is for programs that follow it: tapewire publish -,
+dbn - --json (--csv with --schema trades), Python's DBNStore.from_bytes(...).to_df(schema="trades"). One of tbbo has
+no names: without a header that says tbbo its records would be mbp-1. A file of -o has schema and names in its header;
+an id that changes its name within a day has none there for that day, which is told.
+
 A lost connection is dialled again, and it goes on with the next record: none twice, none missing. With -o that
 holds over the death of this program too: FILE.position says where FILE ends (and FILE.symbols what its symbols
 are), --resume goes on there, and what came after the last position is received again. Give the same flags; --start then only
 counts for a file that is new. What a recovery cut or what has expired meanwhile is told.
 
-Ctrl-C and SIGTERM end it in order: files are whole, the code is 0. It is 5 when the gateway told of missing
-records, or when --until-replayed ended and a symbol was not known. The key comes from TAPEWIRE_KEY or
-DATABENTO_API_KEY.`
+Ctrl-C and SIGTERM end it in order: files are whole, the code is 0. It is 5 when the gateway told of missing records,
+and when the request came to its end (--until-replayed, --end, --limit) and something that was asked for had never been
+published by then: the dataset, a schema, a symbol, an id. So it is of a symbol that several share but for case. All of
+it is named. What the gateway refuses, another --stype-in, never comes: the code is 4, at once when it refused every
+subscription, else when the others have ended. The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY.`
 }
 
 // Run subscribes and copies what comes to the output until there is an end. A new output is opened once there is a session, so that a wrong address
@@ -72,8 +80,8 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	if s.UntilReplayed && rec.saved.Start == nil {
 		return usage("%s was begun without --start, so no past of it ends; leave out --until-replayed", s.Output)
 	}
-	r := receiver{cmd: s, screen: c, rec: rec, open: rec.open(), records: rec.saved.Records}
-	if s.Limit > 0 && r.records >= s.Limit || r.open == 0 { // an earlier run has it all
+	r := receiver{cmd: s, screen: c, rec: rec, over: map[string]bool{}, records: rec.saved.Records}
+	if s.Limit > 0 && r.records >= s.Limit || rec.open() == 0 { // an earlier run has it all
 		r.total()
 		return nil
 	}
@@ -98,11 +106,8 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 		err = errors.Join(err, closeErr)
 	}
 	r.total()
-	switch {
-	case err == nil && r.missing > 0:
-		err = withExit(exitMissing, fmt.Errorf("the gateway told %d times of missing records; they are listed above", r.missing))
-	case err == nil && r.unresolved > 0 && s.UntilReplayed:
-		err = withExit(exitMissing, fmt.Errorf("symbols that the gateway does not know are missing in this replay; they are listed above"))
+	if err == nil {
+		err = r.verdict(ctx.Err() != nil)
 	}
 	return err
 }

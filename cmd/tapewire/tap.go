@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -38,8 +36,11 @@ func (tapCmd) Help() string {
 Reads the tape in place, through read-only mappings of the gateway's files: there is no connection, and the
 gateway does not notice. For programs on the gateway's machine that cannot wait for a socket; in Go it is
 journal.OpenTap. It needs the right to read the data directory. What is damaged or has expired is told on
-standard error and passed over; the exit code is 5 then, and when a recovery cut what was being read. Ctrl-C
-and SIGTERM end it in order, with code 0.`
+standard error and passed over; the exit code is 5 then, and when a recovery cut what was being read. Symbols are
+found as a gateway finds them: as they are written, else by the only one that differs in case alone. What nobody has
+published is told, and the code is 5 when it is not there at the end (--end, --limit) either; 4 when each of --symbols
+is shared by several but for case. Ctrl-C and SIGTERM end it in order, with code 0. DBN on standard output is a stream
+as that of tapewire subscribe.`
 }
 
 // tapPoll is how often it is looked whether a dataset has come to exist.
@@ -67,13 +68,18 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	defer tap.Close()
+	filter := newTapFilter(t.Symbols)
+	if err := filter.begin(tap, c.err); err != nil {
+		return err
+	}
 	out, err := sink.open(new(recording))
 	if err != nil {
 		return err
 	}
-	r := tapReader{cmd: t, tap: tap, out: out, err: c.err, told: map[uint32]string{}, span: tapSpan{schema: schema, start: t.Start, end: t.End, goal: tap.Tail()}}
+	r := tapReader{cmd: t, tap: tap, out: out, err: c.err, filter: filter, told: map[uint32]string{}, span: tapSpan{schema: schema, start: t.Start, end: t.End, goal: tap.Tail()}}
 	if tap.Tail() == 0 {
 		fmt.Fprintf(c.err, "waiting: there are no %s records in %s yet\n", schema, t.Dataset)
+		filter.unheard.wait(lsg.Waiting{Schema: schema.String()})
 	}
 	err = errors.Join(r.expired(), r.run(ctx), out.Close())
 	if t.Output != "" {
@@ -84,6 +90,9 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 	}
 	if err == nil && r.missing {
 		err = withExit(exitMissing, errors.New("records are missing; the gaps are told above"))
+	}
+	if err == nil && ctx.Err() == nil {
+		err = filter.verdict(tap, t.Dataset, c.err)
 	}
 	return err
 }
@@ -109,6 +118,9 @@ func (t *tapCmd) open(ctx context.Context, c console, schema feed.Schema) (*jour
 		case !told:
 			fmt.Fprintf(c.err, "waiting: there is no dataset %s in %s yet\n", t.Dataset, t.Data)
 		}
+		if t.End != nil && uint64(max(0, time.Now().UnixNano())) >= uint64(*t.End) {
+			return nil, withExit(exitMissing, fmt.Errorf("nobody has published to %s what was asked for: there is no such dataset in %s; look at the spelling", t.Dataset, t.Data))
+		}
 		select {
 		case <-ctx.Done():
 			return nil, nil
@@ -123,6 +135,7 @@ type tapReader struct {
 	tap     *journal.Tap
 	out     recordOutput
 	err     io.Writer
+	filter  *tapFilter
 	told    map[uint32]string // symbols as the output knows them
 	span    tapSpan
 	records uint64
@@ -201,6 +214,7 @@ func (r *tapReader) take(ctx context.Context, b []byte) (done bool, err error) {
 	if err := r.tap.Refresh(); err != nil {
 		return false, err
 	}
+	r.filter.look(r.tap, r.err)
 	const look = 1 << 12 // records between looks at ctx: a run may be a whole segment
 	first := r.tap.Seq() - uint64(len(b)/r.tap.RecordSize())
 	for i, size := 0, r.tap.RecordSize(); len(b) > 0; i, b = i+1, b[size:] {
@@ -208,12 +222,13 @@ func (r *tapReader) take(ctx context.Context, b []byte) (done bool, err error) {
 			return true, nil
 		}
 		rec := feed.Record(b[:size])
+		r.filter.unheard.hear(rec)
 		if !r.span.has(rec, first+uint64(i)) {
 			continue
 		}
 		id := rec.InstrumentID()
 		name, _ := r.tap.SymbolAt(first+uint64(i), rec)
-		if !r.wants(id, name) {
+		if !r.filter.wants(id, name) {
 			continue
 		}
 		if r.told[id] != name { // "" is no name: one that it had ends
@@ -230,11 +245,6 @@ func (r *tapReader) take(ctx context.Context, b []byte) (done bool, err error) {
 		}
 	}
 	return false, nil
-}
-
-// wants says whether --symbols has an instrument, by its name or by its id.
-func (r *tapReader) wants(id uint32, name string) bool {
-	return len(r.cmd.Symbols) == 0 || slices.Contains(r.cmd.Symbols, name) || slices.Contains(r.cmd.Symbols, strconv.FormatUint(uint64(id), 10))
 }
 
 // mappingOf is what a gateway would have sent.

@@ -15,7 +15,7 @@ func FuzzParse(f *testing.F) {
 		"schema=trades|stype_in=raw_symbol|symbols=A,B|start=2026-01-02T03:04:05Z|snapshot=0|id=1|is_last=1\r", "schema=mbo|symbols=ALL_SYMBOLS|resume=1:2",
 		"start_session=0", "instrument=X|price_increment=0.01|lot=1|currency=USDT|class=K", "instrument=X|instrument_id=1",
 		"ack=0", "ack=1|level=written", "error=bad_rtype|record=1|want=a|got=b|retry=later|text=t", "pause=x", "resume=1",
-		"gap|schema=mbo|from_ts=1|to_ts=2|cause=cut|records=3|epoch=4|seq=5", "position|schema=mbo|epoch=1|seq=2", "end|schema=mbo|id=1|ts=2", "schema=mbo|symbols=A|start=20260101|end=20260102", "||", "=", "a=\x00", "e\xc2", "a=\u0085",
+		"gap|schema=mbo|from_ts=1|to_ts=2|cause=cut|records=3|epoch=4|seq=5", "position|schema=mbo|epoch=1|seq=2", "end|schema=mbo|id=1|ts=2", "waiting|dataset=A|schema=mbo|symbol=X|instrument_id=1|text=a b", "schema=mbo|symbols=A|start=20260101|end=20260102", "||", "=", "a=\x00", "e\xc2", "a=\u0085",
 	} {
 		f.Add(seed)
 	}
@@ -29,11 +29,11 @@ func FuzzParse(f *testing.F) {
 		roundTrip(t, line, ParseGap, texted(Gap.Text))
 		roundTrip(t, line, ParsePosition, texted(Position.Text))
 		roundTrip(t, line, ParseEnd, texted(End.Text))
+		roundTrip(t, line, ParseWaiting, texted(Waiting.Text))
 		for _, parse := range []func(string) error{
 			func(s string) error { _, err := ParseAuthReply(s); return err },
 			func(s string) error { _, err := ParseProducerError(s); return err },
 			func(s string) error { _, err := ParsePause(s); return err },
-			func(s string) error { _, err := ParseWaiting(s); return err },
 			func(s string) error { _, err := ParseChallenge(s); return err },
 		} {
 			if err := parse(line); err != nil && strings.ContainsAny(err.Error(), "\n\r\x00") {

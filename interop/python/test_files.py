@@ -2,13 +2,14 @@
 
 import csv
 import json
+import subprocess
 import time
 
 import pandas as pd
 import pytest
 from databento import DBNStore
 
-from helpers import DBN_CLI, SYMBOLS, publish_trades, read_dbn, run, trades, write_dbn
+from helpers import DBN_CLI, HOST, SYMBOLS, TAPEWIRE, publish_trades, read_dbn, run, trades, write_dbn
 
 BATCH = 100_000          # trades published at a time, 4.8 MB
 MOST_BATCHES = 15        # a segment is sealed long before
@@ -69,6 +70,15 @@ def test_recorded_subscription_opens_as_a_store(gateway, dataset, tmp_path):
 def test_dbn_tool_reads_a_recorded_subscription(gateway, dataset, tmp_path):
     record(gateway, dataset, tmp_path / "x.dbn", publish_trades(gateway, tmp_path, dataset, 600))
     check_with_dbn_tool(tmp_path / "x.dbn", tmp_path, 600)
+
+
+def test_a_piped_stream_opens_as_a_store_with_names(gateway, dataset, tmp_path):
+    publish_trades(gateway, tmp_path, dataset, 600)
+    stream = subprocess.run([TAPEWIRE, "subscribe", "--gateway", f"{HOST}:{gateway.port}", "--dataset", dataset, "--schema", "trades",
+                             "--start", "0", "--until-replayed", "--format", "dbn"], capture_output=True, check=True, timeout=120).stdout
+    pd.testing.assert_frame_equal(DBNStore.from_bytes(stream).to_df(schema="trades"), published_frame(tmp_path, 600))
+    as_json = subprocess.run([DBN_CLI, "-", "--json", "--schema", "trades"], input=stream, capture_output=True, check=True, timeout=120).stdout
+    assert [json.loads(line)["sequence"] for line in as_json.splitlines()] == [trade.sequence for trade in trades(600)]
 
 
 def record(gateway, dataset, path, published):
