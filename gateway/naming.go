@@ -158,8 +158,8 @@ func (s *session) unnamed() bool {
 // enter takes in entry i of the table.
 func (s *session) enter(table *journal.Symbols, i int) {
 	m := table.At(i)
-	if m.ID == 0 && m.Symbol == "" || !s.learn(table, m.ID, m.Symbol) {
-		return // it made room, or is nothing to this session
+	if m.Time == 0 || !s.learn(table, m.ID, m.Symbol) {
+		return // it made room (id 0 without a symbol can be an entry), or is nothing to this session
 	}
 	known := s.knows(table, m.ID)
 	now, _ := table.NameUpTo(m.ID, s.names.schema, i+1, s.names.day)

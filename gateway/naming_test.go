@@ -52,7 +52,9 @@ func (x *scribe) name() {
 	var err error
 	switch x.rnd.IntN(6) {
 	case 0:
-		err = x.w.Map(x.id(), x.symbol())
+		if err = x.w.Map(x.id(), x.symbol()); x.rnd.IntN(3) == 0 {
+			err = x.w.Unname(x.id())
+		}
 	case 1:
 		_, err = x.w.MapDated([]journal.DatedMapping{{ID: x.id(), Symbol: x.symbol(), From: day, Kind: journal.KindDefinition}})
 	case 2:

@@ -16,7 +16,8 @@ type mappings struct {
 	open  []idSymbol
 }
 
-// idSymbol is an instrument id and what it stands for from now on.
+// idSymbol is an instrument id and what it stands for from now on; without a symbol
+// nobody knows.
 type idSymbol struct {
 	id     uint32
 	symbol string
@@ -63,7 +64,8 @@ func mappingsOf(m *feed.Metadata) (all mappings, passed int) {
 }
 
 // mappingOf gives what a symbol mapping record says: its times, if it has both,
-// are the days for which it holds.
+// are the days for which it holds. Without a symbol and times it says, as in a
+// captured live stream, that nobody knows the id from here on.
 func mappingOf(m *feed.SymbolMappingMsg) (all mappings) {
 	id, symbol, kind := m.InstrumentID, m.OutSymbol(), journal.KindDated
 	if m.StypeOut == feed.STypeInstrumentID && symbol == strconv.FormatUint(uint64(id), 10) {
@@ -108,7 +110,7 @@ func (in *ingest) askable(all *mappings) {
 		}
 	}
 	for _, m := range all.open {
-		if in.isAskable(m.id, m.symbol) {
+		if m.symbol == "" || in.isAskable(m.id, m.symbol) {
 			open = append(open, m)
 		}
 	}
@@ -140,7 +142,13 @@ func (in *ingest) enter(all mappings) error {
 		in.tell(m.ID)
 	}
 	for _, m := range all.open {
-		if err := in.p.writer.Map(m.id, m.symbol); err != nil {
+		var err error
+		if m.symbol == "" {
+			err = in.p.writer.Unname(m.id)
+		} else {
+			err = in.p.writer.Map(m.id, m.symbol)
+		}
+		if err != nil {
 			return err
 		}
 		in.tell(m.id)

@@ -24,15 +24,33 @@ func (w *Writer) Map(id uint32, symbol string) error {
 	s := w.d.symbols
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isOpen(id, symbol) {
+	if s.isOpen(id, symbol, DayOf(w.d.now())) {
 		return nil
 	}
+	return w.mapOpen(id, symbol)
+}
+
+// Unname enters that from the present tails on nobody knows who id is: what was entered of it before names only the very days that it says, until somebody says
+// more. Nothing happens when that is so already. Errors: as Map's.
+func (w *Writer) Unname(id uint32) error {
+	s := w.d.symbols
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isUnnamed(id) {
+		return nil
+	}
+	return w.mapOpen(id, "")
+}
+
+// mapOpen enters an open mapping. The caller holds Symbols.mu.
+func (w *Writer) mapOpen(id uint32, symbol string) error {
+	s := w.d.symbols
 	if err := w.checkAllocated(id, symbol); err != nil {
 		return err
 	}
 	if old := s.newestOpen(id); old > 0 {
-		if m := s.At(old - 1); m.Symbol != symbol && w.isOthers(m.Producer) {
-			return fmt.Errorf("%w: %d is %s of producer %s, which is connected; wanted for %s", ErrIDConflict, id, m.Symbol, m.Producer, symbol)
+		if m := s.At(old - 1); m.Symbol != symbol && m.Symbol != "" && w.isOthers(m.Producer) {
+			return fmt.Errorf("%w: %d is %s of producer %s, which is connected; wanted for %s", ErrIDConflict, id, m.Symbol, m.Producer, orNothing(symbol))
 		}
 	}
 	return w.enterMappings([]Mapping{{ID: id, Symbol: symbol, Instrument: Instrument{Symbol: symbol}}})
@@ -56,23 +74,57 @@ func (s *Symbols) newestOpen(id uint32) int {
 	return q.open
 }
 
-// isOpen says whether an open entry names the id's next records by this symbol, or could not do so if it were entered again.
-func (s *Symbols) isOpen(id uint32, symbol string) bool {
+// isOpen says whether the newest open entry says this symbol, and to enter it again today would not change who the id is on the days to come: it names them, or
+// a definition of a day after today does. Unlike what days say, open entries are a sequence: the same symbol again, after another one or after the end of a
+// definition, is news.
+func (s *Symbols) isOpen(id uint32, symbol string, today Day) bool {
 	q := query{s: s, day: NoDay - 1, upTo: s.list.len()}
 	q.look(id)
 	if q.open == 0 || *s.texts.at(int(q.entry(q.open).symbol)) != symbol {
 		return false
 	}
-	if q.definition > 0 {
+	if q.definition > 0 && !q.openIsLater() {
 		q.lookForEnd(id)
 	}
-	return q.answer() == q.entry(q.open).symbol || q.definition < q.open && q.ended < q.open
+	if q.answer() == q.entry(q.open).symbol {
+		return true
+	}
+	return q.definition > 0 && q.ended == 0 && q.entry(q.definition).from > today
+}
+
+// isUnnamed says whether an id is carried on by no name: what is left is what dates say.
+func (s *Symbols) isUnnamed(id uint32) bool {
+	q := query{s: s, day: NoDay, upTo: s.list.len()}
+	q.look(id)
+	return (q.open == 0 || s.list.at(q.open-1).symbol == 0) && s.carried(id) <= q.unnamed
+}
+
+// carried is 1 + the number of the newest definition or alias of an id; 0: there is none.
+func (s *Symbols) carried(id uint32) (newest int) {
+	if x := s.indexOf(id); x != nil {
+		return int(x.carried)
+	}
+	s.chain(id, func(n int, _ *entry, b *batch) bool {
+		if b.kind == KindDefinition || b.kind == KindAlias {
+			newest = n + 1
+		}
+		return newest == 0
+	})
+	return newest
+}
+
+// orNothing is a symbol in a message.
+func orNothing(symbol string) string {
+	if symbol == "" {
+		return "nothing"
+	}
+	return symbol
 }
 
 // checkAllocated refuses another symbol for an id that was given out. The caller holds Symbols.mu.
 func (w *Writer) checkAllocated(id uint32, symbol string) error {
 	if own, ok := w.d.symbols.Allocated(id); ok && own != symbol {
-		return fmt.Errorf("%w: %d was given out for %s and stands for nothing else; wanted for %s", ErrIDConflict, id, own, symbol)
+		return fmt.Errorf("%w: %d was given out for %s and stands for nothing else; wanted for %s", ErrIDConflict, id, own, orNothing(symbol))
 	}
 	return nil
 }

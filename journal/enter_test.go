@@ -81,16 +81,20 @@ func TestEnteringAgainEntersNothing(t *testing.T) {
 		{ID: 1, Symbol: "B", From: day + 1, To: day + 3, Kind: KindDated},
 		{ID: 1, Symbol: "A", From: day - 5, To: day, Kind: KindDated},
 		{ID: 2, Symbol: "D", From: day, Kind: KindDefinition},
-		{ID: 2, Symbol: "D", From: day + 1, Kind: KindDefinition}, // carried on to it already
+		{ID: 2, Symbol: "D", From: day + 1, Kind: KindDefinition}, // carried on to it already, until a back-fill says another
 		{ID: 2, From: day + 2, Kind: KindDeletion},
 		{ID: 2, Symbol: "E", From: day + 2, Kind: KindDefinition},
 		{ID: 3, Symbol: "ES.c.0", From: day, To: day + 9, Kind: KindAlias},
 	}
-	if n := mustMap(t, w, all...); n != len(all)-1 {
-		t.Errorf("%d entries of %d mappings, of which one says nothing new", n, len(all))
+	if n := mustMap(t, w, all...); n != len(all) {
+		t.Errorf("%d entries of %d mappings that all say something new", n, len(all))
 	}
 	if err := w.Map(4, "LIVE"); err != nil {
 		t.Fatal(err)
+	}
+	// What the live name says of these days holds until another live name says otherwise; what this says, for good.
+	if n := mustMap(t, w, DatedMapping{ID: 4, Symbol: "LIVE", From: day, To: day + 100, Kind: KindDated}); n != 1 {
+		t.Errorf("%d entries of days that only an open mapping named", n)
 	}
 	id, err := w.Instrument(Instrument{Symbol: "OURS", Lot: "0.1"})
 	if err != nil {

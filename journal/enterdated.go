@@ -99,39 +99,31 @@ func (w *Writer) mapSome(list []DatedMapping, enter bool, deleted map[uint32]str
 	return entered, flush()
 }
 
-// newsOf appends what of a mapping is not in the table yet. The caller holds Symbols.mu.
+// newsOf appends what of a mapping is not said yet. The caller holds Symbols.mu.
+//
+// A statement with days is one of a set: who said it first, and how often, does not matter. So it is a repetition when this very statement is there, of the same
+// kind, id, symbol and day, and for no other reason. That the id would have this name now is none: the name may come from an entry that a back-fill, a live name or a
+// deletion supersedes later, and then what was left out would be missed. Nor is it one that entering it once more would win against something newer: on its own day that
+// can only be a correction, or who got the id after a deletion on that day, and what is published again takes nothing back.
+//
+// It is bounded by what there is to say: to publish the same days again, or by turns with others, enters nothing.
 func (w *Writer) newsOf(news []Mapping, m *DatedMapping) ([]Mapping, error) {
 	s := w.d.symbols
+	if s.isGivenOut(m) {
+		return news, nil
+	}
 	before := len(news)
 	add := func(from, to Day) {
 		if from < to {
 			news = append(news, Mapping{ID: m.ID, Symbol: m.Symbol, Kind: m.Kind, From: from, To: to, Instrument: Instrument{Symbol: m.Symbol}})
 		}
 	}
-	var same []daySpan // days that are said already
-	switch {
-	case s.ids.head(m.ID) == 0:
-		if m.Kind != KindDeletion { // there is nothing to end
-			add(m.From, m.To)
-		}
-		return news, nil
-	case m.Kind == KindDefinition && (s.isDefined(m) || s.newestOpen(m.ID) > 0 && s.only(m.ID, m.Symbol)),
-		m.Kind == KindDeletion && !s.byDays(m.ID):
-		return news, nil
-	case m.Kind == KindDefinition:
-	default:
-		same = s.said(m)
-	}
-	piece := add
-	if m.Kind == KindDated {
-		piece = func(from, to Day) { s.notNamed(m, from, to, add) }
-	}
 	from := m.From
-	for _, x := range same {
-		piece(from, min(x.from, m.To))
+	for _, x := range s.said(m) {
+		add(from, min(x.from, m.To))
 		from = max(from, x.to)
 	}
-	piece(from, m.To)
+	add(from, m.To)
 	if m.Kind == KindDated || m.Kind == KindDefinition {
 		for i := range news[before:] {
 			if err := w.checkDated(&news[before+i]); err != nil {
@@ -142,82 +134,37 @@ func (w *Writer) newsOf(news []Mapping, m *DatedMapping) ([]Mapping, error) {
 	return news, nil
 }
 
-// eachDay is how many days are looked at one by one for the symbol that they have already; a longer interval is entered whole.
-const eachDay = 1000
-
-// notNamed gives the days of [from, to) on which the id does not stand for the symbol of m already, by whatever entry.
-func (s *Symbols) notNamed(m *DatedMapping, from, to Day, add func(from, to Day)) {
-	if from >= to {
-		return
-	}
-	named := func(day Day) bool {
-		q := query{s: s, day: day, upTo: s.list.len()}
-		return q.name(m.ID) == m.Symbol
-	}
-	if !s.byDays(m.ID) { // one open entry is all that there is to say, or nothing
-		if !named(from) {
-			add(from, to)
-		}
-		return
-	}
-	if to-from > eachDay {
-		add(from, to)
-		return
-	}
-	for from < to {
-		for from < to && named(from) {
-			from++
-		}
-		end := from
-		for end < to && !named(end) {
-			end++
-		}
-		add(from, end)
-		from = end
-	}
-}
-
-// byDays says whether what an id stands for depends on the day.
-func (s *Symbols) byDays(id uint32) (dated bool) {
-	if x := s.indexOf(id); x != nil {
-		return x.dated()
-	}
-	s.chain(id, func(_ int, _ *entry, b *batch) bool {
-		dated = b.kind != KindOpen
-		return !dated
-	})
-	return dated
-}
-
-// isDefined says whether the day of a definition is named by one of the same symbol, its own or carried on to it.
-func (s *Symbols) isDefined(m *DatedMapping) bool {
-	own := false
-	s.overlapping(m.ID, m.From, m.To, func(_ uint32, e *entry, kind Kind) {
-		own = own || kind == KindDefinition && *s.texts.at(int(e.symbol)) == m.Symbol
-	})
-	if own {
-		return true
-	}
-	q := query{s: s, day: m.From, upTo: s.list.len()}
-	q.look(m.ID)
-	if q.definition == 0 || *s.texts.at(int(q.entry(q.definition).symbol)) != m.Symbol {
+// isGivenOut says whether a mapping repeats for some days what an id was given out for. No day can say another symbol of such an id, so none need say the same, and
+// it is not deleted. Where a correction has renamed it, days count.
+func (s *Symbols) isGivenOut(m *DatedMapping) bool {
+	own, ok := s.Allocated(m.ID)
+	if !ok || m.Kind != KindDeletion && m.Symbol != own {
 		return false
 	}
-	q.lookForEnd(m.ID)
-	return q.ended == 0
+	open := s.newestOpen(m.ID)
+	return open > 0 && *s.texts.at(int(s.list.at(open - 1).symbol)) == own
 }
 
 // said is the days of which the table says the same as m already, in their order.
 func (s *Symbols) said(m *DatedMapping) []daySpan {
 	var list []daySpan
+	q := query{s: s, day: NoDay, upTo: s.list.len()}
+	q.look(m.ID)
 	s.overlapping(m.ID, m.From, m.To, func(at uint32, e *entry, kind Kind) {
-		if *s.texts.at(int(e.symbol)) == m.Symbol && (kind == m.Kind || m.Kind == KindDated && (kind == KindDefinition || kind == KindCorrection)) {
+		if kind == KindAlias && int(at) < q.unnamed {
+			return // it was ended
+		}
+		if *s.texts.at(int(e.symbol)) == m.Symbol && (kind == m.Kind || m.Kind == KindDated && kind.saysDated()) {
 			list = append(list, daySpan{at: at, from: e.from, to: e.to})
 		}
 	})
 	slices.SortFunc(list, func(a, b daySpan) int { return cmp.Compare(a.from, b.from) })
 	return list
 }
+
+// saysDated says whether an entry of a day says all that metadata of that day and symbol could. An alias does not, but files of ours tell it as if it were the
+// raw symbol, and to take that for one would have the instrument's own name refused.
+func (k Kind) saysDated() bool { return k == KindDefinition || k == KindCorrection || k == KindAlias }
 
 // overlapping goes over an id's entries that hold for one of the days.
 func (s *Symbols) overlapping(id uint32, from, to Day, f func(at uint32, e *entry, kind Kind)) {
@@ -273,7 +220,7 @@ func (w *Writer) checkDated(m *Mapping) error {
 	// Who publishes live under a name must not be renamed by somebody else's dates.
 	if open := s.newestOpen(m.ID); open > 0 {
 		o := s.At(open - 1)
-		if since := DayOf(o.Time); o.Symbol != m.Symbol && m.To > since && w.isOthers(o.Producer) {
+		if since := DayOf(o.Time); o.Symbol != m.Symbol && o.Symbol != "" && m.To > since && w.isOthers(o.Producer) {
 			return fmt.Errorf("%w: %d is %s of producer %s, which is connected, since %s; wanted for %s until %s", ErrIDConflict, m.ID, o.Symbol, o.Producer, since, m.Symbol, m.To)
 		}
 	}

@@ -14,7 +14,9 @@ const (
 // All numbers are 1 + an entry's place in the list, as in query.
 type idIndex struct {
 	open        []uint32
+	unnamed     []uint32 // of those, the ones without a symbol
 	always      []uint32 // corrections without days
+	carried     uint32   // the newest definition or alias
 	corrections spanTree
 	exact       spanTree // metadata and definitions
 	definitions spanTree
@@ -22,11 +24,6 @@ type idIndex struct {
 	aliases     spanTree
 
 	symbols map[uint32]struct{} // under Symbols.mu
-}
-
-// dated says whether it has an entry that says something of some days only, or of what lies before it.
-func (x *idIndex) dated() bool {
-	return x.exact.root != nil || x.deletions.root != nil || x.aliases.root != nil || x.corrections.root != nil || len(x.always) > 0
 }
 
 // makeIndex gives an id its first index: of the entries it has, and the one at.
@@ -61,6 +58,9 @@ func (x *idIndex) add(s *Symbols, at uint32) {
 	case kindGone:
 	case KindOpen:
 		x.open = append(x.open, at)
+		if e.symbol == 0 {
+			x.unnamed = append(x.unnamed, at)
+		}
 	case KindCorrection:
 		if e.to == 0 {
 			x.always = append(x.always, at)
@@ -68,13 +68,13 @@ func (x *idIndex) add(s *Symbols, at uint32) {
 		}
 		x.corrections = x.corrections.with(sp, s.alone)
 	case KindAlias:
-		x.aliases = x.aliases.with(sp, s.alone)
+		x.aliases, x.carried = x.aliases.with(sp, s.alone), at
 	case KindDeletion:
 		x.deletions = x.deletions.with(sp, s.alone)
 	default:
 		x.exact = x.exact.with(sp, s.alone)
 		if kind == KindDefinition {
-			x.definitions = x.definitions.with(sp, s.alone)
+			x.definitions, x.carried = x.definitions.with(sp, s.alone), at
 		}
 	}
 }
@@ -90,8 +90,10 @@ func (s *Symbols) indexOf(id uint32) *idIndex {
 // look considers what can matter.
 func (x *idIndex) look(q *query) {
 	take := func(at uint32) { q.consider(int(at), q.entry(int(at))) }
-	if i := inEffect(x.open, q.upTo); i > 0 {
-		take(x.open[i-1])
+	for _, list := range [...][]uint32{x.open, x.unnamed} {
+		if i := inEffect(list, q.upTo); i > 0 {
+			take(list[i-1])
+		}
 	}
 	if n := len(x.always); n > 0 { // of those that are in effect, and of the others, the newest counts
 		if i := inEffect(x.always, q.upTo); i > 0 {
@@ -120,19 +122,14 @@ func inEffect(list []uint32, n int) int {
 func (x *idIndex) lookForEnd(q *query) {
 	from := q.entry(q.definition).from
 	for _, list := range [...]spanTree{x.deletions, x.exact} {
-		list.upTo(q.day, func(sp daySpan) bool {
-			if sp.from >= from {
-				q.considerEnd(int(sp.at), q.entry(int(sp.at)))
-			}
-			return sp.from >= from
-		})
+		list.over(from, q.day, func(sp daySpan) { q.considerEnd(int(sp.at), q.entry(int(sp.at))) })
 	}
 }
 
 // without is the index without entries that are gone; nil when it has none of them.
 func (x *idIndex) without(gone func(at uint32) bool) *idIndex {
 	fresh, some := *x, false
-	for _, list := range []*[]uint32{&fresh.open, &fresh.always} {
+	for _, list := range []*[]uint32{&fresh.open, &fresh.unnamed, &fresh.always} {
 		kept := slices.DeleteFunc(slices.Clone(*list), gone)
 		some = some || len(kept) < len(*list)
 		*list = kept

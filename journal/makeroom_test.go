@@ -209,3 +209,27 @@ func TestRoomIsMadeWhileTheJournalIsOpen(t *testing.T) {
 		t.Errorf("%d entries", s.Len())
 	}
 }
+
+// A deletion, and an un-naming, end what is filled in before them or is still there, also when the records of their own days have gone.
+func TestRoomIsNotMadeOfWhatEndsANameThatIsCarriedOn(t *testing.T) {
+	s := newSymbols(nil)
+	for _, m := range []Mapping{
+		{ID: 1, From: 7, To: 8, Kind: KindDeletion}, {ID: 1, Symbol: "LATER", From: 20, To: 21, Kind: KindDated},
+		{ID: 2, Symbol: "DEF", From: 5, To: 6, Kind: KindDefinition}, {ID: 2, Kind: KindOpen}, {ID: 2, Symbol: "LIVE", Kind: KindOpen, Time: 30 * dayNs},
+		{ID: 3, Symbol: "DEF", From: 15, To: 16, Kind: KindDefinition}, {ID: 3, Kind: KindOpen}, {ID: 3, Symbol: "LIVE", Kind: KindOpen, Time: 30 * dayNs},
+		{ID: 4, From: 7, To: 8, Kind: KindDeletion}, // nothing else is left of it
+		{ID: 5, Symbol: "OLD", From: 7, To: 8, Kind: KindDated},
+	} {
+		s.enter([]Mapping{m})
+	}
+	p := s.planRoom(s.Len(), 10)
+	if !s.apply(p, func() bool { return true }) || p.count != 2 {
+		t.Errorf("%d entries made room, want 2", p.count)
+	}
+	s.enter([]Mapping{{ID: 1, Symbol: "FILLED", From: 5, To: 6, Kind: KindDefinition}})
+	for is, want := range map[idDay]string{{1, 12}: "", {1, 20}: "LATER", {2, 12}: "LIVE", {3, 15}: "DEF", {3, 17}: "LIVE"} {
+		if got, _ := s.NameAt(is.id, trades, 0, is.day); got != want {
+			t.Errorf("%d on day %d is %q, want %q", is.id, is.day, got, want)
+		}
+	}
+}

@@ -9,10 +9,12 @@ import "github.com/tapewire/tapewire/feed"
 //  1. a correction of that day, the newest;
 //  2. what names the very day: metadata that covers it, a definition of that day; the newest. Where an id was deleted and given to another symbol on one day
 //     and no record of the tape lies between, nobody knows;
-//  3. what is carried on to it: the definition of the last day not after it, unless the id was deleted or an entry of a later day says another symbol; the
-//     newest open entry, unless the definition is of a later day than that on which it was entered;
+//  3. what is carried on to it: the definition of the last day not after it, unless the id was deleted, an entry of a later day says another symbol, or the id
+//     lost its name after it was entered; the newest open entry, unless the definition is of a later day than that on which it was entered;
 //  4. the newest open entry, unless what ended a definition came after it;
-//  5. an alias.
+//  5. an alias, unless the id lost its name after it was entered.
+//
+// An id loses its name by an open entry without a symbol: it ends what was entered before it, but for what names the very day, and nothing of what comes after.
 //
 // A record without a time (NoDay) is named by open entries alone.
 func (s *Symbols) NameAt(id uint32, schema feed.Schema, seq uint64, day Day) (string, bool) {
@@ -35,6 +37,7 @@ type query struct {
 
 	correction, exact, other int // other: the newest exact one of another symbol than exact
 	definition, open, alias  int
+	unnamed                  int // the newest open one without a symbol: what was entered before it is not carried on
 	ended                    int // what ended the definition
 }
 
@@ -65,6 +68,9 @@ func (q *query) look(id uint32) {
 
 // lookForEnd looks for what ended the definition that look found.
 func (q *query) lookForEnd(id uint32) {
+	if q.unnamed > q.definition {
+		q.ended = q.unnamed
+	}
 	if q.s.ids.head(id)&busyID != 0 {
 		q.s.indexOf(id).lookForEnd(q)
 		return
@@ -85,6 +91,9 @@ func (q *query) consider(at int, e *entry) {
 	case !inEffect:
 	case kind == KindOpen, kind == KindCorrection && e.to == 0:
 		q.open = max(q.open, at)
+		if kind == KindOpen && e.symbol == 0 {
+			q.unnamed = max(q.unnamed, at)
+		}
 	case kind == KindAlias && covers:
 		q.alias = max(q.alias, at)
 	case kind.exact() && covers:
@@ -122,15 +131,16 @@ func (q *query) considerEnd(at int, e *entry) {
 			q.ended = max(q.ended, at)
 		}
 	case KindDated:
-		if e.from > d.from && e.from <= q.day && e.symbol != d.symbol {
+		if e.to > d.from+1 && e.from <= q.day && e.symbol != d.symbol {
 			q.ended = max(q.ended, at)
 		}
 	}
 }
 
-// openIsLater says whether the open entry was entered on a day not before the definition's, and that day has come.
+// openIsLater says whether the open entry was entered on a day not before the definition's, and that day has come. One without a symbol ends what came before it,
+// whatever the day, and is no answer.
 func (q *query) openIsLater() bool {
-	if q.open == 0 {
+	if q.open == q.unnamed {
 		return false
 	}
 	since, d := q.since(q.open), q.entry(q.definition).from
@@ -152,9 +162,9 @@ func (q *query) answer() uint32 {
 		return q.entry(q.exact).symbol
 	case q.definition > 0 && !q.openIsLater() && q.ended == 0:
 		return q.entry(q.definition).symbol
-	case q.open > q.ended:
+	case q.open > q.ended && q.open > q.unnamed:
 		return q.entry(q.open).symbol
-	case q.alias > 0:
+	case q.alias > q.unnamed:
 		return q.entry(q.alias).symbol
 	}
 	return 0

@@ -37,6 +37,7 @@ func (m nameModel) nameAt(id uint32, schema feed.Schema, seq uint64, day Day) st
 		return m[i].Symbol
 	}
 	open := pick(func(e Mapping) bool { return in(e) && (e.Kind == KindOpen || e.Kind == KindCorrection && e.To == 0) })
+	unnamed := pick(func(e Mapping) bool { return in(e) && e.Kind == KindOpen && e.Symbol == "" })
 	definition := -1
 	for i, e := range m {
 		if e.ID == id && day != NoDay && in(e) && e.Kind == KindDefinition && e.From <= day && (definition < 0 || e.From >= m[definition].From) {
@@ -50,14 +51,15 @@ func (m nameModel) nameAt(id uint32, schema feed.Schema, seq uint64, day Day) st
 		if open >= 0 {
 			since = DayOf(m[open].Time)
 		}
-		if open >= 0 && since <= day && (since > d.From || since == d.From && open > definition) {
+		if open > unnamed && since <= day && (since > d.From || since == d.From && open > definition) {
 			return m[open].Symbol
 		}
 		for i, e := range m {
 			switch {
 			case e.ID != id || !in(e):
 			case e.Kind == KindDeletion && e.From < day && (e.From > d.From || e.From == d.From && i > definition),
-				e.Kind == KindDated && e.From > d.From && e.From <= day && e.Symbol != d.Symbol:
+				e.Kind == KindDated && e.To-1 > d.From && e.From <= day && e.Symbol != d.Symbol,
+				e.Kind == KindOpen && e.Symbol == "" && i > definition:
 				ended = i
 			}
 		}
@@ -65,10 +67,10 @@ func (m nameModel) nameAt(id uint32, schema feed.Schema, seq uint64, day Day) st
 			return d.Symbol
 		}
 	}
-	if open > ended {
+	if open > max(ended, unnamed) {
 		return m[open].Symbol
 	}
-	if i := pick(func(e Mapping) bool { return in(e) && e.Kind == KindAlias && covers(e) }); i >= 0 {
+	if i := pick(func(e Mapping) bool { return in(e) && e.Kind == KindAlias && covers(e) }); i > unnamed {
 		return m[i].Symbol
 	}
 	return ""

@@ -55,6 +55,9 @@ func (p *roomPlan) isOpen(k int) bool {
 	return kind == KindOpen || kind == KindCorrection && p.s.list.at(k).to == 0
 }
 
+// isUnnamed says whether an entry takes its id's name away: it ends what was entered before it.
+func (p *roomPlan) isUnnamed(k int) bool { return p.kind(k) == KindOpen && p.s.list.at(k).symbol == 0 }
+
 // weigh decides about the entries of an id, the oldest first. The one that says that the id was given out for its symbol stays: an id never has two.
 func (p *roomPlan) weigh(of []int) {
 	if len(of) > 0 && p.s.batches.at(int(p.s.list.at(of[0]).batch)).allocated {
@@ -65,14 +68,21 @@ func (p *roomPlan) weigh(of []int) {
 }
 
 func (p *roomPlan) weighRest(keep int, of []int) {
-	open := -1 // the newest that is in effect everywhere: those before it name nothing
+	open, unnamed, carried := -1, -1, false // the newest that are in effect everywhere: open ones before it name nothing
 	for _, k := range of {
-		if k < p.inEffect && p.isOpen(k) {
+		switch kind := p.kind(k); {
+		case k >= p.inEffect:
+		case kind == KindDefinition || kind == KindAlias:
+			carried = true
+		case p.isOpen(k):
 			open = k
+			if carried && p.isUnnamed(k) {
+				unnamed = k // what it ended must not be carried on without it
+			}
 		}
 	}
-	d := p.definitionOf(of)
-	if d.end >= 0 && p.allOld(of) { // what ended it must not be used without it, nor may it be without its end: both, when nothing else is left of the id
+	d, old := p.definitionOf(of), p.allOld(of)
+	if d.end >= 0 && old { // what ended it must not be used without it, nor may it be without its end: both, when nothing else is left of the id
 		d.first, d.end = -1, -1
 	}
 	for _, k := range of {
@@ -81,12 +91,12 @@ func (p *roomPlan) weighRest(keep int, of []int) {
 		}
 		switch e := p.s.list.at(k); {
 		case p.isOpen(k):
-			if k < open {
+			if k < open && k != unnamed {
 				p.drop(k)
 			}
 		case e.to > p.day:
 		case d.unsettled && p.kind(k) != KindAlias && p.kind(k) != KindCorrection:
-		case k == d.first, k == d.end, d.first >= 0 && k >= p.inEffect && p.ends(k, d.first):
+		case k == d.first, k == d.end, k == d.deletion && !old, d.first >= 0 && k >= p.inEffect && p.ends(k, d.first):
 		default:
 			p.drop(k)
 		}
@@ -98,10 +108,11 @@ type carried struct {
 	unsettled bool // which one it is, is not the same for all records
 	first     int  // -1: there is none
 	end       int  // the newest of its ends that is in effect everywhere; -1: there is none
+	deletion  int  // where no definition is there yet, the last day's deletion: one that is filled in later must not outlive it; -1: there is none
 }
 
 func (p *roomPlan) definitionOf(of []int) carried {
-	d := carried{first: -1, end: -1}
+	d := carried{first: -1, end: -1, deletion: -1}
 	for _, k := range of {
 		e := p.s.list.at(k)
 		if p.kind(k) != KindDefinition || e.from >= p.day {
@@ -114,6 +125,12 @@ func (p *roomPlan) definitionOf(of []int) carried {
 		}
 	}
 	if d.first < 0 {
+		for _, k := range of {
+			e := p.s.list.at(k)
+			if p.kind(k) == KindDeletion && k < p.inEffect && e.from < p.day && (d.deletion < 0 || e.from >= p.s.list.at(d.deletion).from) {
+				d.deletion = k
+			}
+		}
 		return d
 	}
 	for _, k := range of {
@@ -131,7 +148,9 @@ func (p *roomPlan) ends(k, definition int) bool {
 	case KindDeletion:
 		return e.from > d.from || e.from == d.from && k > definition
 	case KindDated:
-		return e.from > d.from && e.symbol != d.symbol
+		return e.to > d.from+1 && e.symbol != d.symbol
+	case KindOpen:
+		return k > definition && e.symbol == 0
 	}
 	return false
 }

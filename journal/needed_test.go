@@ -117,7 +117,7 @@ func someMappings(rnd *rand.Rand, ids uint32, oldest Day, days int, tails map[fe
 				m.To += Day(rnd.IntN(4))
 			}
 		}
-		if kind == KindDeletion {
+		if kind == KindDeletion || kind == KindOpen && rnd.IntN(4) == 0 {
 			m.Symbol = ""
 		}
 		list = append(list, m)
