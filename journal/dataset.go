@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type Dataset struct {
 	o    Options
 	log  *zap.Logger
 
+	lock   io.Closer // of dir
 	epoch  uint64
 	epochs []Epoch
 
@@ -259,5 +261,8 @@ func (d *Dataset) release() {
 	}
 	if d.state != nil {
 		d.state.close()
+	}
+	if d.lock != nil { // last: until now we stored there
+		d.lock.Close()
 	}
 }

@@ -48,7 +48,7 @@ func (o *opening) recover() error {
 		if err := o.newEpoch(); err != nil {
 			return err
 		}
-		o.report("the state page's sums are true, nothing cut; another boot, mount or copy than the one it was written on")
+		o.report("the state page's sums are true, nothing cut; another boot, mount or copy than the one it was written on, or one of several names of its file")
 		return nil
 	}
 	if o.logErr != nil {
@@ -111,6 +111,10 @@ func (o *opening) trustState() (err error) {
 	if err != nil {
 		return err
 	}
+	shared, err := isShared(d.state.file)
+	if err != nil {
+		return err
+	}
 	page := d.state.copied() // nothing is changed before it is known what is kept
 	logs, err := page.settle()
 	if err != nil {
@@ -147,7 +151,7 @@ func (o *opening) trustState() (err error) {
 		}
 	}
 	// An epoch that was entered and is not the page's was begun by an opening that did not get to its end.
-	o.result.same = same && d.epochs[len(d.epochs)-1].Number <= epoch
+	o.result.same = same && !shared && d.epochs[len(d.epochs)-1].Number <= epoch
 	o.result.places, o.result.counts, d.epoch = places, counts, epoch
 	return o.checkKept()
 }

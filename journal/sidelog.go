@@ -38,7 +38,7 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 	if err := removeFile(disk, path+tmpSuffix); err != nil { // a rewrite that did not come to its end
 		return nil, nil, err
 	}
-	f, err := disk.Open(path, false)
+	f, err := openOwn(disk, path)
 	if err != nil {
 		return nil, nil, err
 	}
