@@ -51,6 +51,7 @@ type Dataset struct {
 	declaredSince atomic.Uint32 // the oldest day that a producer has entered mappings for since kept looked
 
 	filesHeld atomic.Int64 // counted in Journal.files
+	looked    atomic.Int64 // when Present looked at the logs last: ns since the journal was opened
 
 	streamFrames int        // entries of streams.log; under openMu
 	openMu       sync.Mutex // orders OpenWriter calls; taken before mu

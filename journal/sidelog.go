@@ -85,6 +85,9 @@ func (l *sideLog) append(payload []byte) error {
 	if len(payload) > maxFrame || at+int64(len(l.buf)) > maxSideLog {
 		return fmt.Errorf("%w: %s would grow beyond %d bytes", ErrLimit, l.path, maxSideLog)
 	}
+	if err := isWhole(l.path, l.file, at); err != nil { // the entry would hide it
+		return fmt.Errorf("%w: %w", ErrFault, remedied(err))
+	}
 	if _, err := l.file.WriteAt(l.buf, at); err != nil {
 		if isFull(err) {
 			l.lacks.Store(int64(len(l.buf)))
