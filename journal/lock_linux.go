@@ -116,6 +116,9 @@ func flock(f *os.File, pid string) error {
 
 func (l *osLock) lockFile() error {
 	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, fileMode)
+	if errors.Is(err, unix.EISDIR) {
+		return fmt.Errorf("%w; earlier releases let a dataset have this name: rename the directory, such as to %s-1, by which the dataset is served", err, filepath.Base(l.path))
+	}
 	if err != nil {
 		return err
 	}
