@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"syscall"
 
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
@@ -22,9 +23,10 @@ func (p *producer) end(err error) gnet.Action {
 		p.srv.metrics.rejects("producer").Inc()
 		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
 		p.srv.audit.add(p.entry(auditRefused).why(reason))
-		line := lsg.AuthReply{Error: reason}.Append(nil)
+		told := p.srv.withoutPaths(reason)
+		line := lsg.AuthReply{Error: told}.Append(nil)
 		if hasCode(err) {
-			e.Text = reason
+			e.Text = told
 			line = e.Append(nil)
 		}
 		p.lastLine(line)
@@ -35,9 +37,13 @@ func (p *producer) end(err error) gnet.Action {
 }
 
 // hasCode reports whether a refusal needs its code: success=0 has none, and an SDK
-// gives up for good on that.
+// gives up for good on that. What the disk or the machine lacks, or another gateway
+// holds, is for an operator to end, and the producer comes again.
 func hasCode(err error) bool {
-	for _, coded := range []error{journal.ErrDiskFull, journal.ErrSyncFailed, journal.ErrFault, journal.ErrTableFull, journal.ErrOwned, journal.ErrNoStream, journal.ErrStreamHead} {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok && errno != syscall.ENOENT { // a file that is missing is damage
+		return true
+	}
+	for _, coded := range []error{journal.ErrFiles, journal.ErrLocked, journal.ErrDiskFull, journal.ErrSyncFailed, journal.ErrFault, journal.ErrTableFull, journal.ErrOwned, journal.ErrNoStream, journal.ErrStreamHead} {
 		if errors.Is(err, coded) {
 			return true
 		}
@@ -52,7 +58,7 @@ func (p *producer) refuseInstrument(symbol string, why error) {
 		p.refuseLine(lsg.CodeBadInstrument, lsg.LineInstrument, why)
 		return
 	}
-	e := lsg.ProducerError{Code: lsg.CodeBadInstrument, Instrument: withoutSecrets(symbol), Retry: lsg.RetryNever, Text: withoutSecrets(why.Error())}
+	e := lsg.ProducerError{Code: lsg.CodeBadInstrument, Instrument: lsg.Escaped(withoutSecrets(symbol)), Retry: lsg.RetryNever, Text: withoutSecrets(why.Error())}
 	if errors.Is(why, lsg.ErrSymbol) {
 		e.Code = lsg.CodeBadSymbol
 	}
@@ -84,6 +90,7 @@ func (p *producer) dismiss(e lsg.ProducerError) {
 	p.srv.metrics.rejects(e.Code).Inc()
 	p.srv.log.Info("producer dismissed", zap.Uint64("session", p.session), zap.String("dataset", p.req.Dataset),
 		zap.String("producer", p.req.Producer), zap.String("code", e.Code), zap.String("text", e.Text))
+	e.Text = p.srv.withoutPaths(e.Text)
 	p.lastLine(e.Append(nil))
 }
 

@@ -28,10 +28,10 @@ const (
 	// filesReserve is what the process needs for itself: logs, epolls, pipes,
 	// listeners, and sockets on their way from one loop to another.
 	filesReserve = 160
-	// filesPerDataset is what one dataset keeps open: eight files of its own, and
+	// filesPerDataset is what one dataset keeps open: nine files of its own, and
 	// for each of two tapes four. One with more tapes has them as long as others
 	// have less.
-	filesPerDataset = 16
+	filesPerDataset = 17
 	// filesPerTunnel is what a connection by TLS takes beside: the peer's socket
 	// and our end of the pair. All connections may come by TLS.
 	filesPerTunnel = 2

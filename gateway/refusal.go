@@ -39,7 +39,7 @@ func (p *producer) explain(err error) lsg.ProducerError {
 		return lsg.ProducerError{Code: lsg.CodeIDConflict, Retry: lsg.RetryNever, Text: err.Error() + "; declare it with an instrument= line and use the id you get, or publish to another dataset"}
 	case errors.Is(err, journal.ErrStreamHead):
 		return lsg.ProducerError{Code: lsg.CodeStreamHead, Retry: lsg.RetryNever, Text: err.Error()}
-	case errors.Is(err, journal.ErrLimit), errors.Is(err, journal.ErrFiles):
+	case errors.Is(err, journal.ErrLimit):
 		return lsg.ProducerError{Code: lsg.CodeLimit, Retry: lsg.RetryNever, Text: err.Error()}
 	case errors.Is(err, journal.ErrClosed), errors.Is(err, context.Canceled):
 		return shuttingDown

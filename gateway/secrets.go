@@ -1,6 +1,9 @@
 package gateway
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // A key is nowhere but in the key file and in its holder's hands. Clients do put
 // it into the wrong field now and then, and what they send is quoted in errors,
@@ -16,6 +19,15 @@ var (
 
 // withoutSecrets hides what may be a key, or made of one.
 func withoutSecrets(text string) string { return secrets.ReplaceAllString(text, "(hidden)") }
+
+// withoutPaths takes the data directory out of what the journal says: where files lie is the operator's business, and the log has it.
+func (s *Server) withoutPaths(text string) string {
+	dir := s.journal.Dir()
+	if len(dir) < 2 {
+		return text
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(text, strings.TrimSuffix(dir, "/")+"/", ""), dir, "the data directory")
+}
 
 // looksLikeKey is for names that are kept: a producer's would end up on the tapes.
 func looksLikeKey(name string) bool { return wholeKey.MatchString(name) }

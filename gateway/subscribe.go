@@ -144,6 +144,8 @@ func (s *session) start() {
 		switch {
 		case errors.Is(err, journal.ErrVersion):
 			why = "of another version of tapewire"
+		case errors.Is(err, journal.ErrLocked):
+			why = "in use by another gateway"
 		case errors.Is(err, journal.ErrDiskFull):
 			why = "waiting for room on its disk"
 		}

@@ -42,6 +42,11 @@ func Backup(dir, to string, progress func(BackupProgress)) error {
 	if len(dirs) == 0 {
 		return fmt.Errorf("backup: %w: %s holds no dataset", fs.ErrNotExist, dir)
 	}
+	lock, err := OSDisk{}.LockDir(to) // a gateway that starts there would clear away what is not finished
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	defer lock.Close()
 	for _, from := range dirs {
 		name := filepath.Base(from)
 		for try := 1; ; try++ {

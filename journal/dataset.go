@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type Dataset struct {
 	o    Options
 	log  *zap.Logger
 
+	lock   io.Closer // of dir
 	epoch  uint64
 	epochs []Epoch
 
@@ -49,6 +51,7 @@ type Dataset struct {
 	declaredSince atomic.Uint32 // the oldest day that a producer has entered mappings for since kept looked
 
 	filesHeld atomic.Int64 // counted in Journal.files
+	looked    atomic.Int64 // when Present looked at the logs last: ns since the journal was opened
 
 	streamFrames int        // entries of streams.log; under openMu
 	openMu       sync.Mutex // orders OpenWriter calls; taken before mu
@@ -259,5 +262,8 @@ func (d *Dataset) release() {
 	}
 	if d.state != nil {
 		d.state.close()
+	}
+	if d.lock != nil { // last: until now we stored there
+		d.lock.Close()
 	}
 }

@@ -24,6 +24,8 @@ type Disk interface {
 	// Lock takes the directory of the lock file at path, and the file, for this process and writes its pid into it, or returns an error that matches
 	// ErrLocked and names the holder.
 	Lock(path string) (Lock, error)
+	// LockDir takes a directory alone, until what it returns is closed, or returns an error that matches ErrLocked.
+	LockDir(path string) (io.Closer, error)
 	// Locked says whether a process, this one too, has taken the lock file at path.
 	Locked(path string) (bool, error)
 	// Names says whether path is a name of the open file f: not that it is gone, nor that another file took its place.
@@ -56,6 +58,8 @@ type File interface {
 	Map(size int64) (Memory, error)
 	// Links is how many names the file has.
 	Links() (int, error)
+	// Lock takes the file, whatever name others know it by, until it is closed, or returns an error that matches ErrLocked.
+	Lock() error
 	// Identity tells this file on this boot of this machine from any other.
 	Identity() (Identity, error)
 	// Stamp is what the filesystem notes of the file by itself.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -292,6 +293,19 @@ func (d *MemDisk) Lock(name string) (Lock, error) {
 	if n == nil {
 		n = &memNode{}
 		d.link(dir, base, n)
+	}
+	if n.locked {
+		return nil, fmt.Errorf("%w: %s is held by this process", ErrLocked, name)
+	}
+	n.locked = true
+	return memLock{d, n}, nil
+}
+
+func (d *MemDisk) LockDir(name string) (io.Closer, error) {
+	n, err := d.find("lock", name)
+	defer d.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	if n.locked {
 		return nil, fmt.Errorf("%w: %s is held by this process", ErrLocked, name)

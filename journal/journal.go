@@ -188,6 +188,9 @@ func (j *Journal) Close() error {
 	return errors.Join(append(errs, j.lock.Close())...)
 }
 
+// Dir is the data directory, as it was opened.
+func (j *Journal) Dir() string { return j.dir }
+
 // Lookup is the dataset of that name; nil when nothing was ever published there.
 func (j *Journal) Lookup(name string) *Dataset { return (*j.datasets.Load())[name] }
 
@@ -299,7 +302,8 @@ func makeDataset(o Options, dir string, epoch uint64) error {
 // DatasetRule is how a dataset may be called, in words.
 var DatasetRule = fmt.Sprintf("1 to %d of A-Z 0-9 . _ -, beginning with a letter or digit", MaxDatasetName)
 
-// CheckDataset says whether name can be a dataset's: 1 to MaxDatasetName capital letters, digits, '.', '_' and '-', beginning with a letter or digit.
+// CheckDataset says whether name can be a dataset's: 1 to MaxDatasetName capital letters, digits, '.', '_' and '-', beginning with a letter or digit,
+// and not the name of a file of ours.
 func CheckDataset(name string) error {
 	bad := name == "" || len(name) > MaxDatasetName
 	for i := range len(name) {
@@ -309,6 +313,9 @@ func CheckDataset(name string) error {
 	}
 	if bad {
 		return fmt.Errorf("%w: dataset %.*q: want %s", ErrName, 2*MaxDatasetName, name, DatasetRule)
+	}
+	if name == lockName { // of our files in a data directory the only one whose name follows the rule
+		return fmt.Errorf("%w: dataset %q: a file of the gateway's own has this name; choose another", ErrName, name)
 	}
 	return nil
 }

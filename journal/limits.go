@@ -61,9 +61,9 @@ const (
 
 	DefaultMaxPinned = 4 << 30 // bytes of files that expired and that readers hold; beyond, those whose socket is full let go of them, and are told a gap
 
-	filesPerDataset = 9 // files: six side logs, the state page, and what a sync or a sealing opens for a moment
-	looksAtOnce     = 8 // files beyond the journal's share
-	filesPerTape    = 4 // files: the segment in use and the next one, one that waits to be sealed and its index
+	filesPerDataset = 10 // files: the directory, which is locked, six logs, the state page, and what a sync or a sealing opens for a moment
+	looksAtOnce     = 8  // files beyond the journal's share
+	filesPerTape    = 4  // files: the segment in use and the next one, one that waits to be sealed and its index
 
 	unpinFrom      = 64 << 10  // bytes to sync from which it pays to let go of their mapping first
 	prefaultStep   = 2 << 20   // bytes populated by one call

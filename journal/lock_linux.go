@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,13 +25,8 @@ type osLock struct {
 
 // Lock takes the directory first: a lock file may be gone.
 func (OSDisk) Lock(path string) (Lock, error) {
-	dir, err := os.Open(filepath.Dir(path))
+	dir, err := lockDir(filepath.Dir(path), path)
 	if err != nil {
-		return nil, err
-	}
-	// Some filesystems, of those that we do not vouch for, lock no directories: there the file has to do.
-	if err := flock(dir, path); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EBADF) {
-		dir.Close()
 		return nil, err
 	}
 	l := &osLock{path: path, dir: dir}
@@ -39,6 +35,35 @@ func (OSDisk) Lock(path string) (Lock, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// LockDir looks for no pid: who holds the directory may know it by another path.
+func (OSDisk) LockDir(path string) (io.Closer, error) { return lockDir(path, "") }
+
+// lockDir takes a directory; pid is the file with the pid of who holds it, "" for none.
+func lockDir(path, pid string) (*os.File, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(dir, pid); err != nil && !noLocks(err) {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+// noLocks says that the filesystem, one of those that we do not vouch for, locks nothing of this kind: the lock file has to do.
+func noLocks(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EBADF)
+}
+
+// Lock takes the inode, so that one who has the file under another name, of a hard link, is kept out too.
+func (f *osFile) Lock() error {
+	if err := flock(f.File, ""); err != nil && !noLocks(err) {
+		return err
+	}
+	return nil
 }
 
 // lockPatience and lockTries are for one who only looks whether there is a lock, see Locked: that takes microseconds.
@@ -66,8 +91,8 @@ func (OSDisk) Locked(path string) (bool, error) {
 	return false, nil
 }
 
-// flock takes the lock on f, or says who holds it.
-func flock(f *os.File, path string) error {
+// flock takes the lock on f, or says who holds it: pid is the file with the holder's.
+func flock(f *os.File, pid string) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	for range lockTries {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
@@ -83,14 +108,17 @@ func flock(f *os.File, path string) error {
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	holder := "another process"
-	if pid, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(pid)) > 0 {
-		holder = "pid " + string(bytes.TrimSpace(pid))
+	if number, err := os.ReadFile(pid); err == nil && len(bytes.TrimSpace(number)) > 0 {
+		holder = "pid " + string(bytes.TrimSpace(number))
 	}
 	return fmt.Errorf("%w: %s is held by %s", ErrLocked, f.Name(), holder)
 }
 
 func (l *osLock) lockFile() error {
 	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, fileMode)
+	if errors.Is(err, unix.EISDIR) {
+		return fmt.Errorf("%w; earlier releases let a dataset have this name: rename the directory, such as to %s-1, by which the dataset is served", err, filepath.Base(l.path))
+	}
 	if err != nil {
 		return err
 	}

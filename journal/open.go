@@ -50,13 +50,16 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 }
 
 func (o *opening) run() error {
+	if err := o.lock(); err != nil {
+		return err
+	}
 	if err := checkVersions(o.d.disk, o.d.dir); err != nil {
 		return err
 	}
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
-	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.enterBroken, o.clearExpired, o.makeRoom}
+	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.lockState, o.enterBroken, o.clearExpired, o.makeRoom}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

@@ -175,7 +175,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 		return o.openInUse(t, f, path, info, p.tail)
 	}
 	if suffix == activeSuffix {
-		return o.d.openActive(t, path, info, info.base+info.records)
+		return o.openFull(t, f, path, info)
 	}
 	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)
@@ -188,15 +188,22 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 }
 
 // openInUse opens the segment that a tape goes on in: in a new file when records were cut from it, now or by an opening that had no room for the new one
-// (its file is in quarantine, too), or when it was sealed. Until there is room the tape takes no records.
+// (its file is in quarantine, too), when it shares its file with another copy, or when it was sealed. Until there is room the tape takes no records.
 func (o *opening) openInUse(t *Tape, f File, path string, info segmentInfo, tail uint64) (*Segment, error) {
 	kept, err := o.q.holds(f)
 	if err != nil {
 		return nil, err
 	}
-	if _, cut := o.result.recut[path]; cut || kept || info.sealed {
+	shared, err := o.isCopys(f)
+	if err != nil {
+		return nil, err
+	}
+	if _, cut := o.result.recut[path]; cut || kept || shared || info.sealed {
 		err := o.d.recut(t, path, info, tail)
 		if isFull(err) {
+			if err := o.q.link(f, path, fmt.Sprintf("%s.%08d.%d%s", t.schema, info.ordinal, tail, filepath.Ext(path))); err != nil {
+				return nil, err
+			}
 			return o.d.freeze(t, path, info, tail)
 		}
 		if err != nil {

@@ -78,8 +78,13 @@ func removeDataset(disk Disk, dir, name string) (err error) {
 	return removeFiles(disk, dir, name)
 }
 
-// removeFiles removes the files of a dataset that nobody uses.
+// removeFiles removes the files of a dataset that nobody uses: not even a gateway that has the directory mounted elsewhere (ErrLocked).
 func removeFiles(disk Disk, dir, name string) error {
+	lock, err := disk.LockDir(filepath.Join(dir, name))
+	if err != nil {
+		return fmt.Errorf("remove dataset %s: %w", name, err)
+	}
+	defer lock.Close()
 	// In one step: what is left under the other name is cleared away by every opening.
 	tmp := filepath.Join(dir, name+tmpSuffix)
 	if err := removeTree(disk, tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +93,7 @@ func removeFiles(disk Disk, dir, name string) error {
 	if err := disk.Rename(filepath.Join(dir, name), tmp); err != nil {
 		return fmt.Errorf("remove dataset %s: %w", name, err)
 	}
-	err := disk.SyncDir(dir)
+	err = disk.SyncDir(dir)
 	if err == nil {
 		err = removeTree(disk, tmp)
 	}

@@ -24,6 +24,11 @@ func Restore(from, to string, progress func(BackupProgress)) error {
 	if err := emptyDir(to); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	lock, err := OSDisk{}.LockDir(to) // a gateway that starts there would clear away what is not finished
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	defer lock.Close()
 	for _, dataset := range dirs {
 		name := filepath.Base(dataset)
 		err := restoreTree(dataset, filepath.Join(to, name+tmpSuffix), name, "", progress)

@@ -39,7 +39,7 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 	if err := removeFile(disk, path+tmpSuffix); err != nil { // a rewrite that did not come to its end
 		return nil, nil, err
 	}
-	f, err := disk.Open(path, false)
+	f, err := openOwn(disk, path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,6 +85,9 @@ func (l *sideLog) append(payload []byte) error {
 	l.buf = appendFrame(l.buf[:0], payload)
 	if len(payload) > maxFrame || at+int64(len(l.buf)) > maxSideLog {
 		return fmt.Errorf("%w: %s would grow beyond %d bytes", ErrLimit, l.path, maxSideLog)
+	}
+	if err := isWhole(l.path, l.file, at); err != nil { // the entry would hide it
+		return fmt.Errorf("%w: %w", ErrFault, remedied(err))
 	}
 	if _, err := l.file.WriteAt(l.buf, at); err != nil {
 		if isFull(err) {

@@ -124,6 +124,9 @@ func (d *Dataset) sync(clean bool) error {
 	if err := d.record(e); err != nil {
 		return d.syncFailed(e, streams, err)
 	}
+	if err := d.allPresent(); err != nil { // a sync may take long
+		return d.syncFailed(e, streams, err)
+	}
 	e.keepSums()
 	d.mu.Lock()
 	for schema, p := range e.places {
@@ -240,7 +243,7 @@ func (d *Dataset) logsSynced(e *syncEntry) bool {
 
 // flush forces segments and side logs to disk and sums up the ranges: after the sync, so that the sum is of what was asked to be on disk.
 func (d *Dataset) flush(e *syncEntry) error {
-	if err := d.present(); err != nil {
+	if err := d.allPresent(); err != nil {
 		return err
 	}
 	for i := range e.ranges {

@@ -217,9 +217,15 @@ func reopenSyncLog(disk Disk, dir string, end int64, from map[int]place, e *sync
 		return nil, err
 	}
 	l := &syncLog{file: f, end: end, span: syncLogSpan, from: from} // the next sync with records asks for a fresh one
-	if l.size, err = f.Size(); err == nil {
+	shared, err := isShared(f)
+	if err == nil {
+		l.size, err = f.Size()
+	}
+	if err == nil {
 		b := e.append(nil)
-		if !l.fits(b, 0) {
+		if shared {
+			err = fmt.Errorf("%w: %s has another name too, of a hard link, and there is no room for a file of its own", ErrDiskFull, syncLogName)
+		} else if !l.fits(b, 0) {
 			err = fmt.Errorf("%w: %s is full", ErrDiskFull, syncLogName)
 		} else {
 			err = l.append(b, 0)

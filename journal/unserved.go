@@ -15,6 +15,9 @@ func (j *Journal) openError(name string, err error) error {
 	switch {
 	case errors.Is(err, ErrVersion):
 		err = fmt.Errorf("%w, or move %s out of %s; nothing was changed", err, filepath.Join(j.dir, name), j.dir)
+	case errors.Is(err, ErrLocked):
+		err = fmt.Errorf("%w: another gateway serves these files, or a command writes to them, through a mount or hard links in another data directory; stop it, or unmount or remove %s; "+
+			"it is tried again every %v", err, filepath.Join(j.dir, name), reopenAfter*j.o.RetryInterval)
 	case isDamage(err):
 		err = fmt.Errorf("%w; nothing was changed: restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
 	case isFull(err) || errors.Is(err, ErrDiskFull):

@@ -74,6 +74,10 @@ func (p *statePage) kin(disk Disk, dir string, f File) (k kin, err error) {
 	if err != nil {
 		return k, err
 	}
+	shared, err := isShared(f)
+	if err != nil {
+		return k, err
+	}
 	seen, err := readWitness(disk, dir)
 	if isShortage(err) {
 		return k, err
@@ -86,6 +90,8 @@ func (p *statePage) kin(disk Disk, dir string, f File) (k kin, err error) {
 		k.why = "another boot, mount or copy than the one it was written on"
 	case !untouched:
 		k.why = "the dataset's files were copied back: " + witnessName + " is not the one that the state page was made with"
+	case shared:
+		k.why = stateName + " is there under another name, as in a copy that was made of links"
 	case stamp.Written != stamp.Changed:
 		k.why = stateName + " was changed by another program: a copy put back, or its rights or links"
 	default:

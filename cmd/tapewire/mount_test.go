@@ -163,6 +163,29 @@ func TestMountBoundElsewhereKeepsAllAndIsLocked(t *testing.T) {
 	keptSince(t, startServed(t, nil, filepath.Join(here, "d"), "--any-filesystem"), filepath.Join(here, "d"))
 }
 
+// A dataset's directory that is mounted into a second data directory has one gateway at a time, and the other serves the rest of its own.
+func TestMountOfOneDatasetInAnotherDirectoryHasOneGateway(t *testing.T) {
+	whenAsked(t)
+	dir := t.TempDir()
+	here, there := filepath.Join(dir, "here"), filepath.Join(dir, "there")
+	s := startServed(t, nil, here, "--any-filesystem")
+	s.publish(mountSynced, feed.AckWritten, servedRecord)
+	makeDirs(t, filepath.Join(there, servedDataset))
+	mounts(t, filepath.Join(there, servedDataset), "--bind", filepath.Join(here, servedDataset))
+	second := startServed(t, nil, there, "--any-filesystem")
+	if p, err := second.dial(t.Context(), feed.AckWritten); err == nil {
+		p.Close(t.Context())
+		t.Error("a second gateway takes records for it")
+	} else if !strings.Contains(second.logged(), "another gateway serves these files") {
+		t.Errorf("its log does not say why: %v", err)
+	}
+	second.end()
+	s.publish(mountAcked, feed.AckWritten, servedRecord)
+	s.holds(mountAcked)
+	s.end()
+	verified(t, here)
+}
+
 // A container, or a unit with PrivateTmp, has mounts of its own at each start. A tap outside of it reads on.
 func TestMountsOfItsOwnKeepAllAndATapOutsideReads(t *testing.T) {
 	whenAsked(t)

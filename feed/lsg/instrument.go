@@ -60,6 +60,9 @@ func ParseInstrument(line string) (Instrument, error) {
 	f, err := Parse(line)
 	if err != nil {
 		symbol, _, _ := strings.Cut(strings.TrimPrefix(line, keyInstrument+"="), "|")
+		if controlAt(symbol) >= 0 { // it is the symbol that is wrong, and no field
+			err = fmt.Errorf("%w: %w", ErrSymbol, err)
+		}
 		return Instrument{Symbol: symbol}, err
 	}
 	in := Instrument{

@@ -1,7 +1,9 @@
 package lsg
 
 import (
+	"fmt"
 	"io"
+	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -28,6 +30,24 @@ func AppendPrintable[T ~string | ~[]byte](dst []byte, s T) []byte {
 		dst = utf8.AppendRune(dst, r)
 	}
 	return dst
+}
+
+// Escaped makes text from outside fit for a line that names it: control characters and bytes that are no UTF-8 are written as Go writes them, such as \x01 or
+// \u0085. So it can be told which one of several was meant.
+func Escaped(s string) string {
+	var b []byte
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !harmless(r, s[i:]):
+			b = fmt.Appendf(b, `\x%02x`, s[i])
+		case isControl(r):
+			quoted := strconv.QuoteRuneToASCII(r)
+			b = append(b, quoted[1:len(quoted)-1]...)
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return string(b)
 }
 
 // harmless looks at the rune that s begins with.

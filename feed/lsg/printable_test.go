@@ -43,3 +43,14 @@ func TestControlCharactersNeverReachATerminal(t *testing.T) {
 		t.Errorf("letters beyond ASCII: %v", err)
 	}
 }
+
+// What stands for a character in a reply must show which one it was, and nothing a terminal acts on.
+func TestEscapedShowsWhatATerminalWouldActOn(t *testing.T) {
+	for given, want := range map[string]string{
+		"BTCUSDT": "BTCUSDT", "日本": "日本", "A\x01B": `A\x01B`, "A\u0085B": `A\u0085B`, "A\x85B": `A\x85B`, "\x1b[31m": `\x1b[31m`, "a\tb": `a\tb`, "\u202eevil": `\u202eevil`, "\ufffd": "\ufffd",
+	} {
+		if got := Escaped(given); got != want || Printable(got) != got {
+			t.Errorf("%q becomes %q, want %q", given, got, want)
+		}
+	}
+}

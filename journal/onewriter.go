@@ -1,0 +1,72 @@
+package journal
+
+// One writer for every file, whatever names lead to it. The lock of the data directory keeps a second gateway out of that directory; a dataset can be in two of
+// them all the same: its directory mounted in another one, or its files there under second names (cp -al, rsync --link-dest). So its directory is locked too,
+// and its state page while it is served; and what has a second name is never stored to: an opening goes on in files of its own.
+
+// lock takes the dataset's directory, unless somebody serves it, or has its state page under another name. Nothing was read yet.
+func (o *opening) lock() (err error) {
+	d := o.d
+	if d.lock, err = d.disk.LockDir(d.dir); err != nil {
+		return err
+	}
+	f, err := d.disk.Open(d.path(stateName), true)
+	if err != nil {
+		return nil // recovery judges what is there without it
+	}
+	defer f.Close() // and with it the lock ends: the opening may make another page
+	return f.Lock()
+}
+
+// lockState keeps the page that the dataset goes on with from whoever comes to know it by another name.
+func (o *opening) lockState() error { return o.d.state.file.Lock() }
+
+// isShared says whether a file has another name: a copy made of hard links shares what is stored to it.
+func isShared(f File) (bool, error) {
+	links, err := f.Links()
+	return links > 1, err
+}
+
+// isCopys says whether a segment's file may be stored to from another directory: it has another name, and this one goes on from a copy. Where the state page is
+// ours alone, the other name is a backup's, and taps of other processes read on in the very file.
+func (o *opening) isCopys(f File) (bool, error) {
+	shared, err := isShared(f)
+	return shared && !o.result.same, err
+}
+
+// openOwn opens a file that is written to. One that has another name is copied first, and the copy takes this one: what the other leads to stays as it is.
+func openOwn(disk Disk, path string) (File, error) {
+	f, err := disk.Open(path, false)
+	if err != nil {
+		return nil, err
+	}
+	shared, err := isShared(f)
+	if err == nil && !shared {
+		return f, nil
+	}
+	defer f.Close()
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if err := writeWhole(disk, path, func(own File) error { return copyBytes(own, f, 0, size) }); err != nil {
+		return nil, err
+	}
+	return disk.Open(path, false)
+}
+
+// openFull opens a segment that is full and not sealed yet. Sealing it stores to its file, which is one of its own then.
+func (o *opening) openFull(t *Tape, f File, path string, info segmentInfo) (*Segment, error) {
+	end := info.base + info.records
+	shared, err := o.isCopys(f)
+	if err == nil && shared {
+		err = o.d.recut(t, path, info, end)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o.d.openActive(t, path, info, end)
+}
