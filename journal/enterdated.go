@@ -180,7 +180,7 @@ func (s *Symbols) notNamed(m *DatedMapping, from, to Day, add func(from, to Day)
 // byDays says whether what an id stands for depends on the day.
 func (s *Symbols) byDays(id uint32) (dated bool) {
 	if x := s.indexOf(id); x != nil {
-		return x.dates() > 0 || len(x.corrections) > 0
+		return x.dated()
 	}
 	s.chain(id, func(_ int, _ *entry, b *batch) bool {
 		dated = b.kind != KindOpen
@@ -234,13 +234,8 @@ func (s *Symbols) overlapping(id uint32, from, to Day, f func(at uint32, e *entr
 		})
 		return
 	}
-	for _, at := range x.corrections {
-		take(at)
-	}
-	for _, list := range [][]daySpan{x.exact, x.deletions, x.aliases} {
-		for i := after(list, to-1) - 1; i >= 0 && list[i].reach > from; i-- {
-			take(list[i].at)
-		}
+	for _, list := range [...]spanTree{x.corrections, x.exact, x.deletions, x.aliases} {
+		list.over(from, to-1, func(sp daySpan) { take(sp.at) })
 	}
 }
 

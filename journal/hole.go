@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+
+	"github.com/tapewire/tapewire/feed"
 )
 
 // Hole is a stretch of a tape that cannot be served: its records are on disk but damaged, their file is missing, or they were removed for their age. What
@@ -112,31 +114,69 @@ func (s *Segment) missing() bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// Shortened takes the records out of service that the file does not hold any more, when somebody cut it. It reports whether that happened. The caller holds
-// the segment.
+// Shortened takes the records out of service that the file does not hold any more, when somebody cut it, and those of the block that it ends in, when they were
+// not held against its sum before. It reports whether that happened. The caller holds the segment.
 func (s *Segment) Shortened() bool {
 	size, err := s.file.Size()
 	if err != nil || size >= s.Offset(s.tape.committedIn(s)) {
 		return false
 	}
-	whole := s.base + uint64(max(size-s.header, 0))/uint64(s.tape.size)
-	s.tape.damaged(Hole{whole, s.tape.committedIn(s), CauseDamaged}, fmt.Errorf("%w: somebody cut %s to %d bytes", ErrCorrupt, s.path(), size))
+	end := s.unproven(s.base + uint64(max(size-s.header, 0))/uint64(s.tape.size))
+	s.tape.damaged(Hole{end, s.tape.committedIn(s), CauseDamaged}, fmt.Errorf("%w: somebody cut %s to %d bytes", ErrCorrupt, s.path(), size))
 	return true
 }
 
-// enterHole enters a hole into the ledger, once.
+// enterHole enters of a hole what the ledger does not have: each record that is lost is in one entry, in whatever pieces and by whomever it was found, in this
+// process and in others.
 func (d *Dataset) enterHole(t *Tape, h Hole) error {
-	known := func(g *Gap) bool {
-		at := seqIn(g.At, t.schema)
-		return g.isHole() && g.Schema == t.schema && (at == h.From && g.Records == h.To-h.From || g.Merged > 0 && at <= h.From && h.To <= at+g.Records)
+	d.ledger.holes.Lock()
+	defer d.ledger.holes.Unlock()
+	for _, h := range d.ledger.untaken(t.schema, h) {
+		at := h.From
+		if h.Cause == CauseQuarantined {
+			at = h.To // it is told to who begins with what is kept
+		}
+		err := d.enterGap(nil, Gap{Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: h.To - h.From, Cause: h.Cause, At: []Position{{t.schema, at}}})
+		if err != nil {
+			return err
+		}
 	}
-	if d.ledger.find(known) != nil {
-		return nil
+	return nil
+}
+
+// untaken is the parts of a hole that no entry has, in order.
+func (l *ledger) untaken(schema feed.Schema, h Hole) (rest []Hole) {
+	var taken []Hole
+	for _, c := range *l.list.Load() {
+		g := c.gap.Load()
+		if from, to := g.lost(); g.Schema == schema && from < h.To && h.From < to {
+			taken = append(taken, Hole{From: from, To: to})
+		}
 	}
-	return d.enterGap(nil, Gap{
-		Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: h.To - h.From, Cause: CauseDamaged, At: []Position{{t.schema, h.From}},
-	})
+	slices.SortFunc(taken, func(a, b Hole) int { return cmp.Compare(a.From, b.From) })
+	for _, x := range taken {
+		if h.From < x.From {
+			rest = append(rest, Hole{h.From, x.From, h.Cause})
+		}
+		h.From = max(h.From, x.To)
+	}
+	if h.From < h.To {
+		rest = append(rest, h)
+	}
+	return rest
 }
 
 // isHole says whether the journal itself entered the gap for damaged records.
 func (g *Gap) isHole() bool { return g.Cause == CauseDamaged && g.Producer == "" }
+
+// lost is the records of the tape that an entry of the journal itself says are there no more; none when it is about something else.
+func (g *Gap) lost() (from, to uint64) {
+	at := seqIn(g.At, g.Schema)
+	switch {
+	case g.isHole():
+		return at, at + g.Records
+	case g.Cause == CauseQuarantined && g.Producer == "":
+		return at - min(at, g.Records), at
+	}
+	return 0, 0
+}

@@ -14,24 +14,20 @@ const (
 // All numbers are 1 + an entry's place in the list, as in query.
 type idIndex struct {
 	open        []uint32
-	corrections []uint32
-	exact       []daySpan // metadata and definitions
-	definitions []daySpan
-	deletions   []daySpan
-	aliases     []daySpan
+	always      []uint32 // corrections without days
+	corrections spanTree
+	exact       spanTree // metadata and definitions
+	definitions spanTree
+	deletions   spanTree
+	aliases     spanTree
 
 	symbols map[uint32]struct{} // under Symbols.mu
 }
 
-// daySpan is the days of an entry. Lists are in order of from, then of at.
-type daySpan struct {
-	at       uint32
-	from, to Day
-	reach    Day // the greatest to up to here
+// dated says whether it has an entry that says something of some days only, or of what lies before it.
+func (x *idIndex) dated() bool {
+	return x.exact.root != nil || x.deletions.root != nil || x.aliases.root != nil || x.corrections.root != nil || len(x.always) > 0
 }
-
-// dates is how many entries with a date there are.
-func (x *idIndex) dates() int { return len(x.exact) + len(x.deletions) + len(x.aliases) }
 
 // makeIndex gives an id its first index: of the entries it has, and the one at.
 func (s *Symbols) makeIndex(id, at uint32) {
@@ -66,40 +62,21 @@ func (x *idIndex) add(s *Symbols, at uint32) {
 	case KindOpen:
 		x.open = append(x.open, at)
 	case KindCorrection:
-		x.corrections = append(x.corrections, at)
+		if e.to == 0 {
+			x.always = append(x.always, at)
+			return
+		}
+		x.corrections = x.corrections.with(sp, s.alone)
 	case KindAlias:
-		x.aliases = insertSpan(x.aliases, sp)
+		x.aliases = x.aliases.with(sp, s.alone)
 	case KindDeletion:
-		x.deletions = insertSpan(x.deletions, sp)
+		x.deletions = x.deletions.with(sp, s.alone)
 	default:
-		x.exact = insertSpan(x.exact, sp)
+		x.exact = x.exact.with(sp, s.alone)
 		if kind == KindDefinition {
-			x.definitions = insertSpan(x.definitions, sp)
+			x.definitions = x.definitions.with(sp, s.alone)
 		}
 	}
-}
-
-// insertSpan adds to the end of a list, or to a copy; sp is newer than all of it.
-func insertSpan(list []daySpan, sp daySpan) []daySpan {
-	n := len(list)
-	i := sort.Search(n, func(i int) bool { return list[i].from > sp.from })
-	if i < n {
-		list = slices.Insert(slices.Clone(list), i, sp)
-	} else {
-		list = append(list, sp) // beyond the length of every list published before, so no reader sees the store
-	}
-	for reach := Day(0); i < len(list); i++ {
-		if i > 0 {
-			reach = list[i-1].reach
-		}
-		list[i].reach = max(reach, list[i].to)
-	}
-	return list
-}
-
-// after is the place of the first daySpan that begins after day.
-func after(list []daySpan, day Day) int {
-	return sort.Search(len(list), func(i int) bool { return list[i].from > day })
 }
 
 // indexOf is the index of an id; nil when it has few entries.
@@ -113,31 +90,59 @@ func (s *Symbols) indexOf(id uint32) *idIndex {
 // look considers what can matter.
 func (x *idIndex) look(q *query) {
 	take := func(at uint32) { q.consider(int(at), q.entry(int(at))) }
-	if i := sort.Search(len(x.open), func(i int) bool { return int(x.open[i]) > q.upTo }); i > 0 {
+	if i := inEffect(x.open, q.upTo); i > 0 {
 		take(x.open[i-1])
 	}
-	for _, at := range x.corrections {
-		take(at)
-	}
-	for _, list := range [][]daySpan{x.exact, x.aliases} {
-		for i := after(list, q.day) - 1; i >= 0 && list[i].reach > q.day; i-- {
-			take(list[i].at)
+	if n := len(x.always); n > 0 { // of those that are in effect, and of the others, the newest counts
+		if i := inEffect(x.always, q.upTo); i > 0 {
+			take(x.always[i-1])
 		}
+		take(x.always[n-1])
 	}
-	for i := after(x.definitions, q.day) - 1; i >= 0; i-- {
-		if at := x.definitions[i].at; int(at) <= q.upTo {
-			take(at)
-			break
+	for _, list := range [...]spanTree{x.corrections, x.exact, x.aliases} {
+		list.over(q.day, q.day, func(sp daySpan) { take(sp.at) })
+	}
+	x.definitions.upTo(q.day, func(sp daySpan) bool {
+		if int(sp.at) > q.upTo {
+			return true
 		}
-	}
+		take(sp.at)
+		return false
+	})
+}
+
+// inEffect is how many of the entries, in their order, are among the first n.
+func inEffect(list []uint32, n int) int {
+	return sort.Search(len(list), func(i int) bool { return int(list[i]) > n })
 }
 
 // lookForEnd considers what may have ended the definition.
 func (x *idIndex) lookForEnd(q *query) {
 	from := q.entry(q.definition).from
-	for _, list := range [][]daySpan{x.deletions, x.exact} {
-		for i := after(list, q.day) - 1; i >= 0 && list[i].from >= from; i-- {
-			q.considerEnd(int(list[i].at), q.entry(int(list[i].at)))
-		}
+	for _, list := range [...]spanTree{x.deletions, x.exact} {
+		list.upTo(q.day, func(sp daySpan) bool {
+			if sp.from >= from {
+				q.considerEnd(int(sp.at), q.entry(int(sp.at)))
+			}
+			return sp.from >= from
+		})
 	}
+}
+
+// without is the index without entries that are gone; nil when it has none of them.
+func (x *idIndex) without(gone func(at uint32) bool) *idIndex {
+	fresh, some := *x, false
+	for _, list := range []*[]uint32{&fresh.open, &fresh.always} {
+		kept := slices.DeleteFunc(slices.Clone(*list), gone)
+		some = some || len(kept) < len(*list)
+		*list = kept
+	}
+	for _, list := range []*spanTree{&fresh.corrections, &fresh.exact, &fresh.definitions, &fresh.deletions, &fresh.aliases} {
+		kept, fewer := list.without(gone)
+		*list, some = kept, some || fewer
+	}
+	if !some {
+		return nil
+	}
+	return &fresh
 }

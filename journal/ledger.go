@@ -52,6 +52,8 @@ type ledger struct {
 	list atomic.Pointer[[]*gapCell] // appended to when changed, or another one: what a published list holds at an index never changes
 	lost atomic.Uint64              // gaps that could not be entered
 
+	holes sync.Mutex // orders the entries of holes, each of which is what is not entered yet
+
 	mu     sync.Mutex // orders appends, and guards what follows
 	newest map[gapKey]*gapCell
 	of     map[string]int    // entries by producer; "" is the journal itself

@@ -198,32 +198,6 @@ func (s *Symbols) thinIndexes() {
 // isGone says whether an entry has made room.
 func (s *Symbols) isGone(e *entry) bool { return s.batches.at(int(e.batch)).kind == kindGone }
 
-// without is the index without entries that are gone; nil when it has none of them.
-func (x *idIndex) without(gone func(at uint32) bool) *idIndex {
-	fresh, some := &idIndex{symbols: x.symbols}, false
-	numbers := func(list []uint32) []uint32 {
-		kept := slices.DeleteFunc(slices.Clone(list), gone)
-		some = some || len(kept) < len(list)
-		return kept
-	}
-	spans := func(list []daySpan) []daySpan {
-		kept := slices.DeleteFunc(slices.Clone(list), func(sp daySpan) bool { return gone(sp.at) })
-		some = some || len(kept) < len(list)
-		reach := Day(0)
-		for i := range kept {
-			reach = max(reach, kept[i].to)
-			kept[i].reach = reach
-		}
-		return kept
-	}
-	fresh.open, fresh.corrections = numbers(x.open), numbers(x.corrections)
-	fresh.exact, fresh.definitions, fresh.deletions, fresh.aliases = spans(x.exact), spans(x.definitions), spans(x.deletions), spans(x.aliases)
-	if !some {
-		return nil
-	}
-	return fresh
-}
-
 // rewrite writes the log anew without what is gone. Most of the work is done before the log is held.
 func (s *Symbols) rewrite() error {
 	n := s.list.len()

@@ -41,7 +41,13 @@ func gapMark(t *Tape, g *Gap) (Mark, bool) {
 	if g.isHole() || g.isExpired() || g.Cause == CauseCorrected {
 		return Mark{}, false // told by Tape.NextHole, or no gap
 	}
-	return Mark{Seq: seqIn(g.At, t.schema), Gap: g}, g.Schema == anySchema || g.Schema == t.schema
+	m := Mark{Seq: seqIn(g.At, t.schema), Gap: g}
+	if _, to := g.lost(); to > 0 && g.Schema == t.schema {
+		if h, ok := t.NextHole(to - 1); ok && h.Cause == g.Cause && h.From < to {
+			m.Seq = h.To // what lies between was entered before, and nobody begins there
+		}
+	}
+	return m, g.Schema == anySchema || g.Schema == t.schema
 }
 
 // addMark adds to each tape the mark that of makes for it, if any. Under the same lock it calls enter, which publishes what the mark is about:

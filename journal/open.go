@@ -23,7 +23,7 @@ type opening struct {
 	logEnd    int64
 	logErr    error
 	result    recovered
-	broken    []Gap // sealed segments that are gone or unreadable
+	cut       map[*Segment]uint64 // sealed segments that are shorter than they were: the first record that their file does not give
 	steps     map[feed.Schema]outlierSteps
 	expired   map[int]uint64 // first record of a tape that was not removed for its age
 }
@@ -38,7 +38,7 @@ func (j *Journal) openDataset(name string, created bool) (*Dataset, error) {
 	}
 	d.syncer = newSyncer(d, j.o.Sync)
 	d.holdFiles(filesPerDataset)
-	o := &opening{d: d, created: created, q: &quarantine{d.disk, d.dir, log}}
+	o := &opening{d: d, created: created, q: &quarantine{d.disk, d.dir, log}, cut: map[*Segment]uint64{}}
 	if err := o.run(); err != nil {
 		d.closed.Store(true)
 		d.release()
@@ -244,22 +244,15 @@ func (o *opening) finishState(e *syncEntry) (err error) {
 	return d.rebase(e)
 }
 
+// enterBroken enters what the files do not give, as far as the ledger has not got it.
 func (o *opening) enterBroken() error {
-	for _, g := range o.broken {
-		if o.known(g) {
-			continue
-		}
-		if err := o.d.enterGap(nil, g); err != nil {
-			o.untold(err)
-		}
-	}
 	for _, t := range o.d.tapes {
 		if t == nil {
 			continue
 		}
 		for _, h := range t.Holes() {
-			if h.Cause != CauseDamaged {
-				continue // the ledger has what lies before the first record
+			if h.Cause == CauseExpired {
+				continue // the ledger said so
 			}
 			if err := o.d.enterHole(t, h); err != nil {
 				o.untold(err)
@@ -274,11 +267,9 @@ func (o *opening) untold(err error) {
 	o.d.log.Warn("the ledger could not be told of records that are not served", zap.Error(err))
 }
 
-// known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it, or the process before has
-// found that the first files are gone.
+// known says whether the same gap at the same place is in the ledger: recovery may have been interrupted after it entered it.
 func (o *opening) known(g Gap) bool {
 	return nil != o.d.ledger.find(func(x *Gap) bool {
-		from, to := seqIn(x.At, g.Schema), seqIn(g.At, g.Schema)
-		return x.Schema == g.Schema && (x.Cause == g.Cause && from == to || x.isHole() && g.Cause == CauseQuarantined && from == to-g.Records && x.Records == g.Records)
+		return x.Schema == g.Schema && x.Cause == g.Cause && seqIn(x.At, g.Schema) == seqIn(g.At, g.Schema)
 	})
 }

@@ -91,22 +91,21 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	return nil
 }
 
-// noteHoles looks for records whose segment is missing or damaged: before the first segment that is served, and between two.
+// noteHoles takes out of service what the files do not give: before the first segment that is served, between two, and where one was cut.
 func (o *opening) noteHoles(t *Tape, segs []*Segment) {
 	first, expired := segs[0].base, o.expired[int(t.schema)]
 	if gone := min(expired, first); gone > 0 { // what expired and is there all the same is served: it was restored, or not removed yet
 		t.addHole(Hole{0, gone, CauseExpired})
 	}
-	if first > expired {
-		t.addHole(Hole{expired, first, CauseQuarantined})
-		o.broken = append(o.broken, Gap{
-			Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: first - expired, Cause: CauseQuarantined, At: []Position{{t.schema, first}},
-		})
-	}
-	for i, s := range segs[1:] {
-		if before := segs[i]; before.limit < s.base {
-			t.addHole(Hole{before.limit, s.base, CauseDamaged})
+	files := make([]kept, len(segs))
+	for i, s := range segs {
+		files[i] = kept{info: s.info(), end: s.limit}
+		if end, cut := o.cut[s]; cut {
+			files[i].end = end
 		}
+	}
+	for _, h := range holesIn(files, expired) {
+		t.addHole(h)
 	}
 }
 
@@ -158,14 +157,11 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 		return nil, err
 	}
 	defer f.Close()
-	info, err := readSegmentInfo(f, path)
-	if short := errors.Is(err, errShort) && info.sealed && ordinal != p.ordinal; short {
-		o.d.log.Error("segment is cut short; what is left of it is served, the file stays", zap.String("tape", t.name()), zap.Uint64("segment", ordinal), zap.Error(err))
-		err = nil
+	k, err := readKept(f, path, t.schema, ordinal)
+	if err == nil && ordinal == p.ordinal {
+		err = k.cut
 	}
-	if err == nil && (info.schema != t.schema || info.recordSize != t.size || info.ordinal != ordinal) {
-		err = fmt.Errorf("%w: %s says it is segment %d of %s", ErrCorrupt, path, info.ordinal, info.schema)
-	}
+	info := k.info
 	if err == nil && ordinal == p.ordinal && (info.base != p.base || p.tail < p.base || p.tail > p.base+info.records) {
 		err = fmt.Errorf("%w: %s holds records %d to %d, the tail is %d", ErrCorrupt, path, info.base, info.base+info.records, p.tail)
 	}
@@ -181,6 +177,10 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)
 	s.written.Store(o.d.j.stamped(info))
+	if k.cut != nil {
+		o.d.log.Error("segment is cut short; what is left of it is served, the file stays", zap.String("tape", t.name()), zap.Uint64("segment", ordinal), zap.Error(k.cut))
+		o.cut[s] = k.end
+	}
 	return s, nil
 }
 

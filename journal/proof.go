@@ -54,10 +54,7 @@ func (s *Segment) prove(from, to uint64) (uint64, error) {
 	p := s.proof
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.chunks == nil {
-		p.chunks = s.loadChunks()
-		p.left = len(p.chunks)
-	}
+	s.load()
 	i := sort.Search(len(p.chunks), func(i int) bool { return p.chunks[i].to > from })
 	for ; i < len(p.chunks) && p.chunks[i].from < to; i++ {
 		c := &p.chunks[i]
@@ -82,6 +79,31 @@ func (s *Segment) prove(from, to uint64) (uint64, error) {
 		p.chunks, p.buf = []chunk{}, nil
 	}
 	return to, nil
+}
+
+// unproven is where the records end that a file which ends with record end can still give: there, or where the chunk begins that it ends in, when that was not held
+// against its sum before.
+func (s *Segment) unproven(end uint64) uint64 {
+	p := s.proof
+	if p == nil || p.done.Load() {
+		return end
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.load()
+	i := sort.Search(len(p.chunks), func(i int) bool { return p.chunks[i].to > end })
+	if i < len(p.chunks) && p.chunks[i].from < end && p.chunks[i].state != chunkSound {
+		return p.chunks[i].from
+	}
+	return end
+}
+
+// load makes the list of chunks, once. The caller holds proof.mu.
+func (s *Segment) load() {
+	if p := s.proof; p.chunks == nil {
+		p.chunks = s.loadChunks()
+		p.left = len(p.chunks)
+	}
 }
 
 // loadChunks is a sealed segment's blocks. A lost index leaves only the records' headers to look at.

@@ -36,8 +36,9 @@ type Symbols struct {
 	folded    map[string][]uint32 // symbols in upper case -> those that are not
 	allocated map[uint32]uint32   // id that Instrument gave -> its symbol
 
-	mu   sync.Mutex // orders appends
-	next uint32     // below it every id that Instrument may hand out is taken
+	mu    sync.Mutex // orders appends
+	next  uint32     // below it every id that Instrument may hand out is taken
+	alone bool       // it is filled from its log, and nobody reads it yet
 }
 
 // entry is a Mapping as it is kept: 24 bytes.
@@ -326,6 +327,8 @@ func (s *Symbols) nameID(symbol uint32, text string, id uint32) {
 // loadSymbols fills the table from its log.
 func loadSymbols(log *sideLog, payloads [][]byte, tails map[int]place) (*Symbols, error) {
 	s := newSymbols(log)
+	s.alone = true
+	defer func() { s.alone = false }()
 	var list []Mapping
 	for _, p := range payloads {
 		var err error

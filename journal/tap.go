@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -38,6 +37,7 @@ type Tap struct {
 // tapSegment is one mapped segment file.
 type tapSegment struct {
 	info   segmentInfo
+	end    uint64 // the first record that the file does not give: somebody may have cut it
 	data   []byte
 	chunks []chunk // what its records are held against before they are given; nil: nothing any more
 	why    error   // of the chunk that was found damaged last
@@ -150,16 +150,16 @@ func (t *Tap) Next() ([]byte, error) {
 	if tail < t.seq {
 		return nil, fmt.Errorf("%w: %w: the tail is %d, this reader was at %d", ErrReplaced, ErrBeyondTail, tail, t.seq)
 	}
-	if t.seg == nil || t.seq < t.seg.info.base || t.seq >= t.seg.limit() {
+	if !t.seg.gives(t.seq) {
 		if err := t.enter(); err != nil {
-			return nil, err
+			return nil, t.passOver(err)
 		}
 	}
-	end := min(tail, t.seg.limit())
+	end := min(tail, t.seg.end)
 	if t.seg.chunks != nil {
 		var err error
 		if end, err = t.prove(end); err != nil {
-			return nil, err
+			return nil, t.passOver(err)
 		}
 	}
 	b := t.seg.data[t.seg.offset(t.seq):t.seg.offset(end):t.seg.offset(end)]
@@ -206,7 +206,15 @@ func (t *Tap) check() error {
 	return nil
 }
 
-// Seek moves to record seq, which may be the tail but not lie beyond it. Errors: ErrBeyondTail, ErrAgedOut.
+// passOver goes on behind records that cannot be given.
+func (t *Tap) passOver(err error) error {
+	if missing := (*MissingError)(nil); errors.As(err, &missing) {
+		t.seq = missing.To
+	}
+	return err
+}
+
+// Seek moves to record seq, which may be the tail but not lie beyond it. One that cannot be given is told by Next. Errors: ErrBeyondTail, ErrAgedOut.
 func (t *Tap) Seek(seq uint64) error {
 	tail := t.Tail()
 	if seq > tail {
@@ -216,48 +224,50 @@ func (t *Tap) Seek(seq uint64) error {
 	if seq == tail {
 		return nil
 	}
-	return t.enter()
+	err := t.enter()
+	if missing := (*MissingError)(nil); errors.As(err, &missing) {
+		return nil
+	}
+	return err
 }
 
-// enter maps the segment that holds seq, which is committed.
+// enter maps the segment that holds seq, which is committed. Errors: *MissingError when no file gives the record, ErrAgedOut, ErrReplaced.
 func (t *Tap) enter() error {
-	ordinal := uint64(0)
-	if t.seg != nil && t.seq == t.seg.limit() {
-		ordinal = t.seg.info.ordinal + 1 // a segment is left only when it is full, so this one begins there
-	} else {
-		// A listing may miss a file that is being renamed.
-		for try := 0; ordinal == 0 && try < infoTries; try++ {
-			segments, err := t.segments()
-			if err != nil {
-				return err
-			}
-			for _, s := range segments {
-				if s.base <= t.seq && t.seq-s.base < s.records {
-					ordinal = s.ordinal
-				}
-			}
-		}
+	next := uint64(0)
+	if t.seg != nil && t.seq == t.seg.info.limit() {
+		next = t.seg.info.ordinal + 1 // a segment is left only when it is full, so this one begins there
 	}
 	t.leave()
-	if ordinal == 0 {
-		return fmt.Errorf("%w: record %d of %s", ErrAgedOut, t.seq, t.dir)
+	if next > 0 && t.open(next) == nil {
+		return nil
 	}
-	seg, err := t.open(ordinal)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(fmt.Errorf("%w: record %d of %s: its segment is gone", ErrAgedOut, t.seq, t.dir), t.check())
+	var err error
+	for range infoTries { // what was found may have expired, or been cut, since
+		var f tapFiles
+		if f, err = t.look(); err != nil {
+			return err
+		}
+		ordinal := f.ordinalOf(t.seq)
+		if ordinal == 0 {
+			return t.without(f)
+		}
+		if err = t.open(ordinal); err == nil {
+			return nil
+		}
 	}
-	if err != nil {
-		return err
-	}
-	if t.seq < seg.info.base || t.seq >= seg.limit() {
-		_ = unix.Munmap(seg.data)
-		return fmt.Errorf("%w: record %d is not in segment %d", ErrCorrupt, t.seq, ordinal)
-	}
-	t.seg = seg
-	return nil
+	return err
 }
 
-func (s *tapSegment) limit() uint64 { return s.info.base + s.info.records }
+// without is why no file gives the next record: those of another journal by now, or a hole.
+func (t *Tap) without(f tapFiles) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	return f.missing(t.seq)
+}
+
+// gives says whether the segment has record seq.
+func (s *tapSegment) gives(seq uint64) bool { return s != nil && s.info.base <= seq && seq < s.end }
 
 func (s *tapSegment) offset(seq uint64) int64 {
 	return s.info.header + int64(seq-s.info.base)*int64(s.info.recordSize)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,70 +24,136 @@ func (t *Tap) checkVersions() error {
 	return checkTapeVersions(disk, filepath.Join(t.dir, t.schema.String()))
 }
 
-// segments is the tape's segments with committed records, by ordinal.
-func (t *Tap) segments() ([]segmentInfo, error) {
+// tapFiles is what a tap finds of its tape: what a server would serve, were it opened now.
+type tapFiles struct {
+	list  []kept // of segments with committed records, by ordinal
+	holes []Hole
+	gone  uint64 // records below it have expired
+}
+
+// ordinalOf is the segment that gives record seq; 0: none.
+func (f *tapFiles) ordinalOf(seq uint64) uint64 {
+	for i := range f.list {
+		if k := &f.list[i]; k.info.base <= seq && seq < k.end {
+			return k.info.ordinal
+		}
+	}
+	return 0
+}
+
+// missing is why no segment gives record seq.
+func (f *tapFiles) missing(seq uint64) error {
+	for _, h := range f.holes {
+		if h.From <= seq && seq < h.To {
+			return &MissingError{From: seq, To: h.To, Cause: h.Cause, why: errors.New("no file gives them")}
+		}
+	}
+	if seq < f.gone {
+		return fmt.Errorf("%w: record %d, kept are those from %d on", ErrAgedOut, seq, f.gone)
+	}
+	return fmt.Errorf("%w: record %d is committed, and its segment is not there", ErrCorrupt, seq)
+}
+
+// look reads the headers of all segments.
+func (t *Tap) look() (f tapFiles, err error) {
 	tail := t.Tail()
 	v := view{disk: OSDisk{}, dir: t.dir, places: map[int]place{int(t.schema): {ordinal: 1 << 31}}}
 	ordinals, err := v.segments(t.schema)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // no record yet
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(ordinals) == 0 {
+		return f, nil // no record yet
 	}
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	var list []segmentInfo
-	for _, ordinal := range ordinals {
-		f, info, err := t.openInfo(ordinal)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it has expired since the listing
+	// A listing may miss a file that is being renamed: those beside it and between are looked for by number.
+	first, last := ordinals[0], ordinals[len(ordinals)-1]
+	for first > 1 && t.exists(first-1) {
+		first--
+	}
+	for ordinal := first; ordinal <= last || t.exists(ordinal); ordinal++ {
+		file, k, err := t.openFile(ordinal)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
+			continue // a hole, unless it has expired since
 		}
 		if err != nil {
-			return nil, err
+			return f, err
 		}
-		f.Close()
-		if info.base < tail {
-			list = append(list, info)
+		file.Close()
+		if k.info.base < tail {
+			f.list = append(f.list, k)
 		}
 	}
-	return list, nil
+	if err := v.loadGaps(); err == nil { // after the files: what has expired is in the ledger before its file goes
+		f.gone = v.expired[int(t.schema)]
+	} else if len(f.list) > 0 { // a later version's: a tap needs no ledger, and takes what is not there for expired
+		f.gone = f.list[0].info.base
+	}
+	f.holes = holesIn(f.list, f.gone)
+	return f, nil
 }
 
 // infoTries is how often a header is read that its writer is about to change.
 const infoTries = 3
 
-func (t *Tap) openInfo(ordinal uint64) (File, segmentInfo, error) {
+func (t *Tap) exists(ordinal uint64) bool {
+	f, _, err := t.openFile(ordinal)
+	if err == nil {
+		f.Close()
+	}
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// openFile opens the file of a segment, sealed or not.
+func (t *Tap) openFile(ordinal uint64) (File, kept, error) {
+	dir := filepath.Join(t.dir, t.schema.String())
 	for try := 1; ; try++ {
-		f, info, err := openSegmentFile(OSDisk{}, filepath.Join(t.dir, t.schema.String()), ordinal)
-		if err == nil || try == infoTries || errors.Is(err, fs.ErrNotExist) {
-			return f, info, err
+		path := segmentPath(dir, ordinal, activeSuffix)
+		f, err := OSDisk{}.Open(path, true)
+		if errors.Is(err, fs.ErrNotExist) {
+			path = segmentPath(dir, ordinal, sealedSuffix)
+			f, err = OSDisk{}.Open(path, true)
 		}
+		if err != nil {
+			return nil, kept{}, err
+		}
+		k, err := readKept(f, path, t.schema, ordinal)
+		if err == nil {
+			return f, k, nil
+		}
+		if f.Close(); try == infoTries {
+			return nil, k, err
+		}
+		time.Sleep(tapWaitMost)
 	}
 }
 
-// open maps a segment up to its last record: what follows in the file is cut off when it is sealed.
-func (t *Tap) open(ordinal uint64) (*tapSegment, error) {
-	f, info, err := t.openInfo(ordinal)
+// open maps the segment that holds seq, up to its last record: what follows in the file is cut off when it is sealed.
+func (t *Tap) open(ordinal uint64) error {
+	f, k, err := t.openFile(ordinal)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close() // the mapping stays
-	if info.recordSize != t.size || info.schema != t.schema {
-		return nil, fmt.Errorf("%w: segment %d is of %s", ErrCorrupt, ordinal, info.schema)
+	s := &tapSegment{info: k.info, end: k.end}
+	if !s.gives(t.seq) {
+		return fmt.Errorf("%w: record %d is not in segment %d", ErrCorrupt, t.seq, ordinal)
 	}
-	s := &tapSegment{info: info, chunks: t.loadChunks(info)}
-	if s.data, err = unix.Mmap(f.Fd(), 0, int(s.offset(s.limit())), unix.PROT_READ, unix.MAP_SHARED); err != nil {
-		return nil, fmt.Errorf("map segment %d: %w", ordinal, err)
+	s.chunks = t.loadChunks(k.info)
+	if s.data, err = unix.Mmap(f.Fd(), 0, int(s.offset(s.end)), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		return fmt.Errorf("map segment %d: %w", ordinal, err)
 	}
-	return s, nil
+	t.seg = s
+	return nil
 }
 
-// SeekTime moves to the first record whose time by the clock c is not before ts (ns), or to the tail. Records without that time do not count.
+// SeekTime moves to the first record whose time by the clock c is not before ts (ns), or to the tail; where records that cannot be given end there, before those:
+// they may be what is asked for. Records without that time do not count.
 func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
-	tail, l := t.Tail(), &layouts[t.schema]
+	tail := t.Tail()
 	if ts == undefTime {
 		return t.Seek(tail)
 	}
-	segments, err := t.segments()
+	f, err := t.look()
 	if err != nil {
 		return err
 	}
@@ -94,44 +161,66 @@ func (t *Tap) SeekTime(c feed.Clock, ts uint64) error {
 	if err != nil {
 		return err
 	}
-	for _, info := range segments {
-		if info.sealed {
-			total, _, err := readIndex(OSDisk{}, filepath.Join(t.dir, t.schema.String()), info, false)
+	var hurt Hole // that ends where the tap is
+	for _, k := range f.list {
+		if k.info.sealed {
+			total, _, err := readIndex(OSDisk{}, filepath.Join(t.dir, t.schema.String()), k.info, false)
 			if err == nil && !total.has(c, ts) {
 				continue
 			}
 		}
-		if err := t.Seek(info.base); errors.Is(err, ErrAgedOut) {
+		if err := t.Seek(k.info.base); errors.Is(err, ErrAgedOut) {
 			return t.SeekTime(c, ts) // it has expired since the listing, and others may have too
 		} else if err != nil {
 			return err
 		}
-		for {
+		if hurt.To != k.info.base {
+			hurt = f.before(k.info.base)
+		}
+		for t.seq < k.info.limit() && t.seq < tail {
 			b, err := t.Next()
 			if missing := (*MissingError)(nil); errors.As(err, &missing) {
-				if t.seq >= info.base+info.records || t.seq >= tail {
-					break
+				if missing.From > hurt.To {
+					hurt.From = missing.From
 				}
+				hurt.To = missing.To
 				continue // a time that cannot be relied on
 			}
 			if err != nil || b == nil {
 				return err
 			}
 			from := t.seq - uint64(len(b)/t.size)
-			for i := 0; i < len(b); i += t.size {
-				seq := from + uint64(i/t.size)
-				limit, _ := steps.at(seq)
-				if at := l.at(c, b[i:i+t.size]); at >= ts && at != undefTime && (limit == undefTime || !l.beyond(b[i:i+t.size], limit)) {
-					t.seq = seq // it is mapped, and can be read if it expires just now
-					return nil
+			if i, ok := t.find(c, ts, b, from, steps); ok {
+				if t.seq = from + i; t.seq == hurt.To { // else it is mapped, and can be read if it expires just now
+					t.seq = hurt.From
 				}
-			}
-			if t.seq >= info.base+info.records || t.seq >= tail {
-				break
+				return nil
 			}
 		}
 	}
 	return t.Seek(max(tail, t.seq)) // what was committed meanwhile and not looked at comes next: it may be wanted
+}
+
+// before is the hole that ends with record seq, or an empty one there.
+func (f *tapFiles) before(seq uint64) Hole {
+	for _, h := range f.holes {
+		if h.To == seq {
+			return h
+		}
+	}
+	return Hole{From: seq, To: seq}
+}
+
+// find is which of the records of b, the first of which has the number from, is the first whose time is not before ts.
+func (t *Tap) find(c feed.Clock, ts uint64, b []byte, from uint64, steps outlierSteps) (uint64, bool) {
+	l := &layouts[t.schema]
+	for i := uint64(0); len(b) > 0; i, b = i+1, b[t.size:] {
+		limit, _ := steps.at(from + i)
+		if at := l.at(c, b[:t.size]); at >= ts && at != undefTime && (limit == undefTime || !l.beyond(b[:t.size], limit)) {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // outlierSteps is what the log of outliers says of this tape now.
@@ -151,71 +240,4 @@ func (t *Tap) outlierSteps() (outlierSteps, error) {
 	}
 	all, err := parseOutlierSteps(c.payloads)
 	return all[t.schema], err
-}
-
-// tapSymbols is what a tap knows of the symbol table.
-type tapSymbols struct {
-	path    string
-	table   *Symbols
-	read    int64               // length of the log, logical, that was taken in
-	unnamed map[uint32]struct{} // ids that were not known when they were looked for
-}
-
-// Symbol is what an instrument id stands for by the newest that was said of it, whatever the day; SymbolAt is who a record was.
-func (t *Tap) Symbol(id uint32) (string, bool) {
-	if !t.knows(id) {
-		return "", false
-	}
-	return t.symbols.table.Symbol(id)
-}
-
-// SymbolAt is what the instrument of record seq stood for there and then; rec is that record. A mapping is in the table before the first record that needs
-// it, so only an id that is not known yet costs a look at the file. An id that is given to another symbol changes with Refresh.
-func (t *Tap) SymbolAt(seq uint64, rec feed.Record) (string, bool) {
-	if !t.knows(rec.InstrumentID()) {
-		return "", false
-	}
-	return t.symbols.table.NameAt(rec.InstrumentID(), t.schema, seq, DayOf(rec.IndexTime()))
-}
-
-func (t *Tap) knows(id uint32) bool {
-	s := &t.symbols
-	if s.table != nil && s.table.ids.head(id) != 0 {
-		return true
-	}
-	if _, ok := s.unnamed[id]; ok || t.Refresh() != nil {
-		return false
-	}
-	if s.table.ids.head(id) != 0 {
-		return true
-	}
-	s.unnamed[id] = struct{}{} // who names it later is seen by Refresh
-	return false
-}
-
-// Refresh takes in what the symbol table has that is new.
-func (t *Tap) Refresh() error {
-	f, err := OSDisk{}.Open(t.symbols.path, true)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := sideLogSize(f, t.symbols.path, symbolsMagic)
-	if err != nil || size == t.symbols.read && t.symbols.table != nil {
-		return err
-	}
-	c, err := readSideLog(f, t.symbols.path, symbolsMagic, 0)
-	if err != nil {
-		return err
-	}
-	table := newSymbols(nil)
-	var list []Mapping
-	for _, p := range c.payloads {
-		if list, err = parseMappings(list[:0], p); err != nil {
-			return err
-		}
-		table.enter(list)
-	}
-	t.symbols.table, t.symbols.read, t.symbols.unnamed = table, c.size(), map[uint32]struct{}{}
-	return nil
 }

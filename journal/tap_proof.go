@@ -11,6 +11,7 @@ import (
 // ErrDamaged.
 type MissingError struct {
 	From, To uint64 // records
+	Cause    string // as of a Hole
 	why      error
 }
 
@@ -45,7 +46,7 @@ func (t *Tap) loadChunks(info segmentInfo) []chunk {
 func headerChunks(info segmentInfo) []chunk {
 	var list []chunk
 	per := blockRecords(info.recordSize)
-	for at, end := info.base, info.base+info.records; at < end; at += per {
+	for at, end := info.base, info.limit(); at < end; at += per {
 		list = append(list, chunk{from: at, to: min(at+per, end)})
 	}
 	return list
@@ -69,8 +70,7 @@ func rangeChunks(entries []*syncEntry, info segmentInfo, tail uint64) []chunk {
 	return list
 }
 
-// prove holds what comes next against its sum, a chunk at a time and each once, and returns where the records that may be given end. When they may not, the
-// tap goes on behind them.
+// prove holds what comes next against its sum, a chunk at a time and each once, and returns where the records that may be given end.
 func (t *Tap) prove(end uint64) (uint64, error) {
 	s := t.seg
 	i := sort.Search(len(s.chunks), func(i int) bool { return s.chunks[i].to > t.seq })
@@ -83,18 +83,28 @@ func (t *Tap) prove(end uint64) (uint64, error) {
 		return min(end, c.from), nil
 	}
 	if c.state == chunkUnseen {
-		if s.why = s.look(c); s.why != nil {
-			c.state = chunkDamaged
-		} else {
+		if s.why = guarded(func() error { return s.look(c) }); s.why == nil {
 			c.state = chunkSound
+		} else if err := t.cut(); err != nil {
+			return 0, err
+		} else {
+			c.state = chunkDamaged
 		}
 	}
 	if c.state == chunkDamaged {
-		err := &MissingError{From: t.seq, To: c.to, why: s.why}
-		t.seq = c.to
-		return 0, err
+		return 0, &MissingError{From: t.seq, To: c.to, Cause: CauseDamaged, why: s.why}
 	}
 	return min(end, c.to), nil
+}
+
+// cut is a *MissingError when the file that is mapped does not give the next record any more: somebody cut it since, or took it away.
+func (t *Tap) cut() error {
+	f, err := t.look()
+	if err != nil || f.ordinalOf(t.seq) > 0 {
+		return err
+	}
+	t.leave()
+	return t.without(f)
 }
 
 func (s *tapSegment) look(c *chunk) error {

@@ -123,6 +123,13 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
 }
 
+// scriptShorten is `shorten FILE BYTES`: it cuts a file where it lies, as whoever has it open will notice.
+func scriptShorten(ts *testscript.TestScript, neg bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
 // scriptWhole is `whole FILE`: it sets WHOLE to the stream's ID that FILE had before files could grow.
 func scriptWhole(ts *testscript.TestScript, neg bool, args []string) {
 	src, err := (&publishCmd{}).fileSource(context.Background(), ts.MkAbs(args[0]), nil)

@@ -155,7 +155,7 @@ func (r *tapReader) run(ctx context.Context) error {
 	for empty := 0; !r.span.over(r.tap.Seq(), r.tap.Tail(), time.Now()); {
 		b, err := r.tap.Next()
 		if hole := (*journal.MissingError)(nil); errors.As(err, &hole) {
-			g := lsg.Gap{Cause: journal.CauseDamaged, Records: hole.To - hole.From, At: lsg.Position{Epoch: r.tap.Epoch(), Seq: hole.To}, HasAt: true}
+			g := lsg.Gap{Cause: hole.Cause, Records: hole.To - hole.From, At: lsg.Position{Epoch: r.tap.Epoch(), Seq: hole.To}, HasAt: true}
 			if err := r.gap(g); err != nil {
 				return err
 			}

@@ -1,0 +1,66 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tapewire/tapewire/feed"
+)
+
+// kept is what a segment file still gives of its records.
+type kept struct {
+	info segmentInfo
+	end  uint64 // the first record that it does not give; info.limit() when it is whole
+	cut  error  // why that is not all
+}
+
+// readKept reads the header of the file of a tape's segment. A sealed one that somebody cut gives the blocks that are whole: a block's sum needs all of it.
+func readKept(f File, path string, schema feed.Schema, ordinal uint64) (kept, error) {
+	info, err := readSegmentInfo(f, path)
+	k := kept{info: info, end: info.limit()}
+	if errors.Is(err, errShort) && info.sealed {
+		k.cut = err
+		var size int64
+		size, err = f.Size()
+		k.end = info.wholeBlocks(size)
+	}
+	if err == nil && (info.schema != schema || info.recordSize != schema.RecordSize() || info.ordinal != ordinal) {
+		err = fmt.Errorf("%w: %s says it is segment %d of %s", ErrCorrupt, path, info.ordinal, info.schema)
+	}
+	return k, err
+}
+
+// limit is the number of the first record that does not belong to the segment any more.
+func (i *segmentInfo) limit() uint64 { return i.base + i.records }
+
+// wholeBlocks is the end of the blocks that a file of size bytes holds in full.
+func (i *segmentInfo) wholeBlocks(size int64) uint64 {
+	whole, per := uint64(max(size-i.header, 0))/uint64(i.recordSize), blockRecords(i.recordSize)
+	if whole >= i.records {
+		return i.limit()
+	}
+	return i.base + whole/per*per
+}
+
+// holesIn is what files, in their order, lack of a tape whose first record is expired: before them, between them, and where one was cut. What touches and has one
+// cause is one hole. It is what an opening serves by, and a tap.
+func holesIn(files []kept, expired uint64) (holes []Hole) {
+	add := func(h Hole) {
+		n := len(holes)
+		switch {
+		case h.From >= h.To:
+		case n > 0 && holes[n-1].To == h.From && holes[n-1].Cause == h.Cause:
+			holes[n-1].To = h.To
+		default:
+			holes = append(holes, h)
+		}
+	}
+	next, cause := expired, CauseQuarantined
+	for i := range files {
+		k := &files[i]
+		add(Hole{next, k.info.base, cause})
+		add(Hole{k.end, k.info.limit(), CauseDamaged})
+		next, cause = max(next, k.info.limit()), CauseDamaged
+	}
+	return holes
+}
