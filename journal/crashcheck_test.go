@@ -22,6 +22,8 @@ type promised struct {
 
 	// As of the crash:
 	epoch uint64
+	cuts  int                    // gaps that tell of a cut
+	kept  []string               // segment files in quarantine
 	tapes map[feed.Schema][]byte // every record that a reader could ever have seen, also those that expired
 }
 
@@ -32,6 +34,7 @@ func (w *world) remember() {
 	}
 	before := w.tapes
 	w.epoch, w.tapes = w.d.Epoch(), map[feed.Schema][]byte{}
+	w.cuts, w.kept = w.countCuts(), w.quarantined()
 	for _, s := range worldSchemas {
 		t := w.d.Tape(s)
 		if t != nil {
@@ -88,6 +91,12 @@ func (w *world) checkKill() error {
 	if !w.moved && w.d.Epoch() != w.epoch && w.epoch != 0 {
 		return fmt.Errorf("epoch %d after a kill, it was %d", w.d.Epoch(), w.epoch)
 	}
+	if n := w.countCuts(); n != w.cuts {
+		return fmt.Errorf("%d cuts are told after a kill, %d before: %v", n, w.cuts, w.d.Gaps())
+	}
+	if kept := w.quarantined(); !w.moved && !slices.Equal(kept, w.kept) {
+		return fmt.Errorf("quarantine after a kill: %v, before: %v", kept, w.kept)
+	}
 	w.moved = false
 	for id := uint32(1); id <= worldStreams; id++ {
 		if n := w.writers[id].Accepted(); n != w.sent[id] {
@@ -134,6 +143,9 @@ func (w *world) checkPowerCut() error {
 		if err := w.checkEpoch(s, uint64(len(got)/s.RecordSize())); err != nil {
 			return err
 		}
+	}
+	if err := w.checkBeyond(); err != nil {
+		return err
 	}
 	if cut && w.d.Epoch() <= w.epoch {
 		return fmt.Errorf("records are missing in epoch %d, which is that of before", w.d.Epoch())

@@ -57,21 +57,25 @@ func TestCrashSimulationLosesNothingAcked(t *testing.T) {
 
 // world is one machine: a disk, the journal on it, and what its users were told.
 type world struct {
-	seed    uint64
-	rnd     *rand.Rand
-	disk    *MemDisk
-	o       Options
-	fuse    int  // operations that change the disk until everything stops; negative: never
-	gone    bool // it stopped
-	moved   bool // the next opening sees the disk from another mount
-	crashes int
-	expired int      // segments that were removed
-	history []string // what was done, for a failure
+	seed     uint64
+	rnd      *rand.Rand
+	disk     *MemDisk
+	o        Options
+	fuse     int  // operations that change the disk until everything stops; negative: never
+	gone     bool // it stopped
+	moved    bool // the next opening sees the disk from another mount, or files that were copied back
+	restored bool // they were copied back at this crash
+	copied   *coldCopy
+	crashes  int
+	expired  int      // segments that were removed
+	history  []string // what was done, for a failure
 
 	j       *Journal
 	d       *Dataset
 	writers [3]*Writer        // by stream id; 0 is not used
 	short   map[string]uint64 // greatest count of each short stream
+
+	beyond map[seqRecord]string // what the tapes' files held after a power cut
 
 	promised
 }
@@ -475,8 +479,10 @@ func (w *world) crash() error {
 	power := false
 	w.acknowledge()
 	w.remember()
-	for {
+	w.beyond, w.restored = nil, false
+	for first := true; ; first = false {
 		w.crashes++
+		w.copyHalf()
 		w.letGo()
 		w.disk.Limit(-1)
 		w.gone, w.fuse = false, -1
@@ -484,8 +490,14 @@ func (w *world) crash() error {
 			power = true
 			w.disk.PowerCut(w.rnd)
 			w.note("power cut")
+			if w.beyond == nil {
+				w.beyond = w.stored()
+			}
 		} else {
 			w.note("kill")
+		}
+		if first && !power {
+			w.copyOrPutBack()
 		}
 		if w.rnd.IntN(4) == 0 { // another mount, container or copy: the page cache is what it was, and nothing of it may be cut
 			w.disk.mount++

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -51,13 +52,33 @@ func (o *opening) keepRest() error {
 			}
 			end = max(end, to)
 		}
-		if known, ok := o.result.ends[int(schema)]; ok {
-			end = max(known, p.tail) // what lies beyond it was never committed
+		if o.result.ends != nil {
+			if !o.result.here {
+				end = p.tail // what lies beyond what the page knows of was never acknowledged here, as far as anybody knows
+			}
+			end = max(o.result.ends[int(schema)], end)
 		}
 		if end > p.tail {
 			o.result.lost[int(schema)] = end - p.tail
 		}
 	}
+	return nil
+}
+
+// keepBeyond does it where the state page is trusted. After a power cut that may be older than the files: its disk pages and theirs are written back
+// independently. So what lies beyond its tails may have been acknowledged, as far as the sync log does not say that the journal was closed right there.
+//
+// How many records are lost is told only where these very files come back after another boot. Seen from another mount on the same boot they are what a killed
+// process had copied and not committed (so it is with a container that starts again), and in a copy what was accepted elsewhere: both are kept, and nobody is told
+// of a loss that is none here.
+func (o *opening) keepBeyond() error {
+	if n := len(o.entries); n > 0 && o.entries[n-1].clean && maps.Equal(o.entries[n-1].places, o.result.places) {
+		return nil
+	}
+	if err := o.keepRest(); err != nil {
+		return err
+	}
+	o.result.cut = len(o.result.rest) > 0
 	return nil
 }
 
@@ -80,7 +101,12 @@ func (o *opening) keepSegment(schema feed.Schema, p place, ordinal uint64, path 
 	if ordinal == p.ordinal {
 		from = p.tail
 	}
-	if r.to, err = lastStored(f, info, from); err != nil || r.to == from {
+	r.to, err = lastStored(f, info, from)
+	if errors.Is(err, ErrCorrupt) {
+		o.d.log.Warn("what lies beyond the tail of a segment cannot be read; it is kept as it is", zap.String("file", path), zap.Error(err))
+		r.to, err = max(r.to, from+1), nil
+	}
+	if err != nil || r.to == from {
 		return 0, err
 	}
 	o.result.rest = append(o.result.rest, r)
@@ -96,19 +122,33 @@ func (o *opening) held(path string) bool {
 	return slices.ContainsFunc(o.result.rest, func(r rest) bool { return r.path == path })
 }
 
-// lastStored is the end of the last record from from on that is not all zero; from when there is none.
+// lastStored is the end of the last record from from on that is not all zero; from when there is none. Of a segment most is space that was only allocated, up
+// to 256 MiB: the filesystem says where there may be anything else, and the rest is not read.
 func lastStored(f File, info segmentInfo, from uint64) (uint64, error) {
-	end, seq, size := from, from, uint64(info.recordSize)
-	err := eachChunk(f, info, from, info.base+info.records, func(b []byte) error {
-		for ; len(b) > 0; b = b[size:] {
-			seq++
-			if !allZero(b[:size]) {
-				end = seq
-			}
+	end, size, limit := from, uint64(info.recordSize), info.base+info.records
+	for from < limit {
+		at, err := f.NextData(info.header + int64((from-info.base)*size))
+		if err != nil {
+			return end, err
 		}
-		return nil
-	})
-	return end, err
+		seq := info.base + uint64(at-info.header)/size // the record that holds it, or is behind from
+		if seq = max(seq, from); seq >= limit {
+			break
+		}
+		from = min(seq+max(chunkBytes/size, 1), limit)
+		err = eachChunk(f, info, seq, from, func(b []byte) error {
+			for ; len(b) > 0; b = b[size:] {
+				if seq++; !allZero(b[:size]) {
+					end = seq
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return end, err
+		}
+	}
+	return end, nil
 }
 
 // newEpoch enters the epoch that begins here. One that an opening entered which did not get to its end is taken, when it begins at the same records.

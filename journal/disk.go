@@ -58,6 +58,11 @@ type File interface {
 	Links() (int, error)
 	// Identity tells this file on this boot of this machine from any other.
 	Identity() (Identity, error)
+	// Stamp is what the filesystem notes of the file by itself.
+	Stamp() (Stamp, error)
+	// NextData is where the first byte at or after off may lie that is not zero; the file's size when all that follows is zero. It may be off itself where
+	// nobody knows.
+	NextData(off int64) (int64, error)
 	// Linked says whether the file still has a name: what is stored to one without is lost when it is closed.
 	Linked() (bool, error)
 	// Fd is the descriptor for sendfile and splice; -1 when there is none.
@@ -74,7 +79,7 @@ type Memory interface {
 	Unmap() error
 }
 
-// Identity answers one question: is this the very file that we stored to last, on the machine that did it? Any difference means that it may be a copy, and
+// Identity answers one question: is this the very file that we stored to last, on the machine that did it? (Whether anybody else stored to it since, see witness.) Any difference means that it may be a copy, and
 // that the one it was copied from goes on somewhere else.
 type Identity struct {
 	BootID [16]byte // changes when the machine starts

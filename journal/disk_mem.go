@@ -19,6 +19,7 @@ type MemDisk struct {
 	boot    uint64
 	mount   uint64 // how often it was mounted again
 	inode   uint64
+	clock   int64 // of what files are stamped with: it goes on with each change
 	fault   func(op, path string) error
 	slow    func(path string)
 	space   int64 // bytes that may be allocated; negative: no bound
@@ -32,6 +33,8 @@ type memNode struct {
 	linked bool // it had two names at once
 	locked bool
 	gone   bool // it has no name any more
+
+	written, changed int64 // mtime and ctime
 
 	children map[string]*memNode // of a directory; nil for a file
 	kept     map[string]*memNode // what of it is on disk
@@ -138,6 +141,18 @@ func (d *MemDisk) unlink(dir *memNode, base string) {
 	}
 }
 
+// stored stamps a file as a store does, be it by a write or into a mapping. The caller holds mu.
+func (d *MemDisk) stored(n *memNode) {
+	d.restamp(n)
+	n.written = n.changed
+}
+
+// restamp stamps it as what changes a file's names or rights does.
+func (d *MemDisk) restamp(n *memNode) {
+	d.clock++
+	n.changed = d.clock
+}
+
 func (d *MemDisk) Open(name string, readOnly bool) (File, error) {
 	n, err := d.find("open", name)
 	defer d.mu.Unlock()
@@ -159,6 +174,7 @@ func (d *MemDisk) Create(name string) (File, error) {
 	}
 	d.inode++
 	n := &memNode{inode: d.inode}
+	d.stored(n)
 	d.link(dir, base, n)
 	return &memFile{disk: d, node: n, name: name}, nil
 }
@@ -193,6 +209,7 @@ func (d *MemDisk) Rename(oldPath, newPath string) error {
 	delete(from.children, oldBase)
 	d.unlink(to, newBase)
 	to.children[newBase] = n
+	d.restamp(n)
 	d.change(dirChange{node: n, from: from, old: oldBase, to: to, name: newBase})
 	return nil
 }
@@ -213,6 +230,7 @@ func (d *MemDisk) Link(oldPath, newPath string) error {
 	to.children[base] = n
 	n.links++
 	n.linked = true
+	d.restamp(n)
 	d.change(dirChange{node: n, to: to, name: base})
 	return nil
 }

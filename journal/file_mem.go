@@ -62,6 +62,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	f.node.touch(off, int64(len(p)))
+	f.disk.stored(f.node)
 	return copy(f.node.data[off:], p), nil
 }
 
@@ -86,6 +87,7 @@ func (f *memFile) resize(size int64) error {
 		f.node.data = grown
 	}
 	f.disk.used += size - old
+	f.disk.stored(f.node)
 	return nil
 }
 
@@ -146,6 +148,15 @@ func (f *memFile) Links() (int, error) {
 	return f.node.links, nil
 }
 
+func (f *memFile) Stamp() (Stamp, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return Stamp{f.node.inode, f.node.written, f.node.changed}, nil
+}
+
+// NextData knows of no holes.
+func (f *memFile) NextData(off int64) (int64, error) { return off, nil }
+
 func (f *memFile) Identity() (Identity, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
@@ -166,7 +177,10 @@ func (m *memMemory) Unpin(from, to int64) error { return nil }
 
 func (m *memMemory) Populate(from, to int64) error {
 	err := m.file.begin("populate")
-	m.file.disk.mu.Unlock()
+	defer m.file.disk.mu.Unlock()
+	if err == nil {
+		m.file.disk.stored(m.file.node) // it stores nothing, and the kernel takes it for a store
+	}
 	return err
 }
 

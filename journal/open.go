@@ -220,17 +220,13 @@ func (o *opening) upgrade(l *sideLog) error {
 // after this opening: all else is on disk.
 func (o *opening) finishState(e *syncEntry) (err error) {
 	d := o.d
-	if !o.result.same || d.state.version() != stateVersion {
-		if d.state != nil {
-			d.state.close()
-			d.state = nil
-		}
+	if !o.result.same || o.result.renew {
 		if err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts, d.logEnds()); err != nil {
 			return err
 		}
-		if d.state, err = mapState(d.disk, d.dir); err != nil {
-			return err
-		}
+	}
+	if d.state, err = mapState(d.disk, d.dir); err != nil {
+		return err
 	}
 	if _, err := d.state.settle(); err != nil {
 		return err

@@ -124,7 +124,10 @@ func (o *opening) sortFiles(t *Tape, names []string, active uint64) (map[uint64]
 			}
 		case !ok || suffix != activeSuffix && suffix != sealedSuffix:
 		case ordinal < active && files[ordinal] != "":
-			// Sealed while somebody copied the directory: both are whole, and ".dbn" comes first.
+			var err error
+			if files[ordinal], err = o.keepOne(t, ordinal); err != nil {
+				return nil, err
+			}
 		case ordinal == active && files[ordinal] != "":
 			if err := o.d.removeSealed(t, ordinal); err != nil { // it goes on in the new file, see recut
 				return nil, err
@@ -201,5 +204,22 @@ func (o *opening) openInUse(t *Tape, f File, path string, info segmentInfo, tail
 		}
 		path = segmentPath(t.dir, info.ordinal, activeSuffix)
 	}
-	return o.d.openActive(t, path, info, tail)
+	s, err := o.d.openActive(t, path, info, tail)
+	if err == nil {
+		s.clearBeyond(tail)
+	}
+	return s, err
+}
+
+// clearBeyond makes zero what a process that was killed had copied above the tail and not committed. Nobody was ever given those bytes, and left there a later
+// power cut would let them pass for records that were accepted. They follow the tail without a hole, in pages that were populated then, as they are now.
+func (s *Segment) clearBeyond(tail uint64) {
+	end := min(s.populated.Load(), s.Offset(s.limit))
+	for at := s.Offset(tail); at < end; at += blockBytes {
+		b := s.data[at:min(at+blockBytes, end)]
+		if allZero(b) {
+			return
+		}
+		clear(b)
+	}
 }

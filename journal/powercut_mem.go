@@ -134,14 +134,17 @@ func (n *memNode) touch(off, length int64) {
 	}
 }
 
-// WriteBack writes some pages to disk, as a kernel does on its own at any time.
+// WriteBack writes some pages to disk, as a kernel does on its own at any time: here and there, or all of some files, which leaves those as of now beside others
+// that are older or newer.
 func (d *MemDisk) WriteBack(rnd *rand.Rand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	whole := rnd.IntN(2) == 0
 	for _, n := range d.files() {
+		all := whole && rnd.IntN(3) == 0
 		n.resizeDisk(len(n.data))
 		n.eachDirty(func(at int, page []byte) {
-			if g, ok := n.given[at]; rnd.IntN(4) == 0 && (!ok || !bytes.Equal(g, page)) {
+			if g, ok := n.given[at]; (all || !whole && rnd.IntN(4) == 0) && (!ok || !bytes.Equal(g, page)) {
 				copy(n.disk[at:], page)
 			}
 		})
@@ -241,7 +244,7 @@ func (d *MemDisk) Clone(reboot bool) *MemDisk {
 		if n == nil || copies[n] != nil {
 			return copies[n]
 		}
-		c := &memNode{inode: n.inode, links: n.links, linked: n.linked, data: bytes.Clone(n.data), disk: bytes.Clone(n.disk)}
+		c := &memNode{inode: n.inode, links: n.links, written: n.written, changed: n.changed, linked: n.linked, data: bytes.Clone(n.data), disk: bytes.Clone(n.disk)}
 		copies[n] = c
 		if n.given != nil {
 			c.given = map[int][]byte{}
@@ -261,7 +264,7 @@ func (d *MemDisk) Clone(reboot bool) *MemDisk {
 		}
 		return c
 	}
-	c := &MemDisk{root: of(d.root), boot: d.boot, mount: d.mount, inode: d.inode, used: d.used, space: -1}
+	c := &MemDisk{root: of(d.root), boot: d.boot, mount: d.mount, inode: d.inode, clock: d.clock, used: d.used, space: -1}
 	for _, p := range d.pending {
 		c.pending = append(c.pending, dirChange{of(p.node), of(p.from), of(p.to), p.old, p.name})
 	}

@@ -15,6 +15,8 @@ import (
 type recovered struct {
 	trusted bool // the state page is: nothing is lost
 	same    bool // and it is the very page that was stored to, on the machine that stored to it: the epoch goes on
+	renew   bool // a page of the present version, and with a witness, takes its place all the same
+	here    bool // the machine was started since these very files were stored to: what lies beyond the places may have been acknowledged
 	cut     bool // records may be lost
 	begun   bool // the epoch had been entered by an opening that did not get to its end
 	places  map[int]place
@@ -29,7 +31,7 @@ type recovered struct {
 // decides the epoch alone: another boot, mount, device or inode means that the records may go on somewhere else too.
 func (o *opening) recover() error {
 	d := o.d
-	why := o.trustState()
+	k, why := o.trustState()
 	if err := onlyVersion(why); err != nil {
 		return err
 	}
@@ -45,10 +47,13 @@ func (o *opening) recover() error {
 			o.report("the state page is ours, nothing cut")
 			return nil
 		}
+		if err := o.keepBeyond(); err != nil {
+			return err
+		}
 		if err := o.newEpoch(); err != nil {
 			return err
 		}
-		o.report("the state page's sums are true, nothing cut; another boot, mount or copy than the one it was written on")
+		o.report("the state page's sums are true; " + k.why)
 		return nil
 	}
 	if o.logErr != nil {
@@ -98,27 +103,28 @@ func (o *opening) report(why string) {
 }
 
 // trustState reads the state page into the result; an error says why it is not to be trusted.
-func (o *opening) trustState() (err error) {
+func (o *opening) trustState() (k kin, err error) {
+	page, k, err := readState(o.d.disk, o.d.dir)
+	if err != nil {
+		return k, err
+	}
+	o.result.here = k.here
+	return k, o.trust(page, k)
+}
+
+func (o *opening) trust(page *statePage, k kin) error {
 	d := o.d
-	if d.state, err = mapState(d.disk, d.dir); err != nil {
-		return err
-	}
-	then, epoch, err := checkState(d.state.b)
+	_, epoch, err := checkState(page.b)
 	if err != nil {
 		return err
 	}
-	now, err := d.state.file.Identity()
-	if err != nil {
-		return err
-	}
-	page := d.state.copied() // nothing is changed before it is known what is kept
 	logs, err := page.settle()
 	if err != nil {
 		return err
 	}
 	places, counts := page.recovered(len(d.streams))
-	same := then.same(now)
-	if same || page.version() != stateVersion1 {
+	v1 := page.version() == stateVersion1
+	if k.machine || !v1 {
 		o.result.ends = map[int]uint64{}
 		for schema, p := range places {
 			o.result.ends[schema] = p.tail
@@ -128,8 +134,8 @@ func (o *opening) trustState() (err error) {
 		o.result.ends = nil
 		return err
 	}
-	if page.version() == stateVersion1 {
-		if !same {
+	if v1 {
+		if !k.machine {
 			return errors.New("another boot, mount or copy than the one it was written on, and it has no sums")
 		}
 		if err := o.checkWhole(places); err != nil {
@@ -138,7 +144,7 @@ func (o *opening) trustState() (err error) {
 	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds()); err != nil {
 		return err
 	}
-	if !same {
+	if !k.same && !v1 {
 		if o.logErr != nil {
 			return o.logErr
 		}
@@ -147,7 +153,8 @@ func (o *opening) trustState() (err error) {
 		}
 	}
 	// An epoch that was entered and is not the page's was begun by an opening that did not get to its end.
-	o.result.same = same && d.epochs[len(d.epochs)-1].Number <= epoch
+	o.result.same = k.same && d.epochs[len(d.epochs)-1].Number <= epoch
+	o.result.renew = v1 || page.witness() == witness{}
 	o.result.places, o.result.counts, d.epoch = places, counts, epoch
 	return o.checkKept()
 }
@@ -218,7 +225,7 @@ func (o *opening) walk() error {
 		o.entries[good].clean = false // it was gone on from
 	}
 	o.entries = o.entries[:good+1]
-	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends}
+	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends, here: o.result.here}
 	return nil
 }
 

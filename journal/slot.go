@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -99,9 +98,6 @@ func (p *statePage) settle() (logs [slotLogCount]int64, err error) {
 	p.no, p.sum = p.load(stateCommit), sum
 	return s.logs, nil
 }
-
-// copied is the page as it is now, in memory of its own.
-func (p *statePage) copied() *statePage { return &statePage{b: bytes.Clone(p.b)} }
 
 // commit makes s the newest commit. The one store of commit_no decides: before it nothing happened, after it everything did,
 // since an opening applies the newest slot again.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
@@ -25,6 +26,7 @@ const (
 	stateDevice  = 40
 	stateInode   = 48
 	stateEpoch   = 56
+	stateWitness = 64  // inode and ctime
 	stateConst   = 128 // bytes the CRC covers, itself excluded
 	stateCommit  = 128 // commit_no, on a cache line of its own
 	stateSlots   = 256
@@ -136,7 +138,7 @@ func (p *statePage) count(stream uint32) uint64       { return p.load(stateStrea
 func (p *statePage) setCount(stream uint32, n uint64) { p.store(stateStreams+8*int(stream), n) }
 
 // constant fills in what the CRC covers.
-func (p *statePage) constant(id Identity, epoch uint64) {
+func (p *statePage) constant(id Identity, w witness, epoch uint64) {
 	copy(p.b, stateMagic)
 	binary.LittleEndian.PutUint32(p.b[8:], stateVersion)
 	copy(p.b[stateBoot:], id.BootID[:])
@@ -144,6 +146,8 @@ func (p *statePage) constant(id Identity, epoch uint64) {
 	binary.LittleEndian.PutUint64(p.b[stateDevice:], id.Device)
 	binary.LittleEndian.PutUint64(p.b[stateInode:], id.Inode)
 	binary.LittleEndian.PutUint64(p.b[stateEpoch:], epoch)
+	binary.LittleEndian.PutUint64(p.b[stateWitness:], w.inode)
+	binary.LittleEndian.PutUint64(p.b[stateWitness+8:], uint64(w.changed))
 	binary.LittleEndian.PutUint32(p.b[stateCRC:], stateSum(p.b))
 }
 
@@ -177,23 +181,36 @@ func checkState(b []byte) (id Identity, epoch uint64, err error) {
 	if len(b) < stateBytes {
 		return id, 0, fmt.Errorf("%w: state page is %d bytes, want %d", ErrCorrupt, len(b), stateBytes)
 	}
-	copy(id.BootID[:], b[stateBoot:])
-	id.Mount = binary.LittleEndian.Uint64(b[stateMount:])
-	id.Device = binary.LittleEndian.Uint64(b[stateDevice:])
-	id.Inode = binary.LittleEndian.Uint64(b[stateInode:])
-	return id, binary.LittleEndian.Uint64(b[stateEpoch:]), nil
+	p := statePage{b: b}
+	return p.identity(), binary.LittleEndian.Uint64(b[stateEpoch:]), nil
+}
+
+func (p *statePage) identity() (id Identity) {
+	copy(id.BootID[:], p.b[stateBoot:])
+	id.Mount = binary.LittleEndian.Uint64(p.b[stateMount:])
+	id.Device = binary.LittleEndian.Uint64(p.b[stateDevice:])
+	id.Inode = binary.LittleEndian.Uint64(p.b[stateInode:])
+	return id
+}
+
+func (p *statePage) witness() witness {
+	return witness{binary.LittleEndian.Uint64(p.b[stateWitness:]), int64(binary.LittleEndian.Uint64(p.b[stateWitness+8:]))}
 }
 
 // createState replaces the state page by one that holds the given places and counts, of which everything is on disk. It is synced with this file's own
-// identity in it.
+// identity in it, beside a witness of its own.
 func createState(disk Disk, dir string, epoch uint64, places map[int]place, counts []uint64, logs [slotLogCount]int64) error {
-	return writeWhole(disk, filepath.Join(dir, stateName), func(f File) error {
+	w, err := makeWitness(disk, dir)
+	if err != nil {
+		return err
+	}
+	p := statePage{b: make([]byte, stateBytes)}
+	err = writeWhole(disk, filepath.Join(dir, stateName), func(f File) error {
 		id, err := f.Identity()
 		if err != nil {
 			return err
 		}
-		p := statePage{b: make([]byte, stateBytes)}
-		p.constant(id, epoch)
+		p.constant(id, w, epoch)
 		for schema, v := range places {
 			p.setPlace(schema, v, fresh{from: v.tail})
 		}
@@ -208,11 +225,21 @@ func createState(disk Disk, dir string, epoch uint64, places map[int]place, coun
 		_, err = f.WriteAt(p.b, 0)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	// The rename has changed its ctime alone, which is how a page looks that somebody put back: see witness.
+	f, err := openState(disk, dir, false)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(p.b[:len(stateMagic)], 0)
+	return errors.Join(err, f.Close())
 }
 
-// mapState opens the state page and faults it in. It does not judge what it holds.
-func mapState(disk Disk, dir string) (*statePage, error) {
-	f, err := disk.Open(filepath.Join(dir, stateName), false)
+// openState opens the state page and looks at its size.
+func openState(disk Disk, dir string, readOnly bool) (File, error) {
+	f, err := disk.Open(filepath.Join(dir, stateName), readOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -222,6 +249,34 @@ func mapState(disk Disk, dir string) (*statePage, error) {
 	}
 	if err != nil {
 		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readState is the state page as it was left, in memory of its own, and what becomes of its epoch. Nothing is changed by that, not even its times: an opening
+// that does not get to its end leaves to the next one what this one found.
+func readState(disk Disk, dir string) (p *statePage, k kin, err error) {
+	f, err := openState(disk, dir, true)
+	if err != nil {
+		return nil, k, err
+	}
+	defer f.Close()
+	p = &statePage{b: make([]byte, stateBytes)}
+	if n, err := f.ReadAt(p.b, 0); n < len(p.b) {
+		return nil, k, fmt.Errorf("%w: state page: %w", ErrCorrupt, err)
+	}
+	if err := checkStateHead(p.b, stateName); err != nil {
+		return nil, k, err
+	}
+	k, err = p.kin(disk, dir, f)
+	return p, k, err
+}
+
+// mapState maps the state page and faults it in. It does not judge what it holds.
+func mapState(disk Disk, dir string) (*statePage, error) {
+	f, err := openState(disk, dir, false)
+	if err != nil {
 		return nil, err
 	}
 	m, err := f.Map(stateBytes)

@@ -48,7 +48,7 @@ func TestStatePageIsStillVersion2(t *testing.T) {
 	again := &statePage{b: slices.Clone(page.b)}
 	clear(again.b[:stateConst])
 	clear(again.b[stateSlots+int(page.load(stateCommit)&1)*slotBytes:][:slotHeader+s.n*slotEntry])
-	again.constant(id, epoch)
+	again.constant(id, page.witness(), epoch)
 	again.fill(page.load(stateCommit), sum, &s)
 	again.apply(&s)
 	if !bytes.Equal(again.b, page.b) || again.total() != sum {

@@ -107,10 +107,6 @@ func (v *view) loadState() error {
 	if err != nil {
 		return err
 	}
-	now, err := f.Identity()
-	if err != nil {
-		return err
-	}
 	p := &statePage{b: make([]byte, stateBytes)}
 	for try := 0; ; try++ {
 		if n, err := f.ReadAt(p.b, 0); n < len(p.b) {
@@ -124,7 +120,11 @@ func (v *view) loadState() error {
 			break
 		}
 	}
-	then, epoch, err := checkState(p.b)
+	_, epoch, err := checkState(p.b)
+	if err != nil {
+		return err
+	}
+	k, err := p.kin(v.disk, v.dir, f)
 	if err != nil {
 		return err
 	}
@@ -132,9 +132,9 @@ func (v *view) loadState() error {
 	if err != nil {
 		return err
 	}
-	if !held && !then.same(now) {
+	if exact := held || k.same || k.machine && p.version() == stateVersion1; !exact {
 		if err := v.checkSums(p, logs); err != nil {
-			return fmt.Errorf("state page is of another boot, mount or copy: %w", err)
+			return fmt.Errorf("state page: %s: %w", k.why, err)
 		}
 	}
 	v.running, v.epoch = true, epoch
