@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/tapewire/tapewire/feed"
@@ -208,13 +208,13 @@ func (v *view) segments(schema feed.Schema) ([]uint64, error) {
 			list = append(list, ordinal)
 		}
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i] < list[j] })
-	return list, nil
+	slices.Sort(list)
+	return slices.Compact(list), nil // one that is there twice is opened once, see openSegmentFile
 }
 
 // open opens a segment and says where its committed records end.
 func (v *view) open(schema feed.Schema, ordinal uint64) (File, segmentInfo, uint64, error) {
-	f, info, err := openSegmentFile(v.disk, filepath.Join(v.dir, schema.String()), ordinal)
+	f, info, err := openSegmentFile(v.disk, filepath.Join(v.dir, schema.String()), schema, ordinal, ordinal == v.places[int(schema)].ordinal)
 	if err != nil {
 		return nil, info, 0, err
 	}
