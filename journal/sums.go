@@ -70,7 +70,7 @@ func (o *opening) carriedSums(s *Segment, end uint64) (list []syncRange) {
 // hurt; else its carried sums, as far as there are any; else no more than their headers.
 func (s *Segment) proofOf(sums []syncRange, end uint64) *proof {
 	if end == s.limit {
-		if list, err := s.indexChunks(); err == nil {
+		if list, err := s.indexChunks(); err == nil && agree(list, sums, s.tape.size) {
 			return &proof{index: true, chunks: list, left: len(list)}
 		}
 	}
@@ -85,4 +85,16 @@ func (s *Segment) proofOf(sums []syncRange, end uint64) *proof {
 		return nil
 	}
 	return p
+}
+
+// agree says whether the blocks of an index have the sum that the sync log has of all of them, where it has one.
+func agree(list []chunk, sums []syncRange, size int) bool {
+	if len(list) == 0 || len(sums) != 1 || sums[0].from != list[0].from || sums[0].to != list[len(list)-1].to {
+		return true
+	}
+	crc := uint32(0)
+	for _, c := range list {
+		crc = joinCRC(crc, c.crc, xpow8(int(c.to-c.from)*size))
+	}
+	return crc == sums[0].crc
 }
