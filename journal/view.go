@@ -71,7 +71,13 @@ func loadView(disk Disk, dir string) (*view, error) {
 // loadSteps reads the log of outliers, which a journal of an earlier release does not have.
 func (v *view) loadSteps() error {
 	payloads, err := v.payloads(outliersName, outliersMagic, logOutliers)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		if vouchedBytes(v.entries, logOutliers) > 0 {
+			v.damage = append(v.damage, fmt.Errorf("%w: %s is gone: times beyond the clock are taken for what they say where an index is made again", ErrCorrupt, outliersName))
+		}
+		err = nil
+	}
+	if err != nil {
 		return err
 	}
 	v.steps, err = parseOutlierSteps(payloads)
