@@ -21,7 +21,7 @@ func (o *opening) storeAgain() error {
 				continue
 			}
 			s.sums = o.carriedSums(s, to)
-			s.proof = proofOf(s.sums)
+			s.proof = s.proofOf(s.sums, to)
 			// Without a state page to trust, recovery kept only what the sync log vouches for.
 			if from := max(last.places[schema].tail, s.base); o.result.trusted && from < to {
 				if err := s.storeAgain(from, to); err != nil {

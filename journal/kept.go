@@ -24,10 +24,18 @@ func readKept(f File, path string, schema feed.Schema, ordinal uint64) (kept, er
 		size, err = f.Size()
 		k.end = info.wholeBlocks(size)
 	}
-	if err == nil && (info.schema != schema || info.recordSize != schema.RecordSize() || info.ordinal != ordinal) {
-		err = fmt.Errorf("%w: %s says it is segment %d of %s", ErrCorrupt, path, info.ordinal, info.schema)
+	if err == nil {
+		err = info.checkTape(path, schema, ordinal)
 	}
 	return k, err
+}
+
+// checkTape says whether a header is the one of a tape's segment, and not of a file that came from somewhere else.
+func (i *segmentInfo) checkTape(path string, schema feed.Schema, ordinal uint64) error {
+	if i.schema != schema || i.recordSize != schema.RecordSize() || i.ordinal != ordinal {
+		return fmt.Errorf("%w: %s says it is segment %d of %s", ErrCorrupt, path, i.ordinal, i.schema)
+	}
+	return nil
 }
 
 // limit is the number of the first record that does not belong to the segment any more.

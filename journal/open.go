@@ -59,7 +59,9 @@ func (o *opening) run() error {
 	if err := o.d.disk.SyncDir(o.d.dir); err != nil {
 		return err
 	}
-	steps := []func() error{o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.loadOutliers, o.checkpoint, o.lockState, o.enterBroken, o.clearExpired, o.makeRoom}
+	steps := []func() error{
+		o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.coverIDs, o.loadOutliers, o.checkpoint, o.lockState, o.enterBroken, o.clearExpired, o.makeRoom,
+	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err

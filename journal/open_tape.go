@@ -122,6 +122,11 @@ func (o *opening) sortFiles(t *Tape, names []string, active uint64) (map[uint64]
 			if err := o.d.disk.Remove(path); err != nil {
 				return nil, err
 			}
+		case ok && suffix == indexSuffix && ordinal >= active:
+			// Of a sealed segment that is none of this history: the one in use, and those to come, have none yet.
+			if err := o.dropIndex(t, ordinal); err != nil {
+				return nil, err
+			}
 		case !ok || suffix != activeSuffix && suffix != sealedSuffix:
 		case ordinal < active && files[ordinal] != "":
 			var err error
@@ -151,6 +156,12 @@ func (o *opening) sortFiles(t *Tape, names []string, active uint64) (map[uint64]
 		}
 	}
 	return files, nil
+}
+
+// dropIndex puts a block index aside, with the sums of the records that it is of.
+func (o *opening) dropIndex(t *Tape, ordinal uint64) error {
+	path := segmentPath(t.dir, ordinal, indexSuffix)
+	return o.q.move(path, fmt.Sprintf("%s.%s", t.schema, filepath.Base(path)))
 }
 
 func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (*Segment, error) {

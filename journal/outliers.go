@@ -142,8 +142,8 @@ func (o *opening) openOutliers() error {
 		if o.vouched(logOutliers) > 0 {
 			d.log.Error("the log of records beyond the clock is gone; an index that is made again takes their times for what they say", zap.String("file", path))
 		}
-		if err = createSideLog(d.disk, path, outliersMagic); err == nil {
-			log, payloads, err = openSideLog(d.disk, path, outliersMagic, o.q, 0, true)
+		if err = createSideLog(d.disk, path, outliersMagic, o.vouched(logOutliers)); err == nil {
+			log, payloads, err = openSideLog(d.disk, path, outliersMagic, o.q, o.vouched(logOutliers), true)
 		}
 		if isFull(err) {
 			d.log.Warn("no room for the log of records beyond the clock: none is judged until a restart", zap.Error(err))

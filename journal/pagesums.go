@@ -38,15 +38,23 @@ func checkFresh(disk Disk, dir string, schema feed.Schema, at place, f fresh) er
 	ordinal := at.ordinal
 	for base := at.base; base > f.from && ordinal > 1; {
 		ordinal--
-		file, info, err := openSegmentFile(disk, filepath.Join(dir, schema.String()), ordinal)
+		file, info, err := openSegmentFile(disk, filepath.Join(dir, schema.String()), schema, ordinal, false)
 		if err != nil {
 			return err
 		}
 		file.Close()
 		base = info.base
 	}
+	err := sumFresh(disk, dir, schema, ordinal, at, f, false)
+	if errors.Is(err, ErrCorrupt) && ordinal < at.ordinal {
+		err = sumFresh(disk, dir, schema, ordinal, at, f, true) // a segment is there twice, perhaps: it is the one that the sum is of
+	}
+	return err
+}
+
+func sumFresh(disk Disk, dir string, schema feed.Schema, ordinal uint64, at place, f fresh, unsealed bool) error {
 	crc := uint32(0)
-	err := eachSegment(disk, dir, schema, ordinal, f.from, at, func(_ segmentInfo, b []byte) error {
+	err := eachSegment(disk, dir, schema, ordinal, f.from, at, unsealed, func(_ segmentInfo, b []byte) error {
 		crc = updateCRC(crc, b)
 		return nil
 	})
@@ -56,10 +64,10 @@ func checkFresh(disk Disk, dir string, schema feed.Schema, at place, f fresh) er
 	return err
 }
 
-// eachSegment reads records of a tape from seq, in segment ordinal, up to a place.
-func eachSegment(disk Disk, dir string, schema feed.Schema, ordinal, seq uint64, to place, do func(segmentInfo, []byte) error) error {
+// eachSegment reads records of a tape from seq, in segment ordinal, up to a place; of segments that are there twice the one that is not sealed, where asked for.
+func eachSegment(disk Disk, dir string, schema feed.Schema, ordinal, seq uint64, to place, unsealed bool, do func(segmentInfo, []byte) error) error {
 	for ; ; ordinal++ {
-		f, info, err := openSegmentFile(disk, filepath.Join(dir, schema.String()), ordinal)
+		f, info, err := openSegmentFile(disk, filepath.Join(dir, schema.String()), schema, ordinal, unsealed || ordinal == to.ordinal)
 		if err != nil {
 			return err
 		}
@@ -113,22 +121,25 @@ func (p *statePage) vouched(disk Disk, dir string, entries []*syncEntry, expired
 			return fmt.Errorf("state page sums up %s from record %d on, the sync log vouches for what lies before %d", feed.Schema(schema), f.from, places[schema].tail)
 		}
 	}
+	now, _ := p.recovered(0)
 	for _, e := range entries[min(1, len(entries)):] {
-		if err := checkRanges(disk, dir, e, expired); err != nil {
+		if err := checkRanges(disk, dir, e, now, expired); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkRanges holds an entry of the sync log against the records. Only records that are there and are not what was synced fail it: a power cut cannot take
-// a file, or its header, that was on disk before the entry was. Where those are gone or hurt there is a hole, and what lies around it is served.
-func checkRanges(disk Disk, dir string, e *syncEntry, expired map[int]uint64) error {
+// checkRanges holds an entry of the sync log against the records. Only records in the segment in use that are there and are not what was synced fail it: a power cut
+// cannot take a file, or its header, that was on disk before the entry was. Where those are gone or hurt there is a hole, and what lies around it is served. So it is
+// where a segment was left, as places (the newest ones that are known) say, and its file is not the one that was synced: a stale copy, or another tape's.
+func checkRanges(disk Disk, dir string, e *syncEntry, places map[int]place, expired map[int]uint64) error {
 	for _, r := range e.ranges {
-		if r.to <= expired[int(r.schema)] {
-			continue // synced, sealed and removed since
+		inUse := r.ordinal >= places[int(r.schema)].ordinal
+		if r.to <= expired[int(r.schema)] || !inUse {
+			continue // synced, sealed and removed since; or for the sums to find when it is read
 		}
-		f, info, err := openSegmentFile(disk, filepath.Join(dir, r.schema.String()), r.ordinal)
+		f, info, err := openSegmentFile(disk, filepath.Join(dir, r.schema.String()), r.schema, r.ordinal, inUse)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
 			continue
 		}

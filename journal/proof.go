@@ -13,7 +13,8 @@ import (
 // proof is what an earlier process left to hold a segment's records against, before they are given to anybody for the first time. A segment that this
 // process made has none: its records never left our hands.
 type proof struct {
-	done atomic.Bool // every chunk is sound
+	done  atomic.Bool // every chunk is sound
+	index bool        // they are of the block index that there is, of the time when all was sound
 
 	mu     sync.Mutex
 	chunks []chunk // by from; nil: not loaded yet
@@ -108,18 +109,30 @@ func (s *Segment) load() {
 
 // loadChunks is a sealed segment's blocks. A lost index leaves only the records' headers to look at.
 func (s *Segment) loadChunks() []chunk {
-	d, size := s.tape.d, s.tape.size
-	_, blocks, err := readIndex(d.disk, s.tape.dir, s.info(), true)
+	list, err := s.indexChunks()
+	if err == nil {
+		return list
+	}
+	s.tape.d.log.Warn("no block index to hold records against, only their headers are looked at", zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
+	return s.headerChunks(nil, s.base, s.limit)
+}
+
+// indexChunks is the blocks of the index that was made when the segment was sealed.
+func (s *Segment) indexChunks() ([]chunk, error) {
+	_, blocks, err := readIndex(s.tape.d.disk, s.tape.dir, s.info(), true)
 	list := make([]chunk, 0, len(blocks))
 	for _, k := range blocks {
 		list = append(list, chunk{from: k.first, to: k.first + uint64(k.count), crc: k.crc, known: true})
 	}
-	if err == nil {
-		return list
-	}
-	d.log.Warn("no block index to hold records against, only their headers are looked at", zap.String("tape", s.tape.name()), zap.Uint64("segment", s.ordinal), zap.Error(err))
-	for at := s.base; at < s.limit; at += blockRecords(size) {
-		list = append(list, chunk{from: at, to: min(at+blockRecords(size), s.limit)})
+	return list, err
+}
+
+// headerChunks adds records [from, to), of which there is no sum, block by block.
+func (s *Segment) headerChunks(list []chunk, from, to uint64) []chunk {
+	for per := blockRecords(s.tape.size); from < to; {
+		end := min(s.base+(from-s.base)/per*per+per, to)
+		list = append(list, chunk{from: from, to: end})
+		from = end
 	}
 	return list
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"go.uber.org/zap"
 
@@ -185,7 +184,7 @@ func (o *opening) checkWhole(places map[int]place) error {
 			}
 		}
 		s := feed.Schema(schema)
-		err := eachSegment(o.d.disk, o.d.dir, s, from.ordinal, from.tail, p, func(info segmentInfo, b []byte) error {
+		err := eachSegment(o.d.disk, o.d.dir, s, from.ordinal, from.tail, p, false, func(info segmentInfo, b []byte) error {
 			if n := wholeRecords(b, s, info.recordSize); n*info.recordSize < len(b) {
 				return fmt.Errorf("%w: %s segment %d: a committed record is not whole", ErrCorrupt, s, info.ordinal)
 			}
@@ -199,13 +198,13 @@ func (o *opening) checkWhole(places map[int]place) error {
 }
 
 // walk follows the sync log forward from its checkpoint, as long as every range it vouches for is what it was. A scan backwards for a good entry
-// would accept one whose predecessor never reached the disk.
+// would accept one whose predecessor never reached the disk. Only a segment in use can stop it: one that was left is a hole where it is hurt, see checkRanges.
 func (o *opening) walk() error {
 	counts := make([]uint64, len(o.d.streams))
-	good := 0
+	last, good := o.entries[len(o.entries)-1].places, 0
 	for i, e := range o.entries {
 		if i > 0 {
-			if err := checkRanges(o.d.disk, o.d.dir, e, o.expired); err != nil {
+			if err := checkRanges(o.d.disk, o.d.dir, e, last, o.expired); err != nil {
 				if !errors.Is(err, ErrCorrupt) {
 					return err
 				}
@@ -247,25 +246,6 @@ func checkRange(f File, info segmentInfo, r syncRange) error {
 		err = fmt.Errorf("%w: %s segment %d: records %d to %d are not what was synced", ErrCorrupt, r.schema, r.ordinal, r.from, r.to)
 	}
 	return err
-}
-
-// openSegmentFile opens a segment by its ordinal, sealed or not.
-func openSegmentFile(disk Disk, dir string, ordinal uint64) (File, segmentInfo, error) {
-	path := segmentPath(dir, ordinal, activeSuffix)
-	f, err := disk.Open(path, true)
-	if errors.Is(err, fs.ErrNotExist) {
-		path = segmentPath(dir, ordinal, sealedSuffix)
-		f, err = disk.Open(path, true)
-	}
-	if err != nil {
-		return nil, segmentInfo{}, err
-	}
-	info, err := readSegmentInfo(f, path)
-	if err != nil {
-		f.Close()
-		return nil, info, err
-	}
-	return f, info, nil
 }
 
 // chunkBytes is how much a scan reads at once; it is cut to whole records.

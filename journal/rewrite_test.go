@@ -33,7 +33,7 @@ func rewriteSame(l *sideLog) error {
 // sideLogOn makes a log on a disk, opens it, and appends entries to it.
 func sideLogOn(t *testing.T, disk Disk, entries ...string) *sideLog {
 	t.Helper()
-	err := errors.Join(disk.Mkdir("d"), createSideLog(disk, "d/x.log", ledgerMagic), disk.SyncDir("d"), disk.SyncDir("."))
+	err := errors.Join(disk.Mkdir("d"), createSideLog(disk, "d/x.log", ledgerMagic, 0), disk.SyncDir("d"), disk.SyncDir("."))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,11 +23,7 @@ func (d *Dataset) sealRound() (again bool) {
 			continue
 		}
 		segs := *t.segs.Load()
-		first := len(segs)
-		for first > 0 && !segs[first-1].sealed.Load() {
-			first--
-		}
-		for _, s := range segs[first:] {
+		for _, s := range unsealedOf(segs) {
 			err := guarded(func() error {
 				s.proveAll(t.committedIn(s))
 				s.extendIndex(t.committedIn(s))
@@ -116,8 +112,10 @@ func (s *Segment) seal() error {
 	blocks := s.spoil(*s.blocks.Load())
 	info := s.info()
 	info.sealed, info.epoch, info.created = true, d.epoch, d.now()
-	if err := writeIndex(d.disk, t.dir, info, blocks); err != nil {
-		return err
+	if s.proof == nil || !s.proof.index {
+		if err := writeIndex(d.disk, t.dir, info, blocks); err != nil {
+			return err
+		}
 	}
 	region, err := s.sealedRegion(info, totalTimes(blocks))
 	if err != nil {

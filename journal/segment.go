@@ -112,6 +112,16 @@ func releaseUnsealed(segs []*Segment) {
 	}
 }
 
+// unsealedOf is those of a tape's segments that are not sealed. They are its last ones, but for a tape that was copied in place of a sealed segment.
+func unsealedOf(segs []*Segment) (list []*Segment) {
+	for _, s := range segs {
+		if !s.sealed.Load() {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // acquire pins the segment, without a lock while anybody else holds it. A sealed one that nobody holds is opened, without a mapping.
 func (s *Segment) acquire() error { return s.pin(false) }
 

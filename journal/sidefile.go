@@ -98,14 +98,16 @@ func emptyLogs() (ends [slotLogCount]int64) {
 	return ends
 }
 
-// createSideLog makes an empty log and forces it to disk.
-func createSideLog(disk Disk, path, magic string) error {
+// createSideLog makes an empty log and forces it to disk. One that was there and had entries is vouched for up to some length: its last byte stays known as lost.
+func createSideLog(disk Disk, path, magic string, vouched int64) error {
+	head := freshHead()
+	head.base = max(head.base, vouched-1)
 	f, err := disk.Create(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(freshHead().append(magic), 0); err != nil {
+	if _, err := f.WriteAt(head.append(magic), 0); err != nil {
 		return err
 	}
 	return f.Sync()
@@ -118,6 +120,7 @@ type sideContents struct {
 	whole    int64  // bytes up to the end of the last whole frame
 	rest     []byte // what follows
 	lost     []lostBytes
+	since    int // payloads before the last of them
 }
 
 // size is the length of the log, logical.
@@ -158,8 +161,9 @@ func readSideLog(f File, path, magic string, vouched int64) (c sideContents, err
 			return c, nil
 		}
 		next := nextWhole(b, at+1, end)
-		c.lost = append(c.lost, lostBytes{at, next})
-		if next == end {
+		c.lost, c.since = append(c.lost, lostBytes{at, next}), len(c.payloads)
+		if next >= size { // a length that was vouched for never falls, or nobody would know what is lost
+			c.whole, c.rest = next, nil
 			return c, nil
 		}
 		at = next

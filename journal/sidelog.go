@@ -21,11 +21,12 @@ type sideLog struct {
 	syncMu sync.Mutex // held while the file is synced, and while it is written anew; taken before mu
 	failed error      // under syncMu: which file the name stands for after a power cut is not known
 
-	mu   sync.Mutex
-	file File // changes with head, under both
-	head sideHead
-	lost []lostBytes // what an opening passed over
-	buf  []byte
+	mu    sync.Mutex
+	file  File // changes with head, under both
+	head  sideHead
+	lost  []lostBytes // what an opening passed over
+	since int         // entries before the last of it
+	buf   []byte
 
 	old    atomic.Bool  // of an earlier version: nothing is appended to it
 	size   atomic.Int64 // of header and whole frames, logical
@@ -51,6 +52,9 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 		q.log.Error("entries of a side log are lost; all others are used, and the file stays as it is up to the last of them", zap.Error(err))
 		err = nil
 	}
+	if err == nil && len(c.lost) > 0 {
+		err = padTo(f, c.whole)
+	}
 	if err == nil && len(c.rest) > 0 {
 		if !allZero(c.rest) {
 			q.log.Warn("side log ends in a torn entry, which was never acknowledged; cut", zap.String("file", path), zap.Int("bytes", len(c.rest)))
@@ -64,10 +68,18 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 		f.Close()
 		return nil, nil, err
 	}
-	l := &sideLog{disk: disk, q: q, path: path, magic: magic, file: f, head: c.head, lost: c.lost}
+	l := &sideLog{disk: disk, q: q, path: path, magic: magic, file: f, head: c.head, lost: c.lost, since: c.since}
 	l.old.Store(c.head.version < sideVersion)
 	l.size.Store(c.size())
 	return l, c.payloads, nil
+}
+
+// padTo makes a log that was cut as long as it was, with zeros for what is lost: so it stays known that entries are, and where.
+func padTo(f File, size int64) error {
+	if have, err := f.Size(); err != nil || have >= size {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 // append writes one entry. After an error nothing was added: the next append writes over what may have reached the file.

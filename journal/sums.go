@@ -32,11 +32,7 @@ func (d *Dataset) unsealedSums(e *syncEntry) []syncRange {
 			continue
 		}
 		segs := *t.segs.Load()
-		first := len(segs)
-		for first > 0 && !segs[first-1].sealed.Load() {
-			first--
-		}
-		for _, s := range segs[first:] {
+		for _, s := range unsealedOf(segs) {
 			sums := s.sums[:len(s.sums):len(s.sums)]
 			for _, r := range e.ranges {
 				if int(r.schema) == schema && r.ordinal == s.ordinal {
@@ -70,14 +66,35 @@ func (o *opening) carriedSums(s *Segment, end uint64) (list []syncRange) {
 	return list
 }
 
-// proofOf is what the carried sums of a segment are to be held against.
-func proofOf(sums []syncRange) *proof {
-	if len(sums) == 0 {
+// proofOf is what the segment's records below end are to be held against: where it was left, a block index that was made before, which tells most exactly what is
+// hurt; else its carried sums, as far as there are any; else no more than their headers.
+func (s *Segment) proofOf(sums []syncRange, end uint64) *proof {
+	if end == s.limit {
+		if list, err := s.indexChunks(); err == nil && agree(list, sums, s.tape.size) {
+			return &proof{index: true, chunks: list, left: len(list)}
+		}
+	}
+	p := &proof{}
+	at := s.base
+	for _, r := range sums {
+		p.chunks = append(s.headerChunks(p.chunks, at, r.from), chunk{from: r.from, to: r.to, crc: r.crc, known: true})
+		at = r.to
+	}
+	p.chunks = s.headerChunks(p.chunks, at, end)
+	if p.left = len(p.chunks); p.left == 0 {
 		return nil
 	}
-	p := &proof{left: len(sums)}
-	for _, r := range sums {
-		p.chunks = append(p.chunks, chunk{from: r.from, to: r.to, crc: r.crc, known: true})
-	}
 	return p
+}
+
+// agree says whether the blocks of an index have the sum that the sync log has of all of them, where it has one.
+func agree(list []chunk, sums []syncRange, size int) bool {
+	if len(list) == 0 || len(sums) != 1 || sums[0].from != list[0].from || sums[0].to != list[len(list)-1].to {
+		return true
+	}
+	crc := uint32(0)
+	for _, c := range list {
+		crc = joinCRC(crc, c.crc, xpow8(int(c.to-c.from)*size))
+	}
+	return crc == sums[0].crc
 }

@@ -103,28 +103,37 @@ func (t *Tap) exists(ordinal uint64) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// openFile opens the file of a segment, sealed or not.
-func (t *Tap) openFile(ordinal uint64) (File, kept, error) {
+// openFile opens the file of a segment, sealed or not; of two the one that openSegmentFile would take.
+func (t *Tap) openFile(ordinal uint64) (f File, k kept, err error) {
 	dir := filepath.Join(t.dir, t.schema.String())
 	for try := 1; ; try++ {
-		path := segmentPath(dir, ordinal, activeSuffix)
-		f, err := OSDisk{}.Open(path, true)
-		if errors.Is(err, fs.ErrNotExist) {
-			path = segmentPath(dir, ordinal, sealedSuffix)
-			f, err = OSDisk{}.Open(path, true)
+		first := error(fs.ErrNotExist)
+		for _, suffix := range segmentSuffixes(ordinal == t.state.place(int(t.schema)).ordinal) {
+			if f, k, err = t.openPath(segmentPath(dir, ordinal, suffix), ordinal); err == nil {
+				return f, k, nil
+			}
+			if errors.Is(first, fs.ErrNotExist) {
+				first = err
+			}
 		}
-		if err != nil {
-			return nil, kept{}, err
-		}
-		k, err := readKept(f, path, t.schema, ordinal)
-		if err == nil {
-			return f, k, nil
-		}
-		if f.Close(); try == infoTries {
-			return nil, k, err
+		if try == infoTries || errors.Is(first, fs.ErrNotExist) {
+			return nil, k, first
 		}
 		time.Sleep(tapWaitMost)
 	}
+}
+
+func (t *Tap) openPath(path string, ordinal uint64) (File, kept, error) {
+	f, err := OSDisk{}.Open(path, true)
+	if err != nil {
+		return nil, kept{}, err
+	}
+	k, err := readKept(f, path, t.schema, ordinal)
+	if err != nil {
+		f.Close()
+		return nil, k, err
+	}
+	return f, k, nil
 }
 
 // open maps the segment that holds seq, up to its last record: what follows in the file is cut off when it is sealed.

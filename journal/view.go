@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/tapewire/tapewire/feed"
@@ -71,7 +71,13 @@ func loadView(disk Disk, dir string) (*view, error) {
 // loadSteps reads the log of outliers, which a journal of an earlier release does not have.
 func (v *view) loadSteps() error {
 	payloads, err := v.payloads(outliersName, outliersMagic, logOutliers)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		if vouchedBytes(v.entries, logOutliers) > 0 {
+			v.damage = append(v.damage, fmt.Errorf("%w: %s is gone: times beyond the clock are taken for what they say where an index is made again", ErrCorrupt, outliersName))
+		}
+		err = nil
+	}
+	if err != nil {
 		return err
 	}
 	v.steps, err = parseOutlierSteps(payloads)
@@ -208,13 +214,13 @@ func (v *view) segments(schema feed.Schema) ([]uint64, error) {
 			list = append(list, ordinal)
 		}
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i] < list[j] })
-	return list, nil
+	slices.Sort(list)
+	return slices.Compact(list), nil // one that is there twice is opened once, see openSegmentFile
 }
 
 // open opens a segment and says where its committed records end.
 func (v *view) open(schema feed.Schema, ordinal uint64) (File, segmentInfo, uint64, error) {
-	f, info, err := openSegmentFile(v.disk, filepath.Join(v.dir, schema.String()), ordinal)
+	f, info, err := openSegmentFile(v.disk, filepath.Join(v.dir, schema.String()), schema, ordinal, ordinal == v.places[int(schema)].ordinal)
 	if err != nil {
 		return nil, info, 0, err
 	}

@@ -1,0 +1,128 @@
+package journal
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A symbol table that lost its end must not give the ids of kept records to other names, nor ids that it gave out, and the loss stays told.
+func TestIDsOfALostSymbolTableAreNeverGivenAgain(t *testing.T) {
+	for name, keep := range map[string]func(size int64) int64{
+		"last entry torn": func(size int64) int64 { return size - 20 }, // it ends in zeros, which would come back
+		"second half":     func(size int64) int64 { return size / 2 },
+		"all entries":     func(int64) int64 { return sideHeader2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "j")
+			j := open(t, dir, holeOptions())
+			d := create(t, j)
+			w := openWriter(t, d, "p", "s")
+			for _, symbol := range []string{"A", "B", "C"} {
+				id, err := w.Instrument(Instrument{Symbol: symbol})
+				if err != nil {
+					t.Fatal(err)
+				}
+				mustAppend(t, w, Run{trades, records(trades, id, uint64(id), 10)})
+			}
+			if err := w.Uses(9000); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, w, Run{trades, records(trades, 9000, 1, 1)})
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, testDataset, symbolsName)
+			st, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(file, keep(st.Size())); err != nil {
+				t.Fatal(err)
+			}
+			given := map[uint32]string{}
+			for _, symbol := range []string{"X", "Y"} { // one each opening
+				wantLost(t, dir, symbolsName)
+				j := open(t, dir, holeOptions())
+				d := j.Lookup(testDataset)
+				id, err := openWriter(t, d, "q", symbol).Instrument(Instrument{Symbol: symbol})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if id <= 3 || id/pageIDs == 9000/pageIDs || given[id] != "" {
+					t.Errorf("%s got id %d, given before: %v", symbol, id, given)
+				}
+				given[id] = symbol
+				if tail := d.Tape(trades).Tail(); tail != 31 {
+					t.Errorf("the tape has %d records, want 31", tail)
+				}
+				entries := d.symbols.Len()
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if symbol == "Y" { // the records were asked once: an opening more has nothing to note
+					if n := open(t, dir, holeOptions()).Lookup(testDataset).symbols.Len(); n != entries {
+						t.Errorf("%d entries after one more opening, want %d", n, entries)
+					}
+				}
+			}
+			wantLost(t, dir, symbolsName)
+		})
+	}
+}
+
+// wantLost wants Verify to say that a side log has lost entries.
+func wantLost(t *testing.T, dir, name string) {
+	t.Helper()
+	report, err := Verify(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range report.Problems {
+		if strings.Contains(p.Text, name) {
+			return
+		}
+	}
+	t.Errorf("verify does not say that %s has lost entries: %v", name, report.Problems)
+}
+
+// What judged a time once is gone with the log of outliers, and what was a gap with the ledger: that stays told, also after an opening.
+func TestLostSideLogStaysTold(t *testing.T) {
+	for name, hurt := range map[string]func(string) error{
+		outliersName: os.Remove,
+		ledgerName:   func(file string) error { return os.Truncate(file, sideHeader2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "j")
+			j := open(t, dir, Options{MaxClockSkew: 1, AnyFilesystem: true})
+			d := create(t, j)
+			w := openWriter(t, d, "p", "s")
+			far := record(trades, 1, 1)
+			for i := range 8 {
+				far[8+i], far[trades.TsRecvOffset()+i] = 0x7f, 0x7f
+			}
+			mustAppend(t, w, Run{trades, far})
+			if err := d.enterGap(nil, Gap{Schema: trades, Records: 1, Cause: CauseUpstream, At: []Position{{trades, 1}}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := hurt(filepath.Join(dir, testDataset, name)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				wantLost(t, dir, name)
+				j := open(t, dir, holeOptions())
+				if d := j.Lookup(testDataset); d == nil || d.Tape(trades).Tail() != 1 {
+					t.Fatal("not served: ", j.Damaged(testDataset))
+				}
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantLost(t, dir, name)
+		})
+	}
+}
