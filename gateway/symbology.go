@@ -97,7 +97,7 @@ func definitionOf(r feed.Record) (m journal.DatedMapping, ok bool) {
 	if def.SecurityUpdateAction == 'D' {
 		m.Kind, m.Symbol = journal.KindDeletion, ""
 	}
-	return m, m.From != journal.NoDay && (m.Symbol != "" || m.Kind == journal.KindDeletion)
+	return m, m.From != journal.NoDay // one without a symbol is passed over, and counted
 }
 
 // askable takes out what cannot be a symbol: the records of those ids have no
