@@ -78,6 +78,9 @@ func (q *quarantine) move(path, name string) error {
 	if err := q.disk.Mkdir(dir); err != nil {
 		return err
 	}
+	if err := q.disk.SyncDir(q.dir); err != nil { // or the file may move, on disk, into a directory that is not there
+		return err
+	}
 	names, err := q.disk.List(dir)
 	if err != nil {
 		return err
