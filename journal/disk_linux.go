@@ -29,11 +29,34 @@ func (OSDisk) Open(path string, readOnly bool) (File, error) {
 	if readOnly {
 		flag = os.O_RDONLY
 	}
-	f, err := os.OpenFile(path, flag, 0)
+	f, err := openRegular(path, flag)
 	if err != nil {
 		return nil, err
 	}
 	return &osFile{f}, nil
+}
+
+// errNoFile is what stands in a file's place: a directory, a pipe, a device.
+var errNoFile = fmt.Errorf("%w: no file where one should be", ErrCorrupt)
+
+// openRegular opens what is a file. A pipe in its place would hold up whoever opens it, and all datasets with him; a device gives what is none of ours.
+func openRegular(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%w: %w", errNoFile, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s has mode %v", errNoFile, path, info.Mode())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (OSDisk) Create(path string) (File, error) {

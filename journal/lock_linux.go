@@ -75,7 +75,7 @@ const (
 // Locked asks for shared locks and gives them back at once.
 func (OSDisk) Locked(path string) (bool, error) {
 	for _, name := range []string{filepath.Dir(path), path} {
-		f, err := os.Open(name)
+		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -58,6 +58,9 @@ func (o *opening) openTape(schema feed.Schema, p place) (err error) {
 	next := uint64(0) // base of the segment after the one at hand
 	for _, ordinal := range slices.Backward(slices.Sorted(maps.Keys(files))) {
 		s, err := o.openSegment(t, ordinal, files[ordinal], p)
+		if err != nil && ordinal < p.ordinal && !isShortage(err) && !isFull(err) && !errors.Is(err, ErrCorrupt) {
+			err = fmt.Errorf("%w: it cannot be opened: %w", ErrCorrupt, err) // a link to a disk that is not there, another's rights, a disk's error
+		}
 		if err == nil && ordinal < p.ordinal && s.limit > next {
 			err = fmt.Errorf("%w: %s ends with record %d, the next segment begins with %d", ErrCorrupt, segmentPath(t.dir, ordinal, files[ordinal]), s.limit, next)
 		}

@@ -64,6 +64,11 @@ func (o *opening) recover() error {
 	if err := o.checkKept(); err != nil {
 		return err
 	}
+	if errors.Is(why, errNoFile) { // a directory would keep the new page from its place
+		if err := o.q.move(d.path(stateName), stateName); err != nil {
+			return err
+		}
+	}
 	last := o.entries[len(o.entries)-1]
 	d.epoch = last.epoch
 	if last.clean {

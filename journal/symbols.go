@@ -125,44 +125,6 @@ func (s *Symbols) NumIDs() int { return s.idList.len() }
 // IDAt is id n, in the order of their first entries.
 func (s *Symbols) IDAt(n int) uint32 { return *s.idList.at(n) }
 
-// IDs is every id that ever stood for exactly this symbol, in the order they came. The slice must not be changed.
-// It does not say when: NameAt does.
-func (s *Symbols) IDs(symbol string) []uint32 {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	n, ok := s.number[symbol]
-	if !ok {
-		return nil
-	}
-	return slices.Clip(s.idsOf[n])
-}
-
-// Match is the symbol that is meant by what was asked for: the very same, else the only one that differs in case alone. Of several such it is none, and
-// others is all of them.
-func (s *Symbols) Match(asked string) (symbol string, others []string) {
-	s.names.RLock()
-	defer s.names.RUnlock()
-	if s.isSymbol(asked) {
-		return asked, nil
-	}
-	upper := strings.ToUpper(asked)
-	for _, n := range s.folded[upper] {
-		others = append(others, *s.texts.at(int(n)))
-	}
-	if upper != asked && s.isSymbol(upper) {
-		others = append(others, upper)
-	}
-	if len(others) == 1 {
-		return others[0], nil
-	}
-	return "", others
-}
-
-func (s *Symbols) isSymbol(text string) bool {
-	n, ok := s.number[text]
-	return ok && len(s.idsOf[n]) > 0
-}
-
 // Symbol is what the newest entry of the id says, whatever day that holds for.
 func (s *Symbols) Symbol(id uint32) (string, bool) {
 	if m := s.present(id); m != nil && m.Symbol != "" {

@@ -75,7 +75,7 @@ func OpenTap(dir, dataset string, schema feed.Schema) (*Tap, error) {
 // mapState maps the state page and checks that it is exact: see view.loadState.
 func (t *Tap) mapState() error {
 	path := filepath.Join(t.dir, stateName)
-	f, err := os.Open(path)
+	f, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -211,6 +212,9 @@ func (x *verifier) sideFiles() {
 		x.problem(anySchema, 0, err)
 	}
 	x.checkSyncLog()
+	if _, _, err := readState(x.disk, x.dir); errors.Is(err, ErrCorrupt) {
+		x.problem(anySchema, 0, fmt.Errorf("%w; an opening goes by the sync log", err))
+	}
 	if x.stateErr != nil && len(x.entries) > 0 && !x.entries[len(x.entries)-1].clean {
 		x.note(anySchema, 0, "looked at is what is known to be on disk: "+x.stateErr.Error())
 	}
