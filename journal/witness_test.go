@@ -84,7 +84,10 @@ func putBackInPlace(t *testing.T, tool []string, name string, running bool) {
 			t.Fatal(err)
 		}
 	}
-	runTool(t, []string{"cp", "-a", "FROM", "TO"}, dir, copied)
+	eventually(t, "a copy", func() bool { // cp says so when a file has gone that was made just then
+		err := os.RemoveAll(copied)
+		return err == nil && exec.Command("cp", "-a", dir, copied).Run() == nil
+	})
 	age(t, copied)
 	if !running {
 		j = open(t, dir, o)
