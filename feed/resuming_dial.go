@@ -17,6 +17,9 @@ func (r *ResumingProducer) dial(ctx context.Context, cfg ProducerConfig) (*Produ
 	if err != nil {
 		return nil, err
 	}
+	r.mu.Lock()
+	r.missing += p.Missing() // whatever becomes of this session, the gap has been made
+	r.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { p.abort(context.Cause(ctx)) })
 	defer stop()
 	if err = r.declare(ctx, p); err == nil {
@@ -169,7 +172,6 @@ func (r *ResumingProducer) resume() (*Producer, error) {
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.missing += p.Missing()
 	switch from := p.Accepted(); {
 	case from > r.held.next:
 		err = fmt.Errorf("%w: it has %d records of stream %s, this producer published %d; give each program a Name and a Stream of its own",

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"maps"
-	"strings"
 )
 
 // filter is what a cursor lets pass: everything but some, or what was named by
@@ -14,7 +13,7 @@ type filter struct {
 	except  *filter             // with all: what is left out; nil: nothing is
 	fixed   map[uint32]struct{} // named by instrument id
 	names   map[string]string   // raw symbol: what the client asked for
-	pending map[string]string   // in lower case, what was asked for and nobody has borne yet: as asked
+	pending pending
 
 	maybe map[uint32]struct{} // every id that can pass: fixed, and those that ever stood for one of names
 	ids   map[uint32]struct{} // of maybe, those that do by the names the client was told (see naming)
@@ -23,7 +22,7 @@ type filter struct {
 
 func newFilter() *filter {
 	return &filter{
-		fixed: map[uint32]struct{}{}, names: map[string]string{}, pending: map[string]string{},
+		fixed: map[uint32]struct{}{}, names: map[string]string{}, pending: pending{},
 		maybe: map[uint32]struct{}{}, ids: map[uint32]struct{}{},
 	}
 }
@@ -92,8 +91,7 @@ func (f *filter) learn(id uint32, symbol string, resolve func(asked string) stri
 		f.except.learn(id, symbol, resolve)
 	}
 	if len(f.pending) > 0 {
-		if asked, ok := f.pending[strings.ToLower(symbol)]; ok && resolve(asked) == symbol {
-			delete(f.pending, strings.ToLower(symbol))
+		if asked, ok := f.pending.take(symbol, resolve); ok {
 			f.names[symbol] = asked
 		}
 	}
@@ -157,7 +155,7 @@ func (f *filter) add(g *filter) {
 	default:
 		maps.Copy(f.fixed, g.fixed)
 		maps.Copy(f.names, g.names)
-		maps.Copy(f.pending, g.pending)
+		f.pending.merge(g.pending)
 		maps.Copy(f.maybe, g.maybe)
 		maps.Copy(f.ids, g.ids)
 		f.stale = append(f.stale, g.stale...)
@@ -185,9 +183,7 @@ func (f *filter) remove(g *filter) {
 		for symbol := range g.names {
 			delete(f.names, symbol)
 		}
-		for folded := range g.pending {
-			delete(f.pending, folded)
-		}
+		f.pending.remove(g.pending)
 		for id := range g.maybe {
 			if _, ok := f.maybe[id]; ok {
 				f.stale = append(f.stale, id)
@@ -212,11 +208,7 @@ func meet(a, b *filter) *filter {
 			both.names[symbol] = asked
 		}
 	}
-	for folded, asked := range a.pending {
-		if _, ok := b.pending[folded]; ok {
-			both.pending[folded] = asked
-		}
-	}
+	both.pending = a.pending.both(b.pending)
 	for id := range a.maybe {
 		if _, ok := b.maybe[id]; ok {
 			both.maybe[id] = struct{}{}

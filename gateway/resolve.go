@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
@@ -41,9 +40,9 @@ func (s *session) resolve(in *intro, work *int, tell bool) bool {
 				return false
 			}
 		case len(others) > 0 && tell:
-			s.stageError(feed.ErrorSymbolResolutionFailed, lsg.Ambiguous(withoutSecrets(asked), others).Text(), true)
+			s.stageError(feed.ErrorSymbolResolutionFailed, lsg.Ambiguous(withoutKeys(asked), others).Text(), true)
 		default:
-			in.filter.pending[strings.ToLower(asked)] = asked
+			in.filter.pending.add(asked)
 			if tell {
 				s.tellNobody(r.schema, asked)
 			}
@@ -90,7 +89,7 @@ func (s *session) tellID(table *journal.Symbols, id uint32, asked string) {
 // tellNobody says that a symbol is not there yet. That is no error: bots may start
 // before adapters, and official clients take any error for the end of a session.
 func (s *session) tellNobody(schema feed.Schema, asked string) {
-	s.stageWaiting(lsg.Waiting{Schema: schema.String(), Symbol: withoutSecrets(asked), Words: "nobody has published it yet; its data follows once somebody does"})
+	s.stageWaiting(lsg.Waiting{Schema: schema.String(), Symbol: withoutKeys(asked), Words: "nobody has published it yet; its data follows once somebody does"})
 }
 
 // hasName reports whether an id ever had a name.

@@ -20,13 +20,26 @@ var (
 // withoutSecrets hides what may be a key, or made of one.
 func withoutSecrets(text string) string { return secrets.ReplaceAllString(text, "(hidden)") }
 
-// withoutPaths takes the data directory out of what the journal says: where files lie is the operator's business, and the log has it.
+// keys is enough of a key.
+var keys = regexp.MustCompile(`db-[0-9A-Za-z]{12,}`)
+
+// withoutKeys is for what a client gets back that only it has asked for: a symbol may be
+// a long number in hex, and must come back as it was written.
+func withoutKeys(text string) string { return keys.ReplaceAllString(text, "(hidden)") }
+
+// withoutPaths takes the data directory out of what the journal says: where files lie is
+// the operator's business, and the log has it.
 func (s *Server) withoutPaths(text string) string {
-	dir := s.journal.Dir()
+	dir := strings.TrimSuffix(s.journal.Dir(), "/")
 	if len(dir) < 2 {
 		return text
 	}
-	return strings.ReplaceAll(strings.ReplaceAll(text, strings.TrimSuffix(dir, "/")+"/", ""), dir, "the data directory")
+	named := regexp.MustCompile(`(^|[\s"'(])` + regexp.QuoteMeta(dir) + `/`) // a relative one may be a word of the text
+	text = named.ReplaceAllString(text, "$1")
+	if strings.Contains(dir, "/") {
+		text = strings.ReplaceAll(text, dir, "the data directory")
+	}
+	return text
 }
 
 // looksLikeKey is for names that are kept: a producer's would end up on the tapes.

@@ -73,7 +73,7 @@ func (o *opening) keepRest() error {
 // process had copied and not committed (so it is with a container that starts again), and in a copy what was accepted elsewhere: both are kept, and nobody is told
 // of a loss that is none here.
 func (o *opening) keepBeyond() error {
-	if n := len(o.entries); o.result.here && n > 0 && o.entries[n-1].clean && maps.Equal(o.entries[n-1].places, o.result.places) {
+	if n := len(o.entries); o.result.here && o.result.untouched && n > 0 && o.entries[n-1].clean && maps.Equal(o.entries[n-1].places, o.result.places) {
 		return nil
 	}
 	if err := o.keepRest(); err != nil {

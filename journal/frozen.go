@@ -21,6 +21,7 @@ func (d *Dataset) freeze(t *Tape, path string, info segmentInfo, tail uint64) (*
 	if err != nil {
 		return nil, err
 	}
+	s.limit = tail // who reads it takes the new file for what comes then
 	t.frozen = &frozen{path, info, tail}
 	t.blocked = t.frozen.noRoom(t)
 	d.log.Warn("no room for the file that a tape is to go on in after a cut; it is read-only until there is", zap.String("tape", t.name()), zap.Error(t.blocked))

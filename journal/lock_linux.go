@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,9 @@ import (
 type osLock struct {
 	path string
 	dir  *os.File
-	file *os.File
+
+	mu   sync.Mutex // every dataset asks
+	file *os.File   // under mu
 }
 
 // Lock takes the directory first: a lock file may be gone.
@@ -139,6 +142,8 @@ func (l *osLock) lockFile() error {
 }
 
 func (l *osLock) Held() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(l.file.Fd()), &st); err != nil {
 		return &os.PathError{Op: "fstat", Path: l.path, Err: err}

@@ -237,7 +237,10 @@ func (o *opening) upgrade(l *sideLog) error {
 func (o *opening) finishState(e *syncEntry) (err error) {
 	d := o.d
 	if !o.result.same || o.result.renew {
-		if err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts, d.logEnds()); err != nil {
+		err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts, d.logEnds())
+		if o.result.same && !o.result.old && isFull(err) {
+			d.log.Warn("no room for a state page with a witness; the next opening makes it", zap.Error(err))
+		} else if err != nil {
 			return err
 		}
 	}

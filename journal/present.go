@@ -111,6 +111,9 @@ func (d *Dataset) namesPresent() error {
 func (l *sideLog) present(d *Dataset) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil // there was no room for it, see openOutliers
+	}
 	return d.isOurs(l.path, l.file, l.head.physical(l.size.Load()))
 }
 

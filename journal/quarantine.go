@@ -126,7 +126,12 @@ func (q *quarantine) holds(f File) (bool, error) {
 			break
 		}
 		var kept File
-		if kept, err = q.disk.Open(filepath.Join(dir, name), true); err != nil {
+		kept, err = q.disk.Open(filepath.Join(dir, name), true)
+		if errors.Is(err, errNoFile) {
+			err = nil
+			continue
+		}
+		if err != nil {
 			break
 		}
 		var other Identity

@@ -12,18 +12,20 @@ import (
 
 // recovered is where a dataset goes on.
 type recovered struct {
-	trusted bool // the state page is: nothing is lost
-	same    bool // and it is the very page that was stored to, on the machine that stored to it: the epoch goes on
-	renew   bool // a page of the present version, and with a witness, takes its place all the same
-	here    bool // the machine was started since these very files were stored to: what lies beyond the places may have been acknowledged
-	cut     bool // records may be lost
-	begun   bool // the epoch had been entered by an opening that did not get to its end
-	places  map[int]place
-	counts  []uint64          // by stream
-	ends    map[int]uint64    // of tapes, as the state page has them: more than was kept is lost; nil: not known
-	rest    []rest            // what lies beyond the places
-	lost    map[int]uint64    // records of each tape that were cut
-	recut   map[string]uint64 // segments that go on in a new file, by path: the first record that it does not keep
+	trusted   bool // the state page is: nothing is lost
+	same      bool // and it is the very page that was stored to, on the machine that stored to it: the epoch goes on
+	renew     bool // a page of the present version, and with a witness, takes its place all the same
+	old       bool // the page is of an earlier version
+	here      bool // the machine was started since these very files were stored to: what lies beyond the places may have been acknowledged
+	untouched bool // and nobody but the journal has changed anything about the page since
+	cut       bool // records may be lost
+	begun     bool // the epoch had been entered by an opening that did not get to its end
+	places    map[int]place
+	counts    []uint64          // by stream
+	ends      map[int]uint64    // of tapes, as the state page has them: more than was kept is lost; nil: not known
+	rest      []rest            // what lies beyond the places
+	lost      map[int]uint64    // records of each tape that were cut
+	recut     map[string]uint64 // segments that go on in a new file, by path: the first record that it does not keep
 }
 
 // recover decides between the state page, which is exact where its sums are true, and the sync log, which is what the disk vouches for. Who the page is
@@ -72,6 +74,10 @@ func (o *opening) recover() error {
 	last := o.entries[len(o.entries)-1]
 	d.epoch = last.epoch
 	if last.clean {
+		if err := o.keepRest(); err != nil { // it may be an older copy, put back among newer files: those are another history's
+			return err
+		}
+		o.result.lost, o.result.cut = nil, len(o.result.rest) > 0
 		if err := o.newEpoch(); err != nil {
 			return err
 		}
@@ -112,7 +118,7 @@ func (o *opening) trustState() (k kin, err error) {
 	if err != nil {
 		return k, err
 	}
-	o.result.here = k.here
+	o.result.here, o.result.untouched = k.here, k.untouched
 	return k, o.trust(page, k)
 }
 
@@ -158,7 +164,7 @@ func (o *opening) trust(page *statePage, k kin) error {
 	}
 	// An epoch that was entered and is not the page's was begun by an opening that did not get to its end.
 	o.result.same = k.same && d.epochs[len(d.epochs)-1].Number <= epoch
-	o.result.renew = v1 || page.witness() == witness{}
+	o.result.renew, o.result.old = v1 || page.witness() == witness{}, v1
 	o.result.places, o.result.counts, d.epoch = places, counts, epoch
 	return o.checkKept()
 }
@@ -229,7 +235,7 @@ func (o *opening) walk() error {
 		o.entries[good].clean = false // it was gone on from
 	}
 	o.entries = o.entries[:good+1]
-	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends, here: o.result.here}
+	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends, here: o.result.here, untouched: o.result.untouched}
 	return nil
 }
 

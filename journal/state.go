@@ -233,7 +233,9 @@ func createState(disk Disk, dir string, epoch uint64, places map[int]place, coun
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(p.b[:len(stateMagic)], 0)
+	if _, err = f.WriteAt(p.b[:len(stateMagic)], 0); err == nil {
+		err = f.Sync()
+	}
 	return errors.Join(err, f.Close())
 }
 

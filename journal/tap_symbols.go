@@ -1,6 +1,10 @@
 package journal
 
-import "github.com/tapewire/tapewire/feed"
+import (
+	"path/filepath"
+
+	"github.com/tapewire/tapewire/feed"
+)
 
 // tapSymbols is what a tap knows of the symbol table.
 type tapSymbols struct {
@@ -71,6 +75,11 @@ func (t *Tap) Refresh() error {
 		return err
 	}
 	c, err := readSideLog(f, t.symbols.path, symbolsMagic, 0)
+	if err == nil && c.size() < size { // an entry is hurt, perhaps: what a sync has vouched for behind it is used all the same, as by a server
+		if entries, _, logErr := readSyncLog(OSDisk{}, filepath.Dir(t.symbols.path)); logErr == nil {
+			c, err = readSideLog(f, t.symbols.path, symbolsMagic, vouchedBytes(entries, logSymbols))
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,9 @@ type kin struct {
 	same bool
 	// here: the files are the ones that were stored to, and the machine was started since. What a power cut took may have been acknowledged here.
 	here bool
-	why  string // it is not the same, in words
+	// untouched: nobody has changed anything about page and witness but the journal. A chown does, too.
+	untouched bool
+	why       string // it is not the same, in words
 }
 
 // kin compares the page, read from f in a dataset's directory, with what it says of itself. It must be asked before the page is mapped for writing: the first
@@ -84,7 +86,8 @@ func (p *statePage) kin(disk Disk, dir string, f File) (k kin, err error) {
 	}
 	then, untouched := p.identity(), err == nil && seen == p.witness()
 	k.machine = then.same(now)
-	k.here = untouched && stamp.Written == stamp.Changed && then.Inode == now.Inode && then.BootID != now.BootID
+	k.here = seen.inode == p.witness().inode && then.Inode == now.Inode && then.BootID != now.BootID
+	k.untouched = untouched && stamp.Written == stamp.Changed
 	switch {
 	case !k.machine:
 		k.why = "another boot, mount or copy than the one it was written on"

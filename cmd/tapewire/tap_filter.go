@@ -69,7 +69,7 @@ func (f *tapFilter) look(tap *journal.Tap, w io.Writer) {
 		switch {
 		case symbol != "":
 			f.names[symbol] = struct{}{}
-			delete(f.unheard.symbols, asked)
+			f.unheard.found(asked)
 		case len(others) > 0:
 			f.unheard.tie(asked)
 			delete(f.unheard.symbols, asked)

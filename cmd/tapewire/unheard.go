@@ -43,6 +43,14 @@ func (u *unheard) tie(symbol string) {
 	}
 }
 
+// found takes that a symbol is there that was asked for; a number may have been taken for an id.
+func (u *unheard) found(asked string) {
+	delete(u.symbols, asked)
+	if id, err := strconv.ParseUint(asked, 10, 32); err == nil {
+		delete(u.ids, uint32(id))
+	}
+}
+
 // hear takes a record of the stream: what it speaks of is there.
 func (u *unheard) hear(rec feed.Record) {
 	if len(u.symbols)+len(u.ids)+len(u.schemas) == 0 {

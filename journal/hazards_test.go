@@ -1,0 +1,227 @@
+package journal
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var smallSegments = Options{AnyFilesystem: true, Sync: SyncPolicy{Bytes: maxSyncBytes}, MinSegment: smallestSegment, MaxSegment: smallestSegment}
+
+// fullFor is a disk without room for new files of one kind.
+type fullFor struct {
+	Disk
+	suffix string
+	on     *atomic.Bool
+}
+
+func (n fullFor) Create(p string) (File, error) {
+	if n.on.Load() && strings.HasSuffix(p, n.suffix) {
+		return nil, &os.PathError{Op: "open", Path: p, Err: unix.ENOSPC}
+	}
+	return n.Disk.Create(p)
+}
+
+func (n fullFor) beginFull() fullFor {
+	n.Disk, n.on = OSDisk{}, &atomic.Bool{}
+	n.on.Store(true)
+	return n
+}
+
+func served(t *testing.T, dir string, o Options) *Dataset {
+	t.Helper()
+	j := open(t, dir, o)
+	d := j.Lookup(testDataset)
+	if d == nil {
+		t.Fatal(j.Damaged(testDataset))
+	}
+	return d
+}
+
+// A tape whose file must not be stored to goes on in another one. Who stood at the tail of the old file must not read there on: bytes lie there that were cut.
+func TestAReaderOfAFrozenTapeTakesTheNewFileForWhatComesThen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	o := Options{AnyFilesystem: true, Sync: SyncPolicy{Bytes: maxSyncBytes}, RetryInterval: 20 * time.Millisecond}
+	j := open(t, dir, o)
+	d := create(t, j)
+	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 0, 20)})
+	seg, err := d.Tape(trades).Segment(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := seg.Offset(20)
+	seg.Release()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, testDataset, "trades", "00000001.tape"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(bytes.Repeat([]byte("cut!"), 12*30), off); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if err := os.Chmod(filepath.Join(dir, testDataset, stateName), 0o600); err != nil { // another history begins, and keeps what lies beyond the tail
+		t.Fatal(err)
+	}
+	disk := fullFor{suffix: activeSuffix + tmpSuffix}.beginFull()
+	o.Disk = disk
+	d = served(t, dir, o)
+	tape := d.Tape(trades)
+	if tape.frozen == nil || tape.Tail() != 20 {
+		t.Fatalf("frozen %v, tail %d: this test shows nothing", tape.frozen != nil, tape.Tail())
+	}
+	seg, err = tape.Segment(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seg.Release()
+	disk.on.Store(false)
+	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 20, 5)})
+	if seg.Limit() > 20 {
+		t.Errorf("the old file is read up to record %d, its tape goes on in another from 20 on", seg.Limit())
+	}
+	again, err := tape.Segment(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Release()
+	if got := again.Mapped(20, 25); !bytes.Equal(got, records(trades, 1, 20, 5)) {
+		t.Errorf("records 20 to 25 are %q", got[:8])
+	}
+}
+
+// Without room for the log of outliers none are judged; records are taken, acknowledged and synced all the same.
+func TestALogThatThereWasNoRoomForHoldsUpNoAck(t *testing.T) {
+	dir, o := filepath.Join(t.TempDir(), "j"), smallSegments
+	j := open(t, dir, o)
+	mustAppend(t, openWriter(t, create(t, j), "p", "s"), Run{trades, records(trades, 1, 0, 500)})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, testDataset, outliersName)); err != nil {
+		t.Fatal(err)
+	}
+	o.Disk = fullFor{suffix: outliersName}.beginFull()
+	d := served(t, dir, o)
+	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 500, 20)})
+	if err := d.Present(); err != nil {
+		t.Error(err)
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// An operator may look at what is in quarantine, and make a directory there.
+func TestADirectoryInQuarantineIsNoDamage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir, smallSegments)
+	mustAppend(t, openWriter(t, create(t, j), "p", "s"), Run{trades, records(trades, 1, 0, 20)})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, testDataset, quarantineDir, "looked-at"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(dir, testDataset, "trades", "00000001.tape"), filepath.Join(t.TempDir(), "backup")); err != nil {
+		t.Fatal(err)
+	}
+	if tail := served(t, dir, smallSegments).Tape(trades).Tail(); tail != 20 {
+		t.Errorf("tail %d, want 20", tail)
+	}
+}
+
+func TestATapHasTheNamesBehindAHurtEntryAsAServerDoes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir, smallSegments)
+	w := openWriter(t, create(t, j), "p", "s")
+	for i, symbol := range []string{"AA", "BB", "CC", "DD"} {
+		if err := w.Map(uint32(i+1), symbol); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, 20)})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, testDataset, symbolsName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[bytes.Index(b, []byte("BB"))] ^= 1
+	if err := os.WriteFile(path, b, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	server, _ := served(t, dir, smallSegments).Symbols().Symbol(4)
+	if tap, _ := openTestTap(t, dir).Symbol(4); server != "DD" || tap != "DD" {
+		t.Errorf("id 4 is %q to a server and %q to a tap, want DD", server, tap)
+	}
+}
+
+// All datasets ask whether the directory is still taken: the first one that finds the lock file gone makes another, and the others have it too.
+func TestTheLockIsTakenAgainWhoeverAsks(t *testing.T) {
+	dir := t.TempDir()
+	l, err := OSDisk{}.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 20 {
+		if err := os.Remove(filepath.Join(dir, lockName)); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := l.Held(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
+// An older copy that was closed properly is another history; the newer files that it was put back among are kept aside, not removed.
+func TestABackupPutBackAmongNewerFilesRemovesNothing(t *testing.T) {
+	dir, copied := filepath.Join(t.TempDir(), "j"), filepath.Join(t.TempDir(), "copy")
+	j := open(t, dir, smallSegments)
+	w := openWriter(t, create(t, j), "p", "s")
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, 500)})
+	sealAll(t, j.Lookup(testDataset), trades)
+	if err := Backup(dir, copied, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Map(7, "X"); err != nil { // a side log is longer than the copy's state page says
+		t.Fatal(err)
+	}
+	mustAppend(t, w, Run{trades, records(trades, 1, 500, 700)})
+	sealAll(t, j.Lookup(testDataset), trades)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := filepath.Glob(filepath.Join(dir, testDataset, "trades", "*.dbn"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runTool(t, []string{"cp", "-a", "--remove-destination", "FROM/.", "TO/"}, copied, dir)
+	d := served(t, dir, smallSegments)
+	kept, err := filepath.Glob(filepath.Join(dir, testDataset, quarantineDir, "trades.*.dbn"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := len(*d.Tape(trades).segs.Load()) - 1
+	if tail := d.Tape(trades).Tail(); tail != 500 || len(d.Gaps()) > 0 || len(kept) < len(before)-left-1 || len(kept) == 0 {
+		t.Errorf("tail %d, gaps %+v, %d files in quarantine of %d sealed ones", tail, d.Gaps(), len(kept), len(before))
+	}
+}
