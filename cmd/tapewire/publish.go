@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -46,6 +47,9 @@ began. An input that begins with the very record that the gateway lacks says so 
 then, and nothing shows a record that is missing or there twice. Without --resume a stream that is there goes on only if its
 beginning is recognised in the input.
 
+Exit code 5: published, but something is missing on the tapes, which standard error names: records that the gateway lost and
+that a pipe cannot send again, or a gap line that it refused.
+
 The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY; an open gateway needs none.`
 }
 
@@ -63,6 +67,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	var kept time.Duration
+	var missing error // of a source that was published but for something
 	for _, src := range sources {
 		dataset := cmp.Or(p.Dataset, src.dataset)
 		if err := checkDataset(dataset); err != nil {
@@ -71,13 +76,24 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		job := publication{src: src, screen: c, cfg: feed.ProducerConfig{
 			Addr: p.address(), Key: clientKey(), Dataset: dataset, Stream: src.stream, Head: src.head, Ack: feed.AckLevel(p.Ack), Client: "tapewire publish", TLS: secure,
 			Future: p.Future, KeepTsRecv: src.pipe == nil,
-			LineRefused: func(e *feed.LineError) { fmt.Fprintf(c.err, "%s; the rest is published\n", lsg.Printable(plain(e))) },
 		}}
+		refused := atomic.Uint64{} // lines
+		job.cfg.LineRefused = func(e *feed.LineError) {
+			refused.Add(1)
+			fmt.Fprintf(c.err, "%s; the rest is published\n", lsg.Printable(plain(e)))
+		}
 		publish := job.start
 		if src.pipe != nil {
 			publish = job.startPipe
 		}
-		if err := publish(ctx, p.Producer); err != nil {
+		err := publish(ctx, p.Producer)
+		if n := refused.Load(); err == nil && n > 0 {
+			err = withExit(exitMissing, fmt.Errorf("the gateway refused %s, as told above: subscribers are told of no such gap", counted(n, "line")))
+		}
+		if exit := (exitError{}); errors.As(err, &exit) && exit.code == exitMissing {
+			missing, err = errors.Join(missing, fmt.Errorf("%s: %w", src.name, err)), nil
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%s: stopped with at least %s kept; %s", src.name, counted(job.acked, "record"), p.goOn(src))
 			}
@@ -88,7 +104,7 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 	if kept > 0 {
 		fmt.Fprintf(c.out, "the gateway keeps records for %s after they were published, whatever their own times (serve --retain)\n", ageText(kept))
 	}
-	return nil
+	return missing
 }
 
 // goOn says how to publish the rest of a source.
