@@ -399,7 +399,7 @@ func (s *saying) someDays(id uint32, symbol string) (list []DatedMapping) {
 
 // Whatever is said, in whatever order and however often, of past days and of later ones: what the table leaves out as a repetition is never missed.
 func TestNothingIsLeftOutThatALaterStatementNeeds(t *testing.T) {
-	rounds := 300
+	rounds := uint64(300)
 	if raceEnabled {
 		rounds = 100 // each is twenty times as slow
 	}
