@@ -14,14 +14,13 @@ var (
 	wholeKey = regexp.MustCompile(`db-[0-9A-Za-z]{29}`)
 	// secrets is also enough of a key to make guessing the rest worth while, since a
 	// quoted text may be cut, and the answer to a challenge.
-	secrets = regexp.MustCompile(`db-[0-9A-Za-z]{12,}|[0-9a-f]{24,}(-[0-9A-Za-z]{5})?`)
+	secrets = regexp.MustCompile(keys.String() + `|[0-9a-f]{24,}(-[0-9A-Za-z]{5})?`)
+	// keys is enough of a key, without the answers.
+	keys = regexp.MustCompile(`db-[0-9A-Za-z]{12,}`)
 )
 
 // withoutSecrets hides what may be a key, or made of one.
 func withoutSecrets(text string) string { return secrets.ReplaceAllString(text, "(hidden)") }
-
-// keys is enough of a key.
-var keys = regexp.MustCompile(`db-[0-9A-Za-z]{12,}`)
 
 // withoutKeys is for what a client gets back that only it has asked for: a symbol may be
 // a long number in hex, and must come back as it was written.
