@@ -32,23 +32,31 @@ func (q *quarantine) keep(path string, offset int64, b []byte) error {
 	})
 }
 
-// write makes a file under a name that is not taken yet: an earlier recovery may have kept something else from the same place.
-func (q *quarantine) write(name string, fill func(File) error) error {
+// place is a path that is not taken yet: an earlier recovery may have kept something else from the same place. The directory's own name is on disk before anything
+// is put into it.
+func (q *quarantine) place(name string) (path string, err error) {
 	dir := filepath.Join(q.dir, quarantineDir)
 	if err := q.disk.Mkdir(dir); err != nil {
-		return err
+		return "", diskError(err)
+	}
+	if err := q.disk.SyncDir(q.dir); err != nil {
+		return "", err
 	}
 	names, err := q.disk.List(dir)
-	if err != nil {
-		return err
+	return filepath.Join(dir, freeName(names, name)), err
+}
+
+// write makes a file.
+func (q *quarantine) write(name string, fill func(File) error) error {
+	to, err := q.place(name)
+	if err == nil {
+		err = writeWhole(q.disk, to, fill)
 	}
-	path := filepath.Join(dir, freeName(names, name))
-	err = writeWhole(q.disk, path, fill)
 	if err != nil {
 		return fmt.Errorf("quarantine %s: %w", name, diskError(err))
 	}
-	q.log.Info("kept in quarantine", zap.String("file", path))
-	return q.disk.SyncDir(q.dir)
+	q.log.Info("kept in quarantine", zap.String("file", to))
+	return nil
 }
 
 // link gives a file that is open a name in quarantine, unless it has a second name already: an opening that did not get to its end gave it one.
@@ -56,41 +64,28 @@ func (q *quarantine) link(f File, path, name string) error {
 	if has, err := q.holds(f); err != nil || has {
 		return err
 	}
-	dir := filepath.Join(q.dir, quarantineDir)
-	if err := q.disk.Mkdir(dir); err != nil {
-		return diskError(err)
-	}
-	names, err := q.disk.List(dir)
+	to, err := q.place(name)
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(dir, freeName(names, name))
 	if err := q.disk.Link(path, to); err != nil {
 		return fmt.Errorf("quarantine %s: %w", path, diskError(err))
 	}
 	q.log.Info("kept in quarantine", zap.String("file", to))
-	return errors.Join(q.disk.SyncDir(dir), q.disk.SyncDir(q.dir))
+	return q.disk.SyncDir(filepath.Dir(to))
 }
 
 // move puts a whole file into quarantine.
 func (q *quarantine) move(path, name string) error {
-	dir := filepath.Join(q.dir, quarantineDir)
-	if err := q.disk.Mkdir(dir); err != nil {
-		return err
-	}
-	if err := q.disk.SyncDir(q.dir); err != nil { // or the file may move, on disk, into a directory that is not there
-		return err
-	}
-	names, err := q.disk.List(dir)
+	to, err := q.place(name)
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(dir, freeName(names, name))
 	if err := q.disk.Rename(path, to); err != nil {
 		return err
 	}
 	q.log.Warn("moved to quarantine", zap.String("file", to))
-	return errors.Join(q.disk.SyncDir(dir), q.disk.SyncDir(q.dir), q.disk.SyncDir(filepath.Dir(path)))
+	return errors.Join(q.disk.SyncDir(filepath.Dir(to)), q.disk.SyncDir(filepath.Dir(path)))
 }
 
 func freeName(taken []string, name string) string {
