@@ -61,8 +61,12 @@ func (q *quarantine) write(name string, fill func(File) error) error {
 
 // link gives a file that is open a name in quarantine, unless it has a second name already: an opening that did not get to its end gave it one.
 func (q *quarantine) link(f File, path, name string) error {
-	if has, err := q.holds(f); err != nil || has {
+	has, err := q.holds(f)
+	if err != nil {
 		return err
+	}
+	if has { // that opening may have been stopped before the name was on disk
+		return errors.Join(q.disk.SyncDir(q.dir), q.disk.SyncDir(filepath.Join(q.dir, quarantineDir)))
 	}
 	to, err := q.place(name)
 	if err != nil {
