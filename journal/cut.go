@@ -93,7 +93,7 @@ func (o *opening) keepSegment(schema feed.Schema, p place, ordinal uint64, path 
 	info, err := readSegmentInfo(f, path)
 	if err != nil {
 		if ordinal == p.ordinal {
-			return 0, err
+			return 0, nil // see mendInUse
 		}
 		return 0, o.q.move(path, fmt.Sprintf("%s.%s", schema, filepath.Base(path))) // a prepared segment whose header never reached the disk
 	}

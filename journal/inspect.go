@@ -102,25 +102,16 @@ func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {
 	if len(ordinals) == 0 {
 		return t, missingRecords(v.expired[int(schema)], p.tail)
 	}
-	for i, ordinal := range ordinals {
-		if i > 0 && i < len(ordinals)-1 {
-			continue
-		}
-		f, info, end, err := v.open(schema, ordinal)
-		if v.gone(schema, ordinal, err) {
+	t.First, _, t.FirstTime, err = v.edge(schema, ordinals[0], false)
+	base, end := uint64(0), uint64(0)
+	for i := len(ordinals) - 1; i >= 0 && err == nil && base == end; i-- { // the one in use may be empty
+		base, end, t.LastTime, err = v.edge(schema, ordinals[i], true)
+	}
+	if err != nil {
+		if v.gone(schema, ordinals[0], err) {
 			return v.inspectTape(schema) // which is shorter now
 		}
-		if err != nil {
-			return t, err
-		}
-		if i == 0 {
-			t.First = info.base
-			t.FirstTime = recordTime(f, info, info.base, end)
-		}
-		if i == len(ordinals)-1 && end > info.base {
-			t.LastTime = recordTime(f, info, end-1, end)
-		}
-		f.Close()
+		return t, err
 	}
 	t.Bytes = int64(t.Tail-t.First) * int64(t.RecordSize)
 	if t.First > v.expired[int(schema)] {
@@ -141,6 +132,20 @@ func (v *view) inspectTape(schema feed.Schema) (TapeInfo, error) {
 		return t, fmt.Errorf("%w: there is no segment %d", ErrCorrupt, next)
 	}
 	return t, nil
+}
+
+// edge is a segment's records [base, end), and the time of the first or the last of them.
+func (v *view) edge(schema feed.Schema, ordinal uint64, last bool) (base, end, at uint64, err error) {
+	f, info, end, err := v.open(schema, ordinal)
+	if err != nil {
+		return 0, 0, undefTime, err
+	}
+	defer f.Close()
+	seq := info.base
+	if last && end > seq {
+		seq = end - 1
+	}
+	return info.base, end, recordTime(f, info, seq, end), nil
 }
 
 func recordTime(f File, info segmentInfo, seq, end uint64) uint64 {

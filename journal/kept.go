@@ -14,15 +14,16 @@ type kept struct {
 	cut  error  // why that is not all
 }
 
-// readKept reads the header of the file of a tape's segment. A sealed one that somebody cut gives the blocks that are whole: a block's sum needs all of it.
+// readKept reads the header of the file of a tape's segment. One that somebody cut gives its whole records, a sealed one the blocks that are whole: a block's sum
+// needs all of it.
 func readKept(f File, path string, schema feed.Schema, ordinal uint64) (kept, error) {
 	info, err := readSegmentInfo(f, path)
 	k := kept{info: info, end: info.limit()}
-	if errors.Is(err, errShort) && info.sealed {
+	if errors.Is(err, errShort) {
 		k.cut = err
 		var size int64
 		size, err = f.Size()
-		k.end = info.wholeBlocks(size)
+		k.end = info.whole(size)
 	}
 	if err == nil {
 		err = info.checkTape(path, schema, ordinal)
@@ -41,11 +42,14 @@ func (i *segmentInfo) checkTape(path string, schema feed.Schema, ordinal uint64)
 // limit is the number of the first record that does not belong to the segment any more.
 func (i *segmentInfo) limit() uint64 { return i.base + i.records }
 
-// wholeBlocks is the end of the blocks that a file of size bytes holds in full.
-func (i *segmentInfo) wholeBlocks(size int64) uint64 {
-	whole, per := uint64(max(size-i.header, 0))/uint64(i.recordSize), blockRecords(i.recordSize)
+// whole is the end of the records, of a sealed segment of the blocks, that a file of size bytes holds in full.
+func (i *segmentInfo) whole(size int64) uint64 {
+	whole, per := uint64(max(size-i.header, 0))/uint64(i.recordSize), uint64(1)
 	if whole >= i.records {
 		return i.limit()
+	}
+	if i.sealed {
+		per = blockRecords(i.recordSize)
 	}
 	return i.base + whole/per*per
 }

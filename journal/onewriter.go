@@ -1,5 +1,11 @@
 package journal
 
+import (
+	"fmt"
+
+	"go.uber.org/zap"
+)
+
 // One writer for every file, whatever names lead to it. The lock of the data directory keeps a second gateway out of that directory; a dataset can be in two of
 // them all the same: its directory mounted in another one, or its files there under second names (cp -al, rsync --link-dest). So its directory is locked too,
 // and its state page while it is served; and what has a second name is never stored to: an opening goes on in files of its own.
@@ -58,15 +64,26 @@ func openOwn(disk Disk, path string) (File, error) {
 	return disk.Open(path, false)
 }
 
-// openFull opens a segment that is full and not sealed yet. Sealing it stores to its file, which is one of its own then.
-func (o *opening) openFull(t *Tape, f File, path string, info segmentInfo) (*Segment, error) {
-	end := info.base + info.records
+// openFull opens a segment that is full and not sealed yet. Sealing it stores to its file, which is one of its own then; and it ends where somebody cut it.
+func (o *opening) openFull(t *Tape, f File, path string, k kept) (*Segment, error) {
+	if k.cut != nil {
+		o.d.log.Error("segment is cut short; what is left of it is served", zap.String("tape", t.name()), zap.Uint64("segment", k.info.ordinal), zap.Error(k.cut))
+		err := o.shorten(t, path, k)
+		if isFull(err) {
+			err = fmt.Errorf("%w; there is no room for a file that ends there: %v", k.cut, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		k.info.records = k.end - k.info.base
+		return o.d.openActive(t, path, k.info, k.end)
+	}
 	shared, err := o.isCopys(f)
 	if err == nil && shared {
-		err = o.d.recut(t, path, info, end)
+		err = o.d.recut(t, path, k.info, k.end)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return o.d.openActive(t, path, info, end)
+	return o.d.openActive(t, path, k.info, k.end)
 }

@@ -60,7 +60,7 @@ func (o *opening) run() error {
 		return err
 	}
 	steps := []func() error{
-		o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.openTapes, o.coverIDs, o.loadOutliers, o.checkpoint, o.lockState, o.enterBroken, o.clearExpired, o.makeRoom,
+		o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.mendInUse, o.openTapes, o.coverIDs, o.loadOutliers, o.checkpoint, o.lockState, o.enterBroken, o.clearExpired, o.makeRoom,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -236,9 +236,9 @@ func (o *opening) upgrade(l *sideLog) error {
 // after this opening: all else is on disk.
 func (o *opening) finishState(e *syncEntry) (err error) {
 	d := o.d
-	if !o.result.same || o.result.renew {
+	if !o.result.same || o.result.renew || o.result.moved {
 		err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts, d.logEnds())
-		if o.result.same && !o.result.old && isFull(err) {
+		if o.result.same && !o.result.old && !o.result.moved && isFull(err) {
 			d.log.Warn("no room for a state page with a witness; the next opening makes it", zap.Error(err))
 		} else if err != nil {
 			return err

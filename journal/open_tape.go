@@ -175,9 +175,6 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 	}
 	defer f.Close()
 	k, err := readKept(f, path, t.schema, ordinal)
-	if err == nil && ordinal == p.ordinal {
-		err = k.cut
-	}
 	info := k.info
 	if err == nil && ordinal == p.ordinal && (info.base != p.base || p.tail < p.base || p.tail > p.base+info.records) {
 		err = fmt.Errorf("%w: %s holds records %d to %d, the tail is %d", ErrCorrupt, path, info.base, info.base+info.records, p.tail)
@@ -189,7 +186,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 		return o.openInUse(t, f, path, info, p.tail)
 	}
 	if suffix == activeSuffix {
-		return o.openFull(t, f, path, info)
+		return o.openFull(t, f, path, k)
 	}
 	s := &Segment{tape: t, ordinal: ordinal, base: info.base, header: info.header, limit: info.base + info.records, proof: &proof{}}
 	s.sealed.Store(true)

@@ -160,7 +160,7 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 		t.began = now
 	}
 	header := d.headerBytes(t)
-	bytes = min(roundUp(max(bytes, headerShare*header), headerUnit), d.o.MaxSegment)
+	bytes = d.segmentBytes(bytes, header)
 	extra := t.unsealed() >= filesPerTape-1
 	if extra && !d.j.files.take(1) {
 		return nil, d.prepareError(t, d.j.noFiles("one more segment of "+t.name()))
@@ -174,6 +174,11 @@ func (d *Dataset) prepareNext(t *Tape, active *Segment) (*Segment, error) {
 	}
 	s.extra = extra
 	return s, nil
+}
+
+// segmentBytes is the size of a segment's file: what is wanted, and so much that its header is a small share.
+func (d *Dataset) segmentBytes(wanted, header int64) int64 {
+	return min(roundUp(max(wanted, headerShare*header), headerUnit), d.o.MaxSegment)
 }
 
 // createFitting makes a segment of so many bytes or, on a disk that has less, of a half, a quarter and so on: what there is is used before records have to

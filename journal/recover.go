@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"go.uber.org/zap"
 
@@ -16,6 +17,7 @@ type recovered struct {
 	same      bool // and it is the very page that was stored to, on the machine that stored to it: the epoch goes on
 	renew     bool // a page of the present version, and with a witness, takes its place all the same
 	old       bool // the page is of an earlier version
+	moved     bool // a tape goes on in another segment than the page says
 	here      bool // the machine was started since these very files were stored to: what lies beyond the places may have been acknowledged
 	untouched bool // and nobody but the journal has changed anything about the page since
 	cut       bool // records may be lost
@@ -254,9 +256,18 @@ func checkRange(f File, info segmentInfo, r syncRange) error {
 		return nil
 	})
 	if err == nil && crc != r.crc {
-		err = fmt.Errorf("%w: %s segment %d: records %d to %d are not what was synced", ErrCorrupt, r.schema, r.ordinal, r.from, r.to)
+		err = fmt.Errorf("%w: %s segment %d: records %d to %d are not what was synced", errSum, r.schema, r.ordinal, r.from, r.to)
 	}
 	return err
+}
+
+// errSum: records are there, and not what they were. That alone can be a power cut's doing. Where a file does not have the records that are looked for, or the
+// disk does not give them back, readers are told by a hole, and nothing is cut.
+var errSum = fmt.Errorf("%w: a sum differs", ErrCorrupt)
+
+// noSum says that there is nothing to hold a sum against: a segment's file is gone, short, or hurt in its header, or the disk does not give its records back.
+func noSum(err error) bool {
+	return (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt)) && !errors.Is(err, errSum)
 }
 
 // chunkBytes is how much a scan reads at once; it is cut to whole records.

@@ -88,8 +88,23 @@ func (t *Tap) look() (f tapFiles, err error) {
 	} else if len(f.list) > 0 { // a later version's: a tap needs no ledger, and takes what is not there for expired
 		f.gone = f.list[0].info.base
 	}
-	f.holes = holesIn(f.list, f.gone)
+	f.holes = holesUpTo(tail, holesIn(f.list, f.gone))
+	if n := len(f.list); n > 0 && f.list[n-1].info.limit() < tail {
+		f.holes = append(f.holes, Hole{f.list[n-1].info.limit(), tail, CauseDamaged})
+	} else if n == 0 && f.gone < tail {
+		f.holes = append(f.holes, Hole{f.gone, tail, CauseQuarantined})
+	}
 	return f, nil
+}
+
+// holesUpTo is what of holes lies below the tail: the segment in use is cut short as well, and most of it is not used.
+func holesUpTo(tail uint64, holes []Hole) (list []Hole) {
+	for _, h := range holes {
+		if h.To = min(h.To, tail); h.From < h.To {
+			list = append(list, h)
+		}
+	}
+	return list
 }
 
 // infoTries is how often a header is read that its writer is about to change.
@@ -147,7 +162,7 @@ func (t *Tap) open(ordinal uint64) error {
 	if !s.gives(t.seq) {
 		return fmt.Errorf("%w: record %d is not in segment %d", ErrCorrupt, t.seq, ordinal)
 	}
-	s.chunks = t.loadChunks(k.info)
+	s.chunks = t.loadChunks(k)
 	if s.data, err = unix.Mmap(f.Fd(), 0, int(s.offset(s.end)), unix.PROT_READ, unix.MAP_SHARED); err != nil {
 		return fmt.Errorf("map segment %d: %w", ordinal, err)
 	}

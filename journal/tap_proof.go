@@ -23,7 +23,8 @@ func (e *MissingError) Unwrap() error { return ErrDamaged }
 
 // loadChunks is what a segment's records are held against, as a server does with what an earlier process wrote: the blocks of a sealed segment, the ranges
 // that the sync log vouches for of another. What was committed since is the memory of who commits.
-func (t *Tap) loadChunks(info segmentInfo) []chunk {
+func (t *Tap) loadChunks(k kept) []chunk {
+	info := k.info
 	if info.sealed {
 		_, blocks, err := readIndex(OSDisk{}, filepath.Join(t.dir, t.schema.String()), info, true)
 		if err != nil {
@@ -39,7 +40,7 @@ func (t *Tap) loadChunks(info segmentInfo) []chunk {
 	if err != nil {
 		return nil // the server goes on from its state page, and so do we
 	}
-	return rangeChunks(entries, info, t.Tail())
+	return rangeChunks(entries, info, min(t.Tail(), k.end))
 }
 
 // headerChunks is for a segment whose index is lost: only headers can be looked at.
@@ -52,10 +53,9 @@ func headerChunks(info segmentInfo) []chunk {
 	return list
 }
 
-// rangeChunks is the ranges of a segment in the sync log, in order and without overlap.
-func rangeChunks(entries []*syncEntry, info segmentInfo, tail uint64) []chunk {
+// rangeChunks is the ranges of a segment below end in the sync log, in order and without overlap.
+func rangeChunks(entries []*syncEntry, info segmentInfo, end uint64) []chunk {
 	var list []chunk
-	end := min(info.base+info.records, tail)
 	for _, e := range entries {
 		for _, r := range e.ranges {
 			if r.schema != info.schema || r.ordinal != info.ordinal || r.from < info.base || r.to > end || r.from >= r.to {

@@ -71,6 +71,7 @@ type verifier struct {
 	progress func(Progress)
 	tape     *TapeReport
 	total    uint64
+	told     map[Problem]bool
 }
 
 func verify(disk Disk, dir string, progress func(Progress)) (Report, error) {
@@ -93,7 +94,7 @@ func verify(disk Disk, dir string, progress func(Progress)) (Report, error) {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	x := &verifier{report: &r, progress: progress}
+	x := &verifier{report: &r, progress: progress, told: map[Problem]bool{}}
 	for _, dir := range dirs {
 		v, err := loadView(disk, dir)
 		if err != nil {
@@ -187,7 +188,10 @@ func (x *verifier) problem(schema feed.Schema, ordinal uint64, err error) {
 	if schema != anySchema {
 		p.Tape = schema.String()
 	}
-	x.report.Problems = append(x.report.Problems, p)
+	if !x.told[p] { // each range of a file that cannot be read says the same
+		x.told[p] = true
+		x.report.Problems = append(x.report.Problems, p)
+	}
 }
 
 func (x *verifier) sideFiles() {
