@@ -155,12 +155,7 @@ func lastStored(f File, info segmentInfo, from uint64) (uint64, error) {
 // newEpoch enters the epoch that begins here. One that an opening entered which did not get to its end is taken, when it begins at the same records.
 func (o *opening) newEpoch() error {
 	d := o.d
-	var first []Position
-	for schema := range feed.NumSchemas {
-		if p, ok := o.result.places[schema]; ok {
-			first = append(first, Position{feed.Schema(schema), p.tail})
-		}
-	}
+	first := tailsOf(o.result.places)
 	last := d.epochs[len(d.epochs)-1]
 	if last.Number > d.epoch && slices.Equal(last.First, first) {
 		d.epoch, o.result.begun = last.Number, true

@@ -151,12 +151,7 @@ func (o *opening) loadTables() (err error) {
 	if o.d.ledger, err = loadLedger(o.ledgerLog, o.gaps, places); err != nil {
 		return err
 	}
-	tails := []Position{}
-	for schema := range feed.Schema(feed.NumSchemas) {
-		if p, ok := places[int(schema)]; ok {
-			tails = append(tails, Position{schema, p.tail})
-		}
-	}
+	tails := append([]Position{}, tailsOf(places)...) // none is not the same as not known
 	for i, s := range o.d.streams {
 		// Less than base: counts of the stream that had the number before, or of records of this one that are lost.
 		o.result.counts[i] = max(o.result.counts[i], s.base)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -153,7 +154,7 @@ func (o *opening) trust(page *statePage, k kin) error {
 		if err := o.checkWhole(places); err != nil {
 			return err
 		}
-	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds()); err != nil {
+	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds(), !o.cutSince(epoch, places)); err != nil {
 		return err
 	}
 	if !k.same && !v1 {
@@ -169,6 +170,23 @@ func (o *opening) trust(page *statePage, k kin) error {
 	o.result.renew, o.result.old = v1 || page.witness() == witness{}, v1
 	o.result.places, o.result.counts, d.epoch = places, counts, epoch
 	return o.checkKept()
+}
+
+// cutSince says whether an opening that did not trust the page of an epoch began to cut, and did not get to its end: then what the page needs may have been put aside.
+// It entered its own epoch first, at other tails than the page's.
+func (o *opening) cutSince(epoch uint64, places map[int]place) bool {
+	last := o.d.epochs[len(o.d.epochs)-1]
+	return last.Number > epoch && !slices.Equal(last.First, tailsOf(places))
+}
+
+// tailsOf is the tails of places, in the order of schemas.
+func tailsOf(places map[int]place) (list []Position) {
+	for schema := range feed.Schema(feed.NumSchemas) {
+		if p, ok := places[int(schema)]; ok {
+			list = append(list, Position{schema, p.tail})
+		}
+	}
+	return list
 }
 
 // recovered is what a settled page says of tapes and streams.

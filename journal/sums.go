@@ -87,14 +87,21 @@ func (s *Segment) proofOf(sums []syncRange, end uint64) *proof {
 	return p
 }
 
-// agree says whether the blocks of an index have the sum that the sync log has of all of them, where it has one.
+// agree says whether the blocks of an index have the sum that the sync log has of all their records. An index is written once the log vouches for the last of them:
+// where it does not, the index is another history's, which a copy was put back over.
 func agree(list []chunk, sums []syncRange, size int) bool {
-	if len(list) == 0 || len(sums) != 1 || sums[0].from != list[0].from || sums[0].to != list[len(list)-1].to {
-		return true
+	if len(list) == 0 || len(sums) == 0 || sums[0].from != list[0].from {
+		return false
 	}
-	crc := uint32(0)
+	blocks, synced, at := uint32(0), uint32(0), list[0].from
 	for _, c := range list {
-		crc = joinCRC(crc, c.crc, xpow8(int(c.to-c.from)*size))
+		blocks = joinCRC(blocks, c.crc, xpow8(int(c.to-c.from)*size))
 	}
-	return crc == sums[0].crc
+	for _, r := range sums {
+		if r.from != at {
+			return false
+		}
+		synced, at = joinCRC(synced, r.crc, xpow8(int(r.to-r.from)*size)), r.to
+	}
+	return at == list[len(list)-1].to && blocks == synced
 }

@@ -180,7 +180,7 @@ func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
 	if err := p.notBehind(v.entries); err != nil {
 		return err
 	}
-	if err := p.checkSums(v.disk, v.dir, logs, have); err != nil {
+	if err := p.checkSums(v.disk, v.dir, logs, have, false); err != nil {
 		return err
 	}
 	return p.vouched(v.disk, v.dir, v.entries, v.expired)
