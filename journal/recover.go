@@ -147,6 +147,13 @@ func (o *opening) trust(page *statePage, k kin) error {
 		o.result.ends = nil
 		return err
 	}
+	if n := len(o.entries); n > 0 && o.entries[n-1].epoch > epoch {
+		o.result.ends = map[int]uint64{} // what the page has beyond was told by the opening that began the log
+		for schema, p := range o.entries[n-1].places {
+			o.result.ends[schema] = p.tail
+		}
+		return fmt.Errorf("state page is of epoch %d, the sync log of %d: an opening began it and did not get to its end", epoch, o.entries[n-1].epoch)
+	}
 	if v1 {
 		if !k.machine {
 			return errors.New("another boot, mount or copy than the one it was written on, and it has no sums")

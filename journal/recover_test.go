@@ -479,12 +479,34 @@ func TestRecoveringTwiceGivesTheSame(t *testing.T) {
 	}
 }
 
-// stopDisk ends the world at its n-th operation that changes something: what follows fails, as if the power had gone.
+// Each operation that changes something may be the last: what follows fails, as if the power had gone.
 func TestRecoveryInterruptedAtEachStepIsFinishedByTheNext(t *testing.T) {
-	v := write(t, 30, 7)
+	t.Run("the state page is hurt", func(t *testing.T) { interruptRecovery(t, write(t, 30, 7), distrusted) })
+	// The segment whose records fail their sum is put aside, and must not be taken for one that somebody removed.
+	t.Run("records in a segment behind are hurt", func(t *testing.T) {
+		interruptRecovery(t, write(t, 30, 400), func(disk *MemDisk) *MemDisk {
+			disk = disk.Clone(false)
+			hurt := 0
+			for ordinal := uint64(3); ; ordinal++ {
+				n := disk.node(segmentPath("j/"+testDataset+"/trades", ordinal, activeSuffix))
+				if n == nil {
+					break
+				}
+				n.data[headerUnit+100] ^= 1
+				hurt++
+			}
+			if hurt < 2 {
+				t.Fatalf("%d segments are hurt", hurt)
+			}
+			return disk
+		})
+	})
+}
+
+func interruptRecovery(t *testing.T, v *written, hurt func(*MemDisk) *MemDisk) {
 	errGone := errors.New("power is gone")
 	for stop := 0; ; stop++ {
-		disk := distrusted(v.disk)
+		disk := hurt(v.disk)
 		steps := 0
 		disk.Fault(func(op, _ string) error {
 			switch op {

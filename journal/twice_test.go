@@ -183,3 +183,42 @@ func TestStrayTapeInPlaceOfASealedSegmentCostsOnlyThatSegment(t *testing.T) {
 		})
 	}
 }
+
+// TestABlockIndexOfAnotherHistoryIsNotTakenForASegments: it was left where a copy was put back over, and would call records damaged that are whole. One that the
+// segment had before is taken, however many ranges of the sync log its records are in.
+func TestABlockIndexOfAnotherHistoryIsNotTakenForASegments(t *testing.T) {
+	const size = 48
+	ours, theirs := records(trades, 1, 0, 100), records(trades, 2, 0, 100)
+	index := func(b []byte) (list []chunk) {
+		for at := uint64(0); at < 100; at += 30 {
+			to := min(at+30, 100)
+			list = append(list, chunk{from: 500 + at, to: 500 + to, crc: crc32c(b[at*size : to*size]), known: true})
+		}
+		return list
+	}
+	sums := func(bounds ...uint64) (list []syncRange) {
+		for i := range bounds[1:] {
+			list = append(list, syncRange{from: 500 + bounds[i], to: 500 + bounds[i+1], crc: crc32c(ours[bounds[i]*size : bounds[i+1]*size])})
+		}
+		return list
+	}
+	cases := map[string]struct {
+		index []chunk
+		sums  []syncRange
+		want  bool
+	}{
+		"ours, one range":         {index(ours), sums(0, 100), true},
+		"ours, some ranges":       {index(ours), sums(0, 7, 60, 61, 100), true},
+		"theirs, one range":       {index(theirs), sums(0, 100), false},
+		"theirs, some ranges":     {index(theirs), sums(0, 7, 60, 61, 100), false},
+		"the last are not synced": {index(theirs), sums(0, 90), false},
+		"the first have no sum":   {index(theirs), sums(10, 100), false},
+		"some between have none":  {index(theirs), append(sums(0, 20), sums(30, 100)...), false},
+		"nothing is synced":       {index(theirs), nil, false},
+	}
+	for name, c := range cases {
+		if got := agree(c.index, c.sums, size); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
