@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -57,8 +56,7 @@ it is named. What the gateway refuses, another --stype-in, never comes: the code
 subscription, else when the others have ended. The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY.`
 }
 
-// Run subscribes and copies what comes to the output until there is an end. A new output is opened once there is a session, so that a wrong address
-// or key does not empty a file that is there.
+// Run subscribes and copies what comes to the output until there is an end.
 func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	subscriptions, err := s.subscriptions()
 	if err != nil {
@@ -80,10 +78,14 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	if s.UntilReplayed && rec.saved.Start == nil {
 		return usage("%s was begun without --start, so no past of it ends; leave out --until-replayed", s.Output)
 	}
-	r := receiver{cmd: s, screen: c, rec: rec, over: map[string]bool{}, records: rec.saved.Records}
+	r := receiver{cmd: s, screen: c, sink: sink, rec: rec, over: rec.over(), records: rec.saved.Records, unheard: rec.saved.Unheard}
 	if s.Limit > 0 && r.records >= s.Limit || rec.open() == 0 { // an earlier run has it all
 		r.total()
-		return nil
+		return r.verdict(false)
+	}
+	r.unheard.again(r.over)
+	if s.StypeIn == feed.STypeInstrumentID.String() {
+		r.unheard.ask(s.Symbols)
 	}
 	cfg := feed.ResumingSubscriberConfig{
 		SubscriberConfig: feed.SubscriberConfig{Addr: s.address(), Key: clientKey(), Dataset: s.Dataset, Client: "tapewire subscribe", TLS: secure},
@@ -92,24 +94,7 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	if s.Output != "" {
 		cfg.SlowReader = lsg.SlowWarn // a file is to have every record, however slow the disk
 	}
-	sub, err := feed.DialResumingSubscriber(ctx, cfg)
-	if err != nil {
-		return r.ended(ctx, err)
-	}
-	defer sub.Close()
-	if r.out, err = sink.open(rec); err != nil {
-		return err
-	}
-	err = r.run(ctx, sub)
-	err = errors.Join(err, rec.save(sub.Progress(), r.records, r.out))
-	if closeErr := r.out.Close(); closeErr != nil {
-		err = errors.Join(err, closeErr)
-	}
-	r.total()
-	if err == nil {
-		err = r.verdict(ctx.Err() != nil)
-	}
-	return err
+	return r.receive(ctx, cfg)
 }
 
 // subscriptions checks the flags that only make sense together.

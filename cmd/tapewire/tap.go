@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -58,6 +59,9 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 	if err := checkSpan(t.Start, t.End); err != nil {
 		return err
 	}
+	if len(t.Symbols) > 1 && slices.Contains(t.Symbols, lsg.AllSymbols) {
+		return usage("--symbols: %s is all there are, so no other goes with it", lsg.AllSymbols)
+	}
 	as := subscribeCmd{Dataset: t.Dataset, Limit: t.Limit}
 	sink, err := t.sink(c, as.metadata([]feed.Subscription{{Schema: schema}}), false)
 	if err != nil {
@@ -92,7 +96,7 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 		err = withExit(exitMissing, errors.New("records are missing; the gaps are told above"))
 	}
 	if err == nil && ctx.Err() == nil {
-		err = filter.verdict(tap, t.Dataset, c.err)
+		err = filter.verdict(ctx, tap, t, c.err)
 	}
 	return err
 }
