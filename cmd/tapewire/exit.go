@@ -19,7 +19,7 @@ const (
 	exitUsage   = 2
 	exitConnect = 3 // no session came about, or it was lost for good
 	exitRefused = 4 // the gateway said no
-	exitMissing = 5 // done, but records are missing in what was received or published
+	exitMissing = 5 // done, but something is missing that was asked for: records, or what was never published at all
 )
 
 // exitError is an error that decides the exit code.

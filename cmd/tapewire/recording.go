@@ -207,20 +207,21 @@ func (r *recording) lack(text string) {
 
 // lacks says that records are missing, and which where this run did not.
 func (r *recording) lacks() error {
-	var err error
-	switch n := r.saved.Missing; {
-	case n == 0:
+	if r.saved.Missing == 0 {
 		return nil
-	case r.lacked == 0:
-		err = fmt.Errorf("the gateway told %s of missing records; they are listed above", times(n))
-	default:
-		before := r.saved.Told[:min(r.lacked, len(r.saved.Told))]
-		err = fmt.Errorf("the gateway told %s of missing records, %d of them in earlier runs with this file: %s", times(n), r.lacked, strings.Join(before, ", "))
-		if r.lacked > len(before) {
-			err = fmt.Errorf("%w and others", err)
-		}
 	}
-	return withExit(exitMissing, err)
+	text := fmt.Sprintf("the gateway told %s of missing records", times(r.saved.Missing))
+	if r.lacked == 0 {
+		return withExit(exitMissing, fmt.Errorf("%s; they are listed above", text))
+	}
+	if r.lacked < r.saved.Missing {
+		text += fmt.Sprintf(", %d of them", r.lacked)
+	}
+	before := r.saved.Told[:min(r.lacked, len(r.saved.Told))]
+	if text += " in earlier runs with this file: " + strings.Join(before, ", "); r.lacked > len(before) {
+		text += " and others"
+	}
+	return withExit(exitMissing, errors.New(text))
 }
 
 func times(n int) string {

@@ -51,9 +51,10 @@ counts for a file that is new. What a recovery cut or what has expired meanwhile
 
 Ctrl-C and SIGTERM end it in order: files are whole, the code is 0. It is 5 when the gateway told of missing records,
 and when the request came to its end (--until-replayed, --end, --limit) and something that was asked for had never been
-published by then: the dataset, a schema, a symbol, an id. So it is of a symbol that several share but for case. All of
-it is named. What the gateway refuses, another --stype-in, never comes: the code is 4, at once when it refused every
-subscription, else when the others have ended. The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY.`
+published by then (tapewire --help says what that is), inside of the span or not. So it is of a symbol that several
+share but for case. All of it is named, again by --resume of a file that lacks it. What the gateway refuses, another
+--stype-in, never comes: the code is 4, at once when it refused every subscription, and the file of -o is as it was;
+else when the others have ended. The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY.`
 }
 
 // Run subscribes and copies what comes to the output until there is an end.
