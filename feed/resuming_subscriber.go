@@ -82,14 +82,14 @@ func DialResumingSubscriber(ctx context.Context, cfg ResumingSubscriberConfig) (
 
 // add takes one subscription of the configuration.
 func (r *ResumingSubscriber) add(sub Subscription) error {
+	if slices.Equal(sub.Symbols, []string{lsg.AllSymbols}) {
+		sub.Symbols = nil
+	}
 	if err := sub.check(); err != nil {
 		return err
 	}
 	if sub.Resume != nil || sub.Snapshot {
 		return fmt.Errorf("%w: Resume and Snapshot are not for a ResumingSubscriber; give Progress to go on", ErrConfig)
-	}
-	if slices.Equal(sub.Symbols, []string{lsg.AllSymbols}) {
-		sub.Symbols = nil
 	}
 	if other := r.byType[sub.Schema.RType()]; other != nil {
 		return fmt.Errorf("%w: %s and %s are told apart by nothing in their records; give a schema one Subscription, and those of one record type a ResumingSubscriber each",

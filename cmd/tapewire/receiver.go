@@ -165,7 +165,7 @@ func (r *receiver) save() error { return r.rec.save(r.sub.Progress(), r.records,
 // control tells the user what the gateway says and keeps count of what matters.
 func (r *receiver) control(rec feed.Record) (done bool, err error) {
 	if m, ok := feed.View[feed.ErrorMsg](rec); ok {
-		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, lsg.Printable(m.Text()))
+		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, lsg.Printable(plainText(m.Text())))
 		switch m.Code {
 		case feed.ErrorSkippedRecords:
 			r.rec.lack(m.Text())

@@ -56,7 +56,7 @@ func (o outputFlags) sink(c console, meta feed.Metadata, resume bool) (*sink, er
 	case resume && o.Force:
 		return nil, usage("--force replaces the file and --resume goes on with it; give one of them")
 	case s.exists && s.regular && !o.Force && !resume:
-		return nil, usage("-o %s: the file exists; choose another name, go on with it by --resume, or replace it with --force", o.Output)
+		return nil, usage("-o %s: the file exists; choose another name, replace it with --force, or go on with it by --resume of tapewire subscribe", o.Output)
 	case o.Output == "" && s.format == formatDBN && isTerminal(c.out):
 		return nil, usage("--format dbn is not for a terminal; name a file with -o, or pipe it into a program")
 	case s.format == formatCSV && meta.Schema == feed.SchemaNone:

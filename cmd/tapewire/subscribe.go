@@ -107,8 +107,11 @@ func (s *subscribeCmd) subscriptions() ([]feed.Subscription, error) {
 	if err != nil {
 		return nil, withExit(exitUsage, fmt.Errorf("--stype-in: %w", err))
 	}
+	if err := s.Symbols.check(); err != nil {
+		return nil, err
+	}
 	for _, symbol := range s.Symbols {
-		if _, err := strconv.ParseUint(symbol, 10, 32); err != nil && stype == feed.STypeInstrumentID {
+		if _, err := strconv.ParseUint(symbol, 10, 32); err != nil && stype == feed.STypeInstrumentID && !s.Symbols.all() {
 			return nil, usage("--symbols %s: with --stype-in instrument_id a symbol is a number of 32 bits; leave out --stype-in for names", symbol)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -59,8 +58,8 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 	if err := checkSpan(t.Start, t.End); err != nil {
 		return err
 	}
-	if len(t.Symbols) > 1 && slices.Contains(t.Symbols, lsg.AllSymbols) {
-		return usage("--symbols: %s is all there are, so no other goes with it", lsg.AllSymbols)
+	if err := t.Symbols.check(); err != nil {
+		return err
 	}
 	as := subscribeCmd{Dataset: t.Dataset, Limit: t.Limit}
 	sink, err := t.sink(c, as.metadata([]feed.Subscription{{Schema: schema}}), false)

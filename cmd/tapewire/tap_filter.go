@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 
 	"github.com/tapewire/tapewire/feed"
@@ -25,7 +24,7 @@ type tapFilter struct {
 }
 
 func newTapFilter(asked names) *tapFilter {
-	if slices.Equal(asked, names{lsg.AllSymbols}) {
+	if asked.all() {
 		asked = nil
 	}
 	f := &tapFilter{all: len(asked) == 0, names: map[string]struct{}{}, ids: map[uint32]struct{}{}, waiting: asked}
