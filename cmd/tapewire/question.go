@@ -20,12 +20,26 @@ const beyondAll = feed.UndefTimestamp - 1
 
 // question asks a gateway for what was not heard of, and takes out what is there. Without an answer it stays as it is.
 func (u *unheard) question(ctx context.Context, cfg feed.SubscriberConfig, schemas []string) error {
-	asked := u.subscriptions(schemas)
+	ctx, cancel := context.WithTimeout(ctx, questionPatience)
+	defer cancel()
+	for pause := feed.RedialFirst; ; pause *= 2 {
+		err := u.questionOnce(ctx, cfg, u.subscriptions(schemas))
+		if err == nil || pause > time.Second { // what is left of the session before may count against a limit of the key
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// questionOnce asks in one session.
+func (u *unheard) questionOnce(ctx context.Context, cfg feed.SubscriberConfig, asked []feed.Subscription) error {
 	if len(asked) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionPatience)
-	defer cancel()
 	sub, err := feed.DialSubscriber(ctx, cfg)
 	if err != nil {
 		return err
