@@ -30,7 +30,7 @@ func (b *journalBackupCmd) Run(c console) error {
 		return err
 	}
 	if inside(b.To, b.Data) {
-		return usage("%s lies in the data directory %s, which is not its place: a gateway would take it for a dataset of its own; name a directory elsewhere", b.To, b.Data)
+		return usage("%s lies in the data directory %s, which is not its place: a gateway could take it for a dataset of its own; name a directory elsewhere", b.To, b.Data)
 	}
 	files, bytes, linked := 0, int64(0), int64(0)
 	err := journal.Backup(b.Data, b.To, c.copying(&files, &bytes, &linked))
