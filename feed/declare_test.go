@@ -182,7 +182,7 @@ func TestHowAStreamBeganIsAskedAndTold(t *testing.T) {
 func TestWithWaitNothingIsLetGoWhileDown(t *testing.T) {
 	const held, total = 100, 1000
 	var tape fakeTape
-	addr, down, up := tape.awayOnce(t)
+	addr, down, up := tape.awayOnce(t, tape.whole)
 	told := make(chan error, 8)
 	r := dialTestResuming(t, ResumingConfig{ProducerConfig: ProducerConfig{Addr: addr}, MaxHeld: held * 48, Wait: true,
 		Lost: func(err error, _ time.Duration) { told <- err }})

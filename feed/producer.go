@@ -82,7 +82,8 @@ func DialProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 // that is more.
 func (p *Producer) Accepted() uint64 { return p.accepted }
 
-// Missing is how many records before Resume the gateway lacked: they are a gap in its ledger now.
+// Missing is how many records directly before Resume the gateway lacked: they are a gap in its ledger, since this session or since one before it that began
+// with a Resume and in which no record was published, so that a reply that was lost on its way takes nothing with it.
 func (p *Producer) Missing() uint64 { return p.missing }
 
 // Retain is how long the gateway keeps records after they were written; 0: for ever, or it does not say.

@@ -55,6 +55,7 @@ type ResumingProducer struct {
 	acked   uint64 // over the sessions before p
 	dropped uint64
 	missing uint64
+	counted [2]uint64 // the stretch of the stream that was taken into missing last, exclusive
 	closing bool
 	err     error // why it gave up
 
@@ -113,7 +114,8 @@ func (r *ResumingProducer) Dropped() uint64 {
 
 // Missing is how many records of the stream are not on the tapes, and a gap in the ledger: the gateway lacked them, and they were held no more. They were let
 // go while there was no connection, or the gateway lost what it had acknowledged: a power cut takes what is written and not synced, and an older copy of
-// its data directory what came after that.
+// its data directory what came after that. It is exact also where connections broke, but for one thing: a gap that the ledger had no room for is not told again
+// when the reply that told of it was lost.
 func (r *ResumingProducer) Missing() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

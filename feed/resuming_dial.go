@@ -18,7 +18,7 @@ func (r *ResumingProducer) dial(ctx context.Context, cfg ProducerConfig) (*Produ
 		return nil, err
 	}
 	r.mu.Lock()
-	r.missing += p.Missing() // whatever becomes of this session, the gap has been made
+	r.noteMissing(p.Accepted()-p.Missing(), p.Accepted()) // whatever becomes of this session, the gap has been made
 	r.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { p.abort(context.Cause(ctx)) })
 	defer stop()
@@ -269,6 +269,18 @@ func (r *ResumingProducer) noteAcked() {
 	if r.p != nil {
 		r.acked = max(r.acked, r.p.Acked())
 	}
+}
+
+// noteMissing counts records [from, to) as missing. A gateway tells of them again until more is published. The caller holds mu.
+func (r *ResumingProducer) noteMissing(from, to uint64) {
+	if from >= to {
+		return
+	}
+	r.missing += to - from
+	if a, b := max(from, r.counted[0]), min(to, r.counted[1]); a < b {
+		r.missing -= b - a
+	}
+	r.counted = [2]uint64{from, to}
 }
 
 // lost forgets a session that failed and makes sure that it is over, upon which keep dials the next one. The caller holds mu.

@@ -82,6 +82,9 @@ func DialResumingSubscriber(ctx context.Context, cfg ResumingSubscriberConfig) (
 
 // add takes one subscription of the configuration.
 func (r *ResumingSubscriber) add(sub Subscription) error {
+	if slices.Equal(sub.Symbols, []string{lsg.AllSymbols}) {
+		sub.Symbols = nil
+	}
 	if err := sub.check(); err != nil {
 		return err
 	}

@@ -442,3 +442,17 @@ func TestALoopThatIsLeftAtAMappingLosesNoRecord(t *testing.T) {
 		t.Errorf("got trades %s", got.String())
 	}
 }
+
+// Everything has two names. By either a gap that spares the gateway records must not bring others twice.
+func TestAllSymbolsByNameIsTheWholeTape(t *testing.T) {
+	r := &ResumingSubscriber{}
+	if err := r.add(Subscription{Schema: SchemaTrades, SType: STypeRawSymbol, Symbols: []string{lsg.AllSymbols}}); err != nil {
+		t.Fatal(err)
+	}
+	c := r.courses[0]
+	c.Known, c.Records, c.drop = true, 10, 10
+	c.lose(lsg.Gap{Records: 4, HasAt: true, At: lsg.Position{Seq: 4}})
+	if c.drop != 6 {
+		t.Errorf("%d records are still to be left out, want the 6 behind the gap that came before", c.drop)
+	}
+}

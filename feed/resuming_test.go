@@ -6,108 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tapewire/tapewire/feed/lsg"
 )
-
-// fakeTape is what a gateway keeps of one stream while its connections come and go.
-type fakeTape struct {
-	mu    sync.Mutex
-	bytes []byte
-	count uint64
-	gaps  []string // from resume=M and in band
-	auths []lsg.AuthRequest
-}
-
-// awayOnce serves a session of ten records, then ends all until up is closed: down is closed when the first of those comes.
-func (tape *fakeTape) awayOnce(t *testing.T) (addr string, down, up chan struct{}) {
-	down, up = make(chan struct{}), make(chan struct{})
-	addr = servePeers(t, func(p *peer) error {
-		switch p.nth {
-		case 0:
-			return tape.session(p, 10)
-		case 1:
-			close(down)
-			<-up
-			return errStop
-		}
-		return tape.session(p, 0)
-	})
-	return addr, down, up
-}
-
-// session serves one producer's session. It ends the connection without a word after limit records, if limit is positive.
-func (tape *fakeTape) session(p *peer, limit int) error {
-	if err := p.greet(); err != nil {
-		return err
-	}
-	tape.mu.Lock()
-	tape.auths = append(tape.auths, p.auth)
-	reply := lsg.AuthReply{Success: true, SessionID: 1, HasAccepted: true}
-	if p.auth.HasResume && p.auth.Resume > tape.count {
-		tape.gaps = append(tape.gaps, fmt.Sprintf("%d..%d", tape.count, p.auth.Resume))
-		reply.Missing, tape.count = p.auth.Resume-tape.count, p.auth.Resume
-	}
-	reply.Accepted = tape.count
-	tape.mu.Unlock()
-	if err := p.send(string(reply.Append(nil))); err != nil {
-		return err
-	}
-	for {
-		line, err := p.in.line()
-		if err != nil {
-			return errStop
-		}
-		if lsg.IsStartSession(line) {
-			break
-		}
-		in, err := lsg.ParseInstrument(line)
-		if err != nil {
-			return err
-		}
-		if err := p.send("instrument=" + in.Symbol + "|instrument_id=17\n"); err != nil {
-			return err
-		}
-	}
-	if _, err := p.metadata(); err != nil {
-		return errStop
-	}
-	return tape.take(p, limit)
-}
-
-// take puts records on the tape until the end of the session, and acks now and then.
-func (tape *fakeTape) take(p *peer, limit int) error {
-	for n := 1; ; n++ {
-		rec, err := p.record()
-		if err != nil {
-			return errStop
-		}
-		tape.mu.Lock()
-		ended := false
-		if msg, ok := View[SystemMsg](rec); ok {
-			ended = msg.Text() == lsg.EndSession
-			if lsg.IsGap(msg.Text()) {
-				tape.gaps = append(tape.gaps, msg.Text())
-			}
-		} else {
-			tape.bytes = append(tape.bytes, rec...)
-			tape.count++
-		}
-		count := tape.count
-		tape.mu.Unlock()
-		if n == limit {
-			return errStop
-		}
-		if ended || n%64 == 0 {
-			if err := p.ack(count); err != nil || ended {
-				return errStop
-			}
-		}
-	}
-}
 
 func dialTestResuming(t *testing.T, cfg ResumingConfig) *ResumingProducer {
 	t.Helper()
@@ -182,7 +85,7 @@ func TestEveryRecordComesOnceThoughConnectionsKeepBreaking(t *testing.T) {
 func TestWhatIsLetGoWhileDownBecomesAGap(t *testing.T) {
 	const held = 100
 	var tape fakeTape
-	addr, down, up := tape.awayOnce(t)
+	addr, down, up := tape.awayOnce(t, tape.whole)
 	r := dialTestResuming(t, ResumingConfig{ProducerConfig: ProducerConfig{Addr: addr}, MaxHeld: held * 48})
 	for n := range 10 {
 		if err := r.Publish(testTrades(n, 1)); err != nil {
@@ -217,6 +120,41 @@ func TestWhatIsLetGoWhileDownBecomesAGap(t *testing.T) {
 	}
 	if len(tape.gaps) != 1 || tape.gaps[0] != fmt.Sprintf("10..%d", dropped) || tape.count != 1010 {
 		t.Errorf("gaps %v, count %d, want one gap 10..%d and 1010", tape.gaps, tape.count, dropped)
+	}
+}
+
+// What a gateway lacks it says once it has made the gap. A reply that is lost on its way, or a session that ends before its first record, must change nothing.
+func TestMissingIsCountedOnceWhateverBecomesOfReplies(t *testing.T) {
+	for name, c := range map[string]struct{ lost, again bool }{
+		"the reply is lost, and the next one says it again": {lost: true, again: true},
+		"the session ends over a declaration":               {again: true},
+		"so it does, and no later reply says it again":      {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tape fakeTape
+			addr, down, up := tape.awayOnce(t, func(p *peer) error { return tape.breakOff(p, c.lost, c.again) })
+			r := dialTestResuming(t, ResumingConfig{ProducerConfig: ProducerConfig{Addr: addr}, MaxHeld: 100 * 48, Instruments: []Instrument{{Symbol: "X"}}})
+			if _, err := r.Write(testTrades(0, 10)); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			<-down
+			for n := range 1000 {
+				if err := r.Publish(testTrades(10+n, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dropped := r.Dropped()
+			close(up)
+			if err := r.Close(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := r.Missing(), dropped-10; got != want || want == 0 {
+				t.Errorf("%d missing, want the %d that were let go and are not on the tape", got, want)
+			}
+		})
 	}
 }
 

@@ -107,3 +107,20 @@ func TestStreamThatWasBegunWithOtherDataIsRefused(t *testing.T) {
 		t.Errorf("the answer to other data: %s", line)
 	}
 }
+
+// A producer whose connection breaks behind the gap that it asked for, and before it read the answer, hears of the gap in the next one.
+func TestAnswerThatWasLostIsGivenAgain(t *testing.T) {
+	s, _ := serveMemory(t, time.Millisecond)
+	for _, c := range []struct{ fields, want string }{
+		{"|resume=7", "accepted=7|missing=7"},
+		{"|resume=7", "accepted=7|missing=7"},
+		{"|resume=9", "accepted=9|missing=9"},
+		{"", "accepted=9"},
+		{"|resume=3", "accepted=9"},
+	} {
+		line := dialRaw(t, s).auth(testKey, producerFields(testDataset, "p", "s")+c.fields)
+		if _, got, _ := strings.Cut(line, "|accepted="); strings.TrimSpace("accepted="+got) != c.want {
+			t.Errorf("the answer to %q: %s, want %s", c.fields, line, c.want)
+		}
+	}
+}

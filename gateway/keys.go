@@ -216,7 +216,7 @@ func AppendKey(path string, k Key) error {
 			return err
 		}
 		if slices.ContainsFunc(ring.keys, func(o Key) bool { return o.Name == k.Name }) {
-			return fmt.Errorf("%w: %s has a key named %s already; choose another name or remove that entry", ErrKeyFile, path, k.Name)
+			return fmt.Errorf("%s has a key named %s already; choose another name or remove that entry", path, k.Name)
 		}
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

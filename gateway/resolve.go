@@ -82,7 +82,7 @@ func (s *session) tellID(table *journal.Symbols, id uint32, asked string) {
 		return
 	}
 	if table.Len() > 0 && !hasName(table, id) {
-		s.stageWaiting(lsg.Waiting{InstrumentID: asked, Words: "no instrument has this id yet; its data follows once somebody publishes it"})
+		s.stageWaiting(lsg.Waiting{InstrumentID: asked, Words: "nobody has named this id yet; what is published of it comes all the same"})
 	}
 }
 

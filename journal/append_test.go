@@ -183,7 +183,9 @@ func TestResumeBeyondAcceptedEntersGapOnce(t *testing.T) {
 	if w := open1(25); w.Accepted() != 25 {
 		t.Errorf("resume above the count: begins at %d, want 25", w.Accepted())
 	}
-	open1(25)
+	if w := open1(25); w.Skipped() != 15 {
+		t.Errorf("resume once more at the same record: %d skipped, want the 15 of before: that answer may have been lost", w.Skipped())
+	}
 	gaps := d.Gaps()
 	if len(gaps) != 1 || gaps[0].FromRecord != 10 || gaps[0].ToRecord != 25 || gaps[0].Cause != CauseUpstream || gaps[0].Producer != "p" {
 		t.Fatalf("ledger: %+v", gaps)
@@ -196,11 +198,19 @@ func TestResumeBeyondAcceptedEntersGapOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = open(t, "j", Options{Disk: disk}).Lookup(testDataset)
-	if w := openWriter(t, d, "p", "s"); w.Accepted() != 25 {
-		t.Errorf("after restart: begins at %d, want 25", w.Accepted())
+	if w := openWriter(t, d, "p", "s"); w.Accepted() != 25 || w.Skipped() != 0 {
+		t.Errorf("after restart: begins at %d, %d skipped, want 25 and 0: it did not ask for it", w.Accepted(), w.Skipped())
 	}
 	if g, m := d.Gaps(), d.Tape(trades).Marks(); len(g) != 1 || len(m) != 1 || m[0].Seq != 10 {
 		t.Errorf("after restart: %d gaps, marks %+v", len(g), m)
+	}
+	if w := open1(40); w.Skipped() != 30 {
+		t.Errorf("resume further on: %d skipped, want all 30 behind the last record", w.Skipped())
+	}
+	w = open1(40)
+	mustAppend(t, w, Run{trades, records(trades, 1, 40, 1)})
+	if w := open1(41); w.Skipped() != 0 {
+		t.Errorf("resume behind a record: %d skipped, want 0", w.Skipped())
 	}
 }
 

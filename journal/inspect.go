@@ -13,7 +13,7 @@ type DatasetInfo struct {
 	Name    string
 	Epoch   uint64
 	Exact   bool // tails are the committed ones; else the machine was started since, and they are what the sync log vouches for
-	Symbols int  // entries of the symbol table
+	Symbols int  // that the symbol table has
 	Gaps    int
 	Tapes   []TapeInfo
 	Streams []StreamInfo
@@ -53,7 +53,7 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 			list = append(list, DatasetInfo{Name: baseName(dir), Problem: err.Error()})
 			continue
 		}
-		info := DatasetInfo{Name: v.name, Epoch: v.epoch, Exact: v.running, Symbols: len(v.symbols), Gaps: v.countGaps()}
+		info := DatasetInfo{Name: v.name, Epoch: v.epoch, Exact: v.running, Symbols: v.countSymbols(), Gaps: v.countGaps()}
 		if len(v.damage) > 0 {
 			info.Problem = errors.Join(v.damage...).Error()
 		}

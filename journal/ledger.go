@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,6 +95,17 @@ func (l *ledger) has(producer, stream string, from, to uint64) bool {
 	return l.find(func(g *Gap) bool {
 		return g.Producer == producer && g.Stream == stream && g.FromRecord <= from && to <= g.ToRecord
 	}) != nil
+}
+
+// skippedBefore is how many records of a stream directly before record n are entered as gaps in its numbering.
+func (l *ledger) skippedBefore(producer, stream string, n uint64) uint64 {
+	from := n
+	for _, c := range slices.Backward(*l.list.Load()) {
+		if g := c.gap.Load(); g.Producer == producer && g.Stream == stream && g.ToRecord == from && g.FromRecord < from {
+			from = g.FromRecord
+		}
+	}
+	return n - from
 }
 
 // Gap enters a gap at the present tails; producer and stream are the writer's, and the cause is one that a producer may report (lsg.ProducerCause).

@@ -29,7 +29,7 @@ type Writer struct {
 	head     StreamHead // what it was opened with
 	known    StreamHead // of the stream when it was opened
 	future   bool
-	skipped  uint64        // records that Resume passed over
+	skipped  uint64        // records directly before Resume that were passed over
 	noting   bool          // what Append is given is not counted
 	declared atomic.Uint32 // the oldest day that it has entered mappings for
 	accepted atomic.Uint64 // stays where it is once a newer writer goes on with the stream
@@ -81,6 +81,9 @@ func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 			return nil, err
 		}
 	}
+	if o.HasResume && o.Resume == s.records() { // also what an earlier writer skipped: whoever asked for it may not have heard of it
+		w.skipped = max(w.skipped, d.ledger.skippedBefore(w.producer, s.name, o.Resume))
+	}
 	return w, nil
 }
 
@@ -126,7 +129,8 @@ func (w *Writer) usable() error {
 // one. Records skipped by Resume count; what a newer writer appends does not.
 func (w *Writer) Accepted() uint64 { return w.accepted.Load() }
 
-// Skipped is how many records Resume passed over when this writer was opened: the gap that was entered then.
+// Skipped is how many records directly before Resume were passed over, by this writer or by earlier ones that were opened with a Resume and appended nothing
+// behind it: a gap in the ledger. It is 0 when the stream goes on elsewhere.
 func (w *Writer) Skipped() uint64 { return w.skipped }
 
 // Synced is how many of the accepted records are on disk.

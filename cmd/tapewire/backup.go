@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/tapewire/tapewire/journal"
 )
@@ -27,6 +29,9 @@ func (b *journalBackupCmd) Run(c console) error {
 	if err := b.check(); err != nil {
 		return err
 	}
+	if inside(b.To, b.Data) {
+		return usage("%s lies in the data directory %s, which is not its place: a gateway could take it for a dataset of its own; name a directory elsewhere", b.To, b.Data)
+	}
 	files, bytes, linked := 0, int64(0), int64(0)
 	err := journal.Backup(b.Data, b.To, c.copying(&files, &bytes, &linked))
 	if err != nil {
@@ -34,6 +39,14 @@ func (b *journalBackupCmd) Run(c console) error {
 	}
 	fmt.Fprintf(c.out, "%s in %s: %s copied, %s linked\n", counted(uint64(files), "file"), b.To, byteSize(bytes), byteSize(linked))
 	return (&journalVerifyCmd{dataFlag{b.To}}).Run(c)
+}
+
+// inside reports whether a path lies in a directory, or is it.
+func inside(path, dir string) bool {
+	a, errA := filepath.Abs(path)
+	b, errB := filepath.Abs(dir)
+	rel, err := filepath.Rel(b, a)
+	return errors.Join(errA, errB, err) == nil && filepath.IsLocal(rel)
 }
 
 type journalRestoreCmd struct {

@@ -54,7 +54,7 @@ func (d *datasetRmCmd) Run(c console) error {
 		}
 	}
 	if info == nil {
-		return usage("there is no dataset %s in %s; see: tapewire journal ls --data %s", d.Name, d.Data, d.Data)
+		return noDataset(d.Name, d.Data)
 	}
 	var records uint64
 	var bytes int64

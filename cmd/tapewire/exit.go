@@ -19,7 +19,7 @@ const (
 	exitUsage   = 2
 	exitConnect = 3 // no session came about, or it was lost for good
 	exitRefused = 4 // the gateway said no
-	exitMissing = 5 // done, but records are missing in what was received or published
+	exitMissing = 5 // done, but something is missing that was asked for: records, or what was never published at all
 )
 
 // exitError is an error that decides the exit code.
@@ -55,9 +55,12 @@ func report(w io.Writer, err error) int {
 }
 
 // plain is an error's text for a person, who need not know which package it comes from.
-func plain(err error) string { return internalPrefix.ReplaceAllString(err.Error(), "") }
+func plain(err error) string { return plainText(err.Error()) }
 
-var internalPrefix = regexp.MustCompile(`\b(feed|lsg|journal|gateway): (bad configuration: )?|\bbad configuration: `)
+func plainText(text string) string { return internalPrefix.ReplaceAllString(text, "$1") }
+
+// internalPrefix is a package's name where an error has it, at its beginning or behind another one's; the same word within a sentence is none.
+var internalPrefix = regexp.MustCompile(`(?m)(^|[:;] |\()(?:(?:feed|lsg|journal|gateway|bad configuration): )+`)
 
 // sessionEnd words how a subscriber's session ended. The gateway's own end, or the operator's, is a lost connection; other words are a refusal.
 func sessionEnd(ended *feed.SessionError) error {

@@ -102,7 +102,7 @@ func printDatasets(out io.Writer, dir string, datasets []journal.DatasetInfo) (p
 		}
 		lines = lines[n:]
 		if !d.Exact {
-			fmt.Fprintln(out, "  note: the machine was started since: shown is what is known to be on disk")
+			fmt.Fprintln(out, "  note: this is a copy, or the machine was started since: shown is what is known to be on disk")
 		}
 		if d.Problem != "" {
 			problems++

@@ -42,7 +42,7 @@ const description = `A market-data feed server: adapters publish ticks over TCP,
   tapewire publish ticks.dbn.zst                   play a file into it
   tapewire subscribe --dataset D --schema trades   print what arrives
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 cannot connect, 4 refused, 5 records are missing in what was received, or in what was published.`
+Exit codes: 0 done, 1 failed, 2 usage, 3 cannot connect, 4 refused, 5 done, but something is missing that was asked for: records that were lost, or what was never published at all by the end of the request and so is most often misspelt: a dataset, a schema, a symbol, an id that has neither a name nor a record of the schemas asked for. A span that holds nothing of what is there is no reason: 0.`
 
 // console is where a command reads and writes, so that none of them names the process's own files.
 type console struct {

@@ -22,8 +22,16 @@ func TestMessagesNameNoPackages(t *testing.T) {
 			t.Errorf("exit code %d: %s", code, b.String())
 		}
 	}
-	if got := plain(fmt.Errorf("%w: %w", feed.ErrConfig, errors.New("x"))); got != "x" {
-		t.Errorf("%q", got)
+	for text, want := range map[string]string{
+		fmt.Errorf("%w: %w", feed.ErrConfig, errors.New("x")).Error():       "x",
+		"a: lsg: bad time; feed: b\njournal: c":                             "a: bad time; b\nc",
+		"stop it first, or have it done by the gateway: --admin ADDR":       "stop it first, or have it done by the gateway: --admin ADDR",
+		"resume: bad configuration: feed: y (lsg: z)":                       "resume: y (z)",
+		"the gateway ended the session (invalid_subscription): lsg: bad it": "the gateway ended the session (invalid_subscription): bad it",
+	} {
+		if got := plainText(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -67,6 +68,17 @@ func (n *names) Decode(ctx *kong.DecodeContext) error {
 		return fmt.Errorf("%q has an empty name; leave the flag out to have everything", text)
 	}
 	*n = append(*n, list...)
+	return nil
+}
+
+// all reports whether they are everything by its name.
+func (n names) all() bool { return slices.Equal(n, names{lsg.AllSymbols}) }
+
+// check finds everything among others.
+func (n names) check() error {
+	if !n.all() && slices.Contains(n, lsg.AllSymbols) {
+		return usage("--symbols: %s is all there are, so no other goes with it", lsg.AllSymbols)
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -96,6 +97,9 @@ func (p *publishCmd) Run(ctx context.Context, c console) error {
 		if err != nil {
 			if ctx.Err() != nil {
 				return fmt.Errorf("%s: stopped with at least %s kept; %s", src.name, counted(job.acked, "record"), p.goOn(src))
+			}
+			if src.pipe != nil && errors.Is(err, io.ErrUnexpectedEOF) {
+				return fmt.Errorf("%s: %w\n%s before that are kept; %s", src.name, err, counted(job.acked, "record"), p.goOn(src))
 			}
 			return fmt.Errorf("%s: %w", src.name, clientError(p.address(), err))
 		}

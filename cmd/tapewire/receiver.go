@@ -15,12 +15,12 @@ import (
 type receiver struct {
 	cmd     *subscribeCmd
 	screen  console
-	out     recordOutput
+	sink    *sink
+	out     recordOutput // nil until something came that belongs into it
 	rec     *recording
 	sub     *feed.ResumingSubscriber
 	over    map[string]bool // schemas whose past, or all that was asked for, has come whole
 	records uint64
-	missing int // times that the gateway told of missing records
 	unheard unheard
 
 	lostAt   time.Time // of the outage that was told last; zero while there is a session
@@ -36,6 +36,36 @@ func (r *receiver) total() {
 	case r.ends():
 		fmt.Fprintln(r.screen.err, counted(r.records, "record"))
 	}
+}
+
+// receive is a run from its first session to its verdict. A file is taken once there is a session, and changed once something comes for it: a wrong address or
+// key, or a request that is refused, does not empty one that is there.
+func (r *receiver) receive(ctx context.Context, cfg feed.ResumingSubscriberConfig) error {
+	sub, err := feed.DialResumingSubscriber(ctx, cfg)
+	if err != nil {
+		return r.ended(ctx, err)
+	}
+	defer sub.Close()
+	if err := r.sink.reserve(r.rec); err != nil {
+		return err
+	}
+	err = r.run(ctx, sub)
+	if err == nil && r.out == nil {
+		err = r.open()
+	}
+	if r.out == nil {
+		return err
+	}
+	if err == nil && ctx.Err() == nil {
+		r.settle(ctx, cfg.SubscriberConfig)
+	}
+	r.rec.saved.Unheard = r.unheard
+	err = errors.Join(err, r.save(), r.out.Close())
+	r.total()
+	if err == nil {
+		err = r.verdict(ctx.Err() != nil)
+	}
+	return err
 }
 
 // run ends at a limit, at the end of what was asked for, at a signal or at an error.
@@ -89,9 +119,16 @@ func (r *receiver) again() {
 
 // take handles one record and reports whether it was the last one wanted.
 func (r *receiver) take(rec feed.Record) (done bool, err error) {
-	if rec.RType().IsControl() {
-		if err := r.out.Control(rec); err != nil {
+	if r.out == nil && begins(rec) {
+		if err := r.open(); err != nil {
 			return false, err
+		}
+	}
+	if rec.RType().IsControl() {
+		if r.out != nil {
+			if err := r.out.Control(rec); err != nil {
+				return false, err
+			}
 		}
 		return r.control(rec)
 	}
@@ -103,18 +140,35 @@ func (r *receiver) take(rec feed.Record) (done bool, err error) {
 		return true, nil
 	}
 	if r.rec.due() {
-		return false, r.rec.save(r.sub.Progress(), r.records, r.out)
+		return false, r.save()
 	}
 	return false, nil
 }
 
+// begins reports whether a record belongs into the output, or shows that others will: a request that is refused as a whole brings none, and leaves a file as it was.
+func begins(rec feed.Record) bool {
+	if m, ok := feed.View[feed.SystemMsg](rec); ok {
+		return m.Code != feed.SystemSubscriptionAck && !lsg.IsWaiting(m.Text())
+	}
+	return rec.RType() != feed.RTypeError
+}
+
+// open opens the output.
+func (r *receiver) open() (err error) {
+	r.out, err = r.sink.open(r.rec)
+	return err
+}
+
+// save puts what was received on disk.
+func (r *receiver) save() error { return r.rec.save(r.sub.Progress(), r.records, r.out) }
+
 // control tells the user what the gateway says and keeps count of what matters.
 func (r *receiver) control(rec feed.Record) (done bool, err error) {
 	if m, ok := feed.View[feed.ErrorMsg](rec); ok {
-		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, lsg.Printable(m.Text()))
+		fmt.Fprintf(r.screen.err, "gateway: error %d: %s\n", m.Code, lsg.Printable(plainText(m.Text())))
 		switch m.Code {
 		case feed.ErrorSkippedRecords:
-			r.missing++
+			r.rec.lack(m.Text())
 		case feed.ErrorSymbolResolutionFailed:
 			if u, ok := lsg.ParseUnresolved(m.Text()); ok && u.Symbol != "" {
 				r.unheard.tie(u.Symbol)
@@ -133,7 +187,7 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 		if !r.rec.due() { // each schema has one a second
 			return false, nil
 		}
-		return false, r.rec.save(r.sub.Progress(), r.records, r.out)
+		return false, r.save()
 	}
 	fmt.Fprintln(r.screen.err, "gateway:", lsg.Printable(sentence(text)))
 	if w, err := lsg.ParseWaiting(text); err == nil && m.Code == feed.SystemUnset {
@@ -141,7 +195,7 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 	}
 	switch {
 	case m.Code == feed.SystemReplayCompleted && r.cmd.UntilReplayed:
-		r.over[strings.TrimSuffix(strings.TrimPrefix(text, "Finished "), " replay")] = true
+		r.over[replayedSchema(text)] = true
 		return r.done(), nil
 	case m.Code == feed.SystemUnset && lsg.IsEnd(text) && !r.cmd.UntilReplayed: // of a past that ends, the gateway says both
 		e, err := lsg.ParseEnd(text)
@@ -152,9 +206,9 @@ func (r *receiver) control(rec feed.Record) (done bool, err error) {
 		return r.done(), nil
 	case m.Code == feed.SystemUnset && lsg.IsGap(text):
 		if gap, err := lsg.ParseGap(text); err != nil || gap.Cause != lsg.CauseSkipped { // a skip came as an error already
-			r.missing++
+			r.rec.lack(text)
 		}
-		return false, r.rec.save(r.sub.Progress(), r.records, r.out) // what is told once must be known as told
+		return false, r.save() // what is told once must be known as told
 	}
 	return false, nil
 }
@@ -182,17 +236,29 @@ func (r *receiver) done() bool {
 	return true
 }
 
+// replayedSchema is whose past has come, of the text that says so.
+func replayedSchema(text string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(text, "Finished "), " replay")
+}
+
+// settle asks once more for what was not heard of, when the request has come to its end.
+func (r *receiver) settle(ctx context.Context, cfg feed.SubscriberConfig) {
+	r.sub.Close()
+	if err := r.unheard.question(ctx, cfg, r.rec.saved.Schemas); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(r.screen.err, "whether what did not come was ever published could not be asked: %s\n", lsg.Printable(plain(lossText(err))))
+	}
+}
+
 // verdict is what a run that went well lacks all the same. What was refused never comes; what nobody has published is missing once the request has come to its
 // end, which one that the user ends has not.
 func (r *receiver) verdict(interrupted bool) error {
-	if refused := r.sub.Refused(); len(refused) > 0 {
-		return withExit(exitRefused, refusal(refused))
+	if r.sub != nil {
+		if refused := r.sub.Refused(); len(refused) > 0 {
+			return withExit(exitRefused, refusal(refused))
+		}
 	}
-	if r.missing > 0 {
-		return withExit(exitMissing, fmt.Errorf("the gateway told %d times of missing records; they are listed above", r.missing))
-	}
-	if interrupted {
-		return nil
+	if err := r.rec.lacks(); err != nil || interrupted {
+		return err
 	}
 	return r.unheard.verdict(r.cmd.Dataset)
 }

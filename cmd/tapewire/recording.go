@@ -36,15 +36,23 @@ type savedEnd struct {
 	Bytes    int64           `json:"bytes"`    // of its records, without the header of DBN
 	Mappings int             `json:"mappings"` // in FILE.symbols
 	Progress []feed.Progress `json:"progress"`
+
+	// What the file lacks: a run that goes on with it says so too.
+	Missing int      `json:"missing,omitempty"` // times that the gateway told of missing records
+	Told    []string `json:"told,omitempty"`    // the first of its words for it
+	Unheard unheard  `json:"unheard"`           // of the last run that ended in order
 }
 
 // recording keeps the end of a file while it is written. For any other output it does nothing.
 type recording struct {
-	path  string // "": there is no file that could be gone on with
-	saved savedEnd
-	began uint64 // records that an earlier run wrote
-	at    time.Time
-	lock  *os.File // the file itself, opened before it is changed
+	path   string // "": there is no file that could be gone on with
+	saved  savedEnd
+	began  uint64 // records that an earlier run wrote
+	lacked int    // of saved.Missing, those of earlier runs
+	at     time.Time
+	lock   *os.File // the file itself, opened before it is changed
+	anew   bool     // it is one that begins
+	made   bool     // and was not there
 
 	failed bool // what was written may not be on disk: a later fsync says that it is
 }
@@ -116,7 +124,7 @@ func (r *recording) load(subs []feed.Subscription) (err error) {
 	if !sameTime(was.End, r.saved.End) { // positions have moved on over what the other end leaves out
 		return usage("--resume: %s was made with another --end; give the same flags, or choose another file", r.path)
 	}
-	r.saved, r.began = was, was.Records
+	r.saved, r.began, r.lacked = was, was.Records, was.Missing
 	for i := range subs {
 		subs[i].Start = (*uint64)(was.Start)
 	}
@@ -124,6 +132,17 @@ func (r *recording) load(subs []feed.Subscription) (err error) {
 }
 
 func sameTime(a, b *startTime) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
+
+// over is the schemas that have come to their end.
+func (r *recording) over() map[string]bool {
+	over := map[string]bool{}
+	for _, p := range r.saved.Progress {
+		if p.Ended {
+			over[p.Schema] = true
+		}
+	}
+	return over
+}
 
 // open is how many schemas have not come to their end.
 func (r *recording) open() int {
@@ -141,7 +160,7 @@ func (r *recording) due() bool { return r.path != "" && time.Since(r.at) >= save
 
 // save puts what was received on disk, and then where it ends.
 func (r *recording) save(progress []feed.Progress, records uint64, out recordOutput) (err error) {
-	if r.path == "" || r.failed {
+	if r.path == "" || r.failed || out == nil {
 		return nil
 	}
 	r.saved.Progress, r.saved.Records = progress, records
@@ -178,10 +197,48 @@ func (r *recording) added(records uint64) string {
 	return fmt.Sprintf(", %s of them new", grouped(records-r.began))
 }
 
-// Close lets go of a file that was not opened for writing.
+// lack takes what the gateway says of missing records.
+func (r *recording) lack(text string) {
+	const most = 8
+	if r.saved.Missing++; len(r.saved.Told) < most {
+		r.saved.Told = append(r.saved.Told, text)
+	}
+}
+
+// lacks says that records are missing, and which where this run did not.
+func (r *recording) lacks() error {
+	if r.saved.Missing == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("the gateway told %s of missing records", times(r.saved.Missing))
+	if r.lacked == 0 {
+		return withExit(exitMissing, fmt.Errorf("%s; they are listed above", text))
+	}
+	if r.lacked < r.saved.Missing {
+		text += fmt.Sprintf(", %d of them", r.lacked)
+	}
+	before := r.saved.Told[:min(r.lacked, len(r.saved.Told))]
+	if text += " in earlier runs with this file: " + strings.Join(before, ", "); r.lacked > len(before) {
+		text += " and others"
+	}
+	return withExit(exitMissing, errors.New(text))
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// Close lets go of a file that was not opened for writing, and leaves none where there was none.
 func (r *recording) Close() error {
 	if r.lock == nil {
 		return nil
 	}
-	return r.lock.Close()
+	var err error
+	if r.made {
+		err = os.Remove(r.path)
+	}
+	return errors.Join(err, r.lock.Close())
 }

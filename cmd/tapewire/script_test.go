@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "swapped": scriptSwapped, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "shorten": scriptShorten, "whole": scriptWhole, "setkey": scriptSetKey, "get": scriptGet, "hup": scriptHangup, "certs": scriptCerts, "await": scriptAwait, "awaitlines": scriptAwaitLines, "tear": scriptTear,
+			"code": scriptCode, "serve": scriptServe, "end": scriptEnd, "dbn": scriptDBN, "swapped": scriptSwapped, "nameless": scriptNameless, "zst": scriptZstd, "samerecords": scriptSameRecords, "flip": scriptFlip, "shorten": scriptShorten, "whole": scriptWhole, "setkey": scriptSetKey, "get": scriptGet, "hup": scriptHangup, "certs": scriptCerts, "await": scriptAwait, "awaitlines": scriptAwaitLines, "tear": scriptTear,
 		},
 		RequireUniqueNames: true,
 		Deadline:           time.Now().Add(scriptPatience),

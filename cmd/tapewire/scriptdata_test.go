@@ -77,6 +77,31 @@ func scriptSwapped(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o666))
 }
 
+// scriptNameless is `nameless FILE DATASET ID COUNT`: it writes trades of one instrument, which nothing names.
+func scriptNameless(ts *testscript.TestScript, neg bool, args []string) {
+	id, err := strconv.ParseUint(args[2], 10, 32)
+	ts.Check(err)
+	count, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), namelessTrades(args[1], uint32(id), count), 0o666))
+}
+
+func namelessTrades(dataset string, id uint32, count int) []byte {
+	var b bytes.Buffer
+	enc, err := feed.NewEncoder(&b, feed.Metadata{Version: 3, Dataset: dataset, Schema: feed.SchemaTrades, Start: testStart, End: feed.UndefTimestamp,
+		StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID})
+	for i := 0; i < count && err == nil; i++ {
+		rec := testTrade(i)
+		m, _ := feed.View[feed.TradeMsg](rec)
+		m.InstrumentID = id
+		err = enc.Write(rec)
+	}
+	if err != nil {
+		panic(err) // a buffer takes everything
+	}
+	return b.Bytes()
+}
+
 func testMappings() (list []feed.SymbolMapping) {
 	for i, symbol := range testSymbols {
 		list = append(list, feed.SymbolMapping{RawSymbol: symbol, Intervals: []feed.MappingInterval{{StartDate: 20260105, EndDate: 20260106, Symbol: strconv.Itoa(i + 1)}}})

@@ -206,6 +206,35 @@ func TestInterruptedRecordingIsAWholeFile(t *testing.T) {
 	}
 }
 
+// Subscribers are told of no gap that the gateway refuses, so whoever publishes it must not be told that all went well.
+func TestPublishingAGapThatIsRefusedIsNoSuccess(t *testing.T) {
+	addr := startGateway(t)
+	var file bytes.Buffer
+	enc, err := feed.NewEncoder(&file, feed.Metadata{Version: 3, Dataset: "TEST.ONE", Schema: feed.SchemaTrades, StypeIn: feed.STypeRawSymbol, StypeOut: feed.STypeInstrumentID})
+	for _, rec := range []feed.Record{testTrade(0), feed.AppendSystem(nil, testStart, feed.SystemUnset, "gap|schema=nonsense|cause=upstream"), testTrade(1)} {
+		if err == nil {
+			err = enc.Write(rec)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "gap.dbn")
+	if err == nil {
+		err = os.WriteFile(path, file.Bytes(), 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, input := range []string{path, "-"} {
+		var out, errors bytes.Buffer
+		code := run(t.Context(), []string{"publish", "--gateway", addr, input, tradesFile(t, 20)}, console{in: bytes.NewReader(file.Bytes()), out: &out, err: &errors})
+		if code != exitMissing || !strings.Contains(errors.String(), "nonsense") || !strings.Contains(errors.String(), "refused 1 line, as told above") {
+			t.Errorf("%s: exit code %d, want %d\n%s%s", input, code, exitMissing, out.String(), errors.String())
+		}
+		if !strings.Contains(out.String(), "2 records published") || !strings.Contains(out.String(), "trades.dbn: ") {
+			t.Errorf("%s: the rest, and the next file, are not published\n%s%s", input, out.String(), errors.String())
+		}
+	}
+}
+
 func TestInterruptedPublishingSaysHowFarItCame(t *testing.T) {
 	path := tradesFile(t, 1000)
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a gateway that accepts and says nothing

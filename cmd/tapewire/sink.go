@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,7 @@ func (o outputFlags) sink(c console, meta feed.Metadata, resume bool) (*sink, er
 	case resume && o.Force:
 		return nil, usage("--force replaces the file and --resume goes on with it; give one of them")
 	case s.exists && s.regular && !o.Force && !resume:
-		return nil, usage("-o %s: the file exists; choose another name, go on with it by --resume, or replace it with --force", o.Output)
+		return nil, usage("-o %s: the file exists; choose another name, replace it with --force, or go on with it by --resume of tapewire subscribe", o.Output)
 	case o.Output == "" && s.format == formatDBN && isTerminal(c.out):
 		return nil, usage("--format dbn is not for a terminal; name a file with -o, or pipe it into a program")
 	case s.format == formatCSV && meta.Schema == feed.SchemaNone:
@@ -87,20 +88,31 @@ func (o outputFlags) namedFormat(regular bool) (string, error) {
 	return format, nil
 }
 
+// reserve takes a file that begins, which it does not change: what is wrong with its name is said at once, and nobody else writes it.
+func (s *sink) reserve(rec *recording) (err error) {
+	if !s.regular || rec.lock != nil {
+		return nil
+	}
+	rec.lock, err = openLocked(s.Output, os.O_CREATE|os.O_EXCL)
+	if rec.made = err == nil; errors.Is(err, fs.ErrExist) {
+		rec.lock, err = openLocked(s.Output, os.O_CREATE)
+	}
+	rec.anew = true
+	return err
+}
+
 // open opens the output: a file where its recording says that it goes on, or anew.
 func (s *sink) open(rec *recording) (recordOutput, error) {
 	if !s.regular {
 		return s.stream()
 	}
-	if rec.lock == nil {
-		f, err := s.create()
-		if err != nil {
+	if err := s.reserve(rec); err != nil {
+		return nil, err
+	}
+	if rec.anew {
+		if err := s.removeBeside(); err != nil {
 			return nil, err
 		}
-		if rec.path == "" { // of a command that does not go on
-			return s.file(f, 0, nil)
-		}
-		rec.lock = f
 	}
 	out, err := s.goOn(rec)
 	if err != nil {
@@ -129,24 +141,20 @@ func (s *sink) stream() (recordOutput, error) {
 	return newPretty(out, s.meta.Schema), nil
 }
 
-// create makes a new file, with nothing beside it that speaks of an older one.
-func (s *sink) create() (*os.File, error) {
-	f, err := openLocked(s.Output, os.O_CREATE)
-	if err != nil {
-		return nil, err
-	}
+// removeBeside removes what speaks of an older file of this name.
+func (s *sink) removeBeside() error {
 	for _, suffix := range []string{positionSuffix, symbolsSuffix} {
-		if err := os.Remove(s.Output + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, errors.Join(err, f.Close())
+		if err := os.Remove(s.Output + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // goOn opens a locked file where its recording ends.
 func (s *sink) goOn(rec *recording) (recordOutput, error) {
 	var log *mappingLog
-	if s.format == formatDBN {
+	if s.format == formatDBN && rec.path != "" { // else of a command that does not go on
 		var err error
 		mappings := rec.saved.Mappings
 		if rec.saved.Bytes == 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -52,13 +51,13 @@ counts for a file that is new. What a recovery cut or what has expired meanwhile
 
 Ctrl-C and SIGTERM end it in order: files are whole, the code is 0. It is 5 when the gateway told of missing records,
 and when the request came to its end (--until-replayed, --end, --limit) and something that was asked for had never been
-published by then: the dataset, a schema, a symbol, an id. So it is of a symbol that several share but for case. All of
-it is named. What the gateway refuses, another --stype-in, never comes: the code is 4, at once when it refused every
-subscription, else when the others have ended. The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY.`
+published by then (tapewire --help says what that is), inside of the span or not. So it is of a symbol that several
+share but for case. All of it is named, again by --resume of a file that lacks it. What the gateway refuses, another
+--stype-in, never comes: the code is 4, at once when it refused every subscription, and the file of -o is as it was;
+else when the others have ended. The key comes from TAPEWIRE_KEY or DATABENTO_API_KEY.`
 }
 
-// Run subscribes and copies what comes to the output until there is an end. A new output is opened once there is a session, so that a wrong address
-// or key does not empty a file that is there.
+// Run subscribes and copies what comes to the output until there is an end.
 func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	subscriptions, err := s.subscriptions()
 	if err != nil {
@@ -80,10 +79,14 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	if s.UntilReplayed && rec.saved.Start == nil {
 		return usage("%s was begun without --start, so no past of it ends; leave out --until-replayed", s.Output)
 	}
-	r := receiver{cmd: s, screen: c, rec: rec, over: map[string]bool{}, records: rec.saved.Records}
+	r := receiver{cmd: s, screen: c, sink: sink, rec: rec, over: rec.over(), records: rec.saved.Records, unheard: rec.saved.Unheard}
 	if s.Limit > 0 && r.records >= s.Limit || rec.open() == 0 { // an earlier run has it all
 		r.total()
-		return nil
+		return r.verdict(false)
+	}
+	r.unheard.again(r.over)
+	if s.StypeIn == feed.STypeInstrumentID.String() {
+		r.unheard.ask(s.Symbols)
 	}
 	cfg := feed.ResumingSubscriberConfig{
 		SubscriberConfig: feed.SubscriberConfig{Addr: s.address(), Key: clientKey(), Dataset: s.Dataset, Client: "tapewire subscribe", TLS: secure},
@@ -92,24 +95,7 @@ func (s *subscribeCmd) Run(ctx context.Context, c console) error {
 	if s.Output != "" {
 		cfg.SlowReader = lsg.SlowWarn // a file is to have every record, however slow the disk
 	}
-	sub, err := feed.DialResumingSubscriber(ctx, cfg)
-	if err != nil {
-		return r.ended(ctx, err)
-	}
-	defer sub.Close()
-	if r.out, err = sink.open(rec); err != nil {
-		return err
-	}
-	err = r.run(ctx, sub)
-	err = errors.Join(err, rec.save(sub.Progress(), r.records, r.out))
-	if closeErr := r.out.Close(); closeErr != nil {
-		err = errors.Join(err, closeErr)
-	}
-	r.total()
-	if err == nil {
-		err = r.verdict(ctx.Err() != nil)
-	}
-	return err
+	return r.receive(ctx, cfg)
 }
 
 // subscriptions checks the flags that only make sense together.
@@ -121,8 +107,11 @@ func (s *subscribeCmd) subscriptions() ([]feed.Subscription, error) {
 	if err != nil {
 		return nil, withExit(exitUsage, fmt.Errorf("--stype-in: %w", err))
 	}
+	if err := s.Symbols.check(); err != nil {
+		return nil, err
+	}
 	for _, symbol := range s.Symbols {
-		if _, err := strconv.ParseUint(symbol, 10, 32); err != nil && stype == feed.STypeInstrumentID {
+		if _, err := strconv.ParseUint(symbol, 10, 32); err != nil && stype == feed.STypeInstrumentID && !s.Symbols.all() {
 			return nil, usage("--symbols %s: with --stype-in instrument_id a symbol is a number of 32 bits; leave out --stype-in for names", symbol)
 		}
 	}

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,10 +49,14 @@ func (l *symbolsLsCmd) Run(c console) error {
 	if err := errors.Join(l.check(), checkDataset(l.Dataset)); err != nil {
 		return err
 	}
+	if _, err := os.Stat(filepath.Join(l.Data, l.Dataset)); errors.Is(err, fs.ErrNotExist) {
+		return noDataset(l.Dataset, l.Data)
+	}
 	list, err := journal.ListMappings(l.Data, l.Dataset)
 	if err != nil {
 		return err
 	}
+	listed := 0
 	ids := map[uint32]bool{}
 	for i := range list {
 		ids[list[i].ID] = ids[list[i].ID] || list[i].Symbol == l.Symbol
@@ -61,6 +67,7 @@ func (l *symbolsLsCmd) Run(c console) error {
 		if l.ID != nil && m.ID != *l.ID || l.Symbol != "" && m.Symbol != l.Symbol && !(ids[m.ID] && m.Kind == journal.KindCorrection) {
 			continue
 		}
+		listed++
 		symbol, kind := m.Symbol, m.Kind.String()
 		if symbol == "" {
 			symbol = "(none)"
@@ -70,7 +77,15 @@ func (l *symbolsLsCmd) Run(c console) error {
 		}
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", m.ID, symbol, kind, daysOf(m), positionsOf(m.At), m.Producer, feed.FormatTime(m.Time))
 	}
+	if listed == 0 {
+		fmt.Fprintln(c.err, "nothing in", l.Dataset, "has such a name")
+	}
 	return w.Flush()
+}
+
+// noDataset is an error in what the user asked for.
+func noDataset(name, data string) error {
+	return usage("there is no dataset %s in %s; see: %s journal ls --data %s", name, data, programName(), data)
 }
 
 func daysOf(m *journal.Mapping) string {
@@ -136,7 +151,7 @@ func (s *symbolsCorrectCmd) Run(c console) error {
 	}
 	d := j.Lookup(s.Dataset)
 	if d == nil {
-		err = errors.Join(usage("no dataset %s in %s", s.Dataset, s.Data), j.Damaged(s.Dataset))
+		err = errors.Join(noDataset(s.Dataset, s.Data), j.Damaged(s.Dataset))
 	} else {
 		err = d.Correct(who, s.ID, s.Symbol, from, to)
 	}

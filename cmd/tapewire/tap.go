@@ -38,8 +38,8 @@ gateway does not notice. For programs on the gateway's machine that cannot wait 
 journal.OpenTap. It needs the right to read the data directory. What is damaged or has expired is told on
 standard error and passed over; the exit code is 5 then, and when a recovery cut what was being read. Symbols are
 found as a gateway finds them: as they are written, else by the only one that differs in case alone. What nobody has
-published is told, and the code is 5 when it is not there at the end (--end, --limit) either; 4 when each of --symbols
-is shared by several but for case. Ctrl-C and SIGTERM end it in order, with code 0. DBN on standard output is a stream
+published is told, and the code is 5 when it is not there at the end (--end, --limit) either, inside of the span or not;
+4 when each of --symbols is shared by several but for case. Ctrl-C and SIGTERM end it in order, with code 0. DBN on standard output is a stream
 as that of tapewire subscribe.`
 }
 
@@ -56,6 +56,9 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 		return withExit(exitUsage, fmt.Errorf("--schema: %w", err))
 	}
 	if err := checkSpan(t.Start, t.End); err != nil {
+		return err
+	}
+	if err := t.Symbols.check(); err != nil {
 		return err
 	}
 	as := subscribeCmd{Dataset: t.Dataset, Limit: t.Limit}
@@ -92,7 +95,7 @@ func (t *tapCmd) Run(ctx context.Context, c console) error {
 		err = withExit(exitMissing, errors.New("records are missing; the gaps are told above"))
 	}
 	if err == nil && ctx.Err() == nil {
-		err = filter.verdict(tap, t.Dataset, c.err)
+		err = filter.verdict(ctx, tap, t, c.err)
 	}
 	return err
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 
+	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
@@ -22,6 +24,9 @@ type tapFilter struct {
 }
 
 func newTapFilter(asked names) *tapFilter {
+	if asked.all() {
+		asked = nil
+	}
 	f := &tapFilter{all: len(asked) == 0, names: map[string]struct{}{}, ids: map[uint32]struct{}{}, waiting: asked}
 	for _, symbol := range asked {
 		if id, err := strconv.ParseUint(symbol, 10, 32); err == nil {
@@ -41,7 +46,7 @@ func (f *tapFilter) begin(tap *journal.Tap, w io.Writer) error {
 	}
 	asked := len(f.waiting)
 	f.look(tap, w)
-	if len(f.unheard.ties) == asked {
+	if len(f.unheard.Ties) == asked {
 		return withExit(exitRefused, errors.New("none of --symbols can come, as told above"))
 	}
 	for _, symbol := range f.waiting {
@@ -72,7 +77,7 @@ func (f *tapFilter) look(tap *journal.Tap, w io.Writer) {
 			f.unheard.found(asked)
 		case len(others) > 0:
 			f.unheard.tie(asked)
-			delete(f.unheard.symbols, asked)
+			delete(f.unheard.Symbols, asked)
 			fmt.Fprintln(w, lsg.Printable(lsg.Ambiguous(asked, others).Text()))
 		default:
 			waiting = append(waiting, asked)
@@ -81,13 +86,49 @@ func (f *tapFilter) look(tap *journal.Tap, w io.Writer) {
 	f.waiting = waiting
 }
 
-// verdict is what a tap that came to its end lacks.
-func (f *tapFilter) verdict(tap *journal.Tap, dataset string, w io.Writer) error {
+// verdict is what a tap that came to its end lacks: what was never published, as opposed to what does not lie in its span.
+func (f *tapFilter) verdict(ctx context.Context, tap *journal.Tap, t *tapCmd, w io.Writer) error {
 	if err := tap.Refresh(); err != nil { // a name may have come without records
 		return err
 	}
 	f.look(tap, w)
-	return f.unheard.verdict(dataset)
+	if tap.Tail() > 0 {
+		f.unheard.Schemas = nil
+	}
+	if len(f.unheard.IDs) > 0 {
+		if err := f.unheard.lookThrough(ctx, t); err != nil {
+			return err
+		}
+	}
+	return f.unheard.verdict(t.Dataset)
+}
+
+// lookThrough looks for ids without a name in all that is kept of a tape.
+func (u *unheard) lookThrough(ctx context.Context, t *tapCmd) error {
+	schema, err := feed.ParseSchema(t.Schema)
+	if err != nil {
+		return err
+	}
+	tap, err := journal.OpenTap(t.Data, t.Dataset, schema)
+	if err != nil {
+		return err
+	}
+	defer tap.Close()
+	if err := tap.SeekTime(feed.ClockReplay, 0); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionPatience)
+	defer cancel()
+	for goal := tap.Tail(); tap.Seq() < goal && len(u.IDs) > 0 && ctx.Err() == nil; {
+		b, err := tap.Next()
+		if hole := (*journal.MissingError)(nil); err != nil && !errors.As(err, &hole) {
+			return err
+		}
+		for ; len(b) > 0; b = b[tap.RecordSize():] { // at most a segment
+			u.hear(feed.Record(b[:tap.RecordSize()]))
+		}
+	}
+	return nil
 }
 
 // wants says whether an instrument is selected, by its name or by its id.

@@ -15,7 +15,7 @@ type AuthReply struct {
 	SessionID   uint64
 	Accepted    uint64 // with HasAccepted: records of the producer's stream that are in the tapes; the producer goes on from there
 	HasAccepted bool
-	Missing     uint64        // of Accepted, the records that the producer's resume passed over in this session: a gap in the ledger
+	Missing     uint64        // the records directly before Accepted that the producer's resume passed over, in this session or just before it: a gap in the ledger
 	Head        Head          // of the producer's stream, as it was known when the session began; the zero value: nobody told
 	Retain      time.Duration // with HasAccepted: how long the gateway keeps records after they were written; 0: for ever, or it does not say
 	Error       string        // why not, when Success is false
