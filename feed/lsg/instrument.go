@@ -113,7 +113,7 @@ func (in Instrument) check() error {
 }
 
 // ErrSymbol is returned for a symbol that no subscription could ask for.
-var ErrSymbol = errors.New("lsg: symbol that nobody can ask for")
+var ErrSymbol = errors.New("symbol that nobody can ask for")
 
 // CheckSymbol says why a symbol cannot be declared: a subscription could not ask for it by name, or no record of DBN could tell it.
 func CheckSymbol(symbol string) error {
