@@ -24,7 +24,7 @@ func (e *MissingError) Unwrap() error { return ErrDamaged }
 // loadChunks is what a segment's records are held against, as a server does with what an earlier process wrote: the blocks of a sealed segment, the ranges
 // that the sync log vouches for of another. What was committed since is the memory of who commits.
 func (t *Tap) loadChunks(info segmentInfo) []chunk {
-	if info.sealed {
+	if info.sealed && info.limit() <= t.Tail() { // else it is in use again, see frozen
 		_, blocks, err := readIndex(OSDisk{}, filepath.Join(t.dir, t.schema.String()), info, true)
 		if err != nil {
 			return headerChunks(info)
