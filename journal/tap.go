@@ -32,6 +32,7 @@ type Tap struct {
 	seg *tapSegment // holds seq, or seq is its limit; nil before the first look
 
 	symbols tapSymbols
+	history view // for the epochs that there were
 }
 
 // tapSegment is one mapped segment file.
@@ -64,6 +65,7 @@ func OpenTap(dir, dataset string, schema feed.Schema) (*Tap, error) {
 	}
 	t := &Tap{dir: filepath.Join(dir, dataset), schema: schema, size: schema.RecordSize()}
 	t.symbols.path = filepath.Join(t.dir, symbolsName)
+	t.history = view{disk: OSDisk{}, dir: t.dir}
 	if err := t.checkVersions(); err != nil {
 		return nil, fmt.Errorf("tap %s/%s: %w", dataset, schema, err)
 	}

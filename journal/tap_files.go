@@ -129,6 +129,9 @@ func (t *Tap) openPath(path string, ordinal uint64) (File, kept, error) {
 		return nil, kept{}, err
 	}
 	k, err := readKept(f, path, t.schema, ordinal)
+	if err == nil && ordinal < t.state.place(int(t.schema)).ordinal {
+		err = t.history.checkEpoch(f, path, k.info)
+	}
 	if err != nil {
 		f.Close()
 		return nil, k, err
