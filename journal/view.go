@@ -241,6 +241,9 @@ func (v *view) checkEpoch(f File, path string, info segmentInfo) error {
 	}
 	hurt := len(v.damage)
 	payloads, logErr := v.payloads(epochsName, epochsMagic, logEpochs)
+	if isShortage(logErr) {
+		return logErr
+	}
 	epochs, parseErr := parseEpochs(payloads)
 	if logErr != nil || parseErr != nil || len(v.damage) > hurt {
 		return nil
