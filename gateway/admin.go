@@ -154,7 +154,8 @@ func (s *Server) Admin() http.Handler {
 	return http.NewCrossOriginProtection().Handler(s.sameMachine(s.guard(mux)))
 }
 
-// Ready reports why the server cannot do its whole job: nil when it can.
+// Ready reports why the server cannot do its whole job: nil when it can. A dataset
+// that is not served at all is no reason, see notServed.
 func (s *Server) Ready() error {
 	if s.leaving.Load() {
 		return errors.New("shutting down")

@@ -124,6 +124,7 @@ func (m *serverMetrics) write(w io.Writer) {
 	for name := range m.srv.journal.AllDamaged() {
 		g.add(0, "dataset", name)
 	}
+	m.writeNotServed(g)
 	g.begin("tapewire_unsynced_bytes", "Bytes of a dataset's records that are committed and not on disk yet.")
 	for _, d := range datasets {
 		g.add(float64(d.Unsynced()), "dataset", d.Name())

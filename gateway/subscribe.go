@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -140,15 +139,7 @@ func (s *session) start() {
 		return
 	}
 	if err := s.loop.srv.journal.Damaged(s.auth.Dataset); err != nil {
-		why := "damaged"
-		switch {
-		case errors.Is(err, journal.ErrVersion):
-			why = "of another version of tapewire"
-		case errors.Is(err, journal.ErrLocked):
-			why = "in use by another gateway"
-		case errors.Is(err, journal.ErrDiskFull):
-			why = "waiting for room on its disk"
-		}
+		_, why := notServed(err)
 		s.sayFarewell(feed.ErrorInternal, "dataset "+s.auth.Dataset+" is "+why+" and not served; its operator knows more")
 		return
 	}

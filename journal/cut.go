@@ -152,7 +152,8 @@ func lastStored(f File, info segmentInfo, from uint64) (uint64, error) {
 	return end, nil
 }
 
-// newEpoch enters the epoch that begins here. One that an opening entered which did not get to its end is taken, when it begins at the same records.
+// newEpoch enters the epoch that begins here, and has it on disk before a segment bears its number. One that an opening entered which did not get to its end is taken,
+// when it begins at the same records.
 func (o *opening) newEpoch() error {
 	d := o.d
 	first := tailsOf(o.result.places)
@@ -166,7 +167,7 @@ func (o *opening) newEpoch() error {
 		return err
 	}
 	d.epoch, d.epochs = e.Number, append(d.epochs, e)
-	return nil
+	return d.epochsLog.sync(d.epochsLog.size.Load())
 }
 
 // enterCut tells readers of the records that were cut, in one entry for each tape. It is on disk before the records lose their names.
@@ -191,12 +192,7 @@ func (o *opening) enterCut() error {
 			}
 		}
 	}
-	for _, l := range []*sideLog{o.d.epochsLog, o.d.ledger.log} {
-		if err := l.sync(l.size.Load()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return o.d.ledger.log.sync(o.d.ledger.log.size.Load())
 }
 
 // recut copies the records below tail of a segment file into a new one, which takes its place: of the same ordinal, base and capacity, and not sealed.

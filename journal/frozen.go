@@ -42,7 +42,8 @@ func (d *Dataset) thaw(t *Tape) error {
 		}
 		return d.prepareError(t, err)
 	}
-	s, err := d.openActive(t, segmentPath(t.dir, z.info.ordinal, activeSuffix), z.info, z.tail)
+	z.path = segmentPath(t.dir, z.info.ordinal, activeSuffix) // one that was sealed is gone, should what follows have to be tried again
+	s, err := d.openActive(t, z.path, z.info, z.tail)
 	if err != nil {
 		return errors.Join(ErrNotReady, err)
 	}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,60 +43,6 @@ func served(t *testing.T, dir string, o Options) *Dataset {
 		t.Fatal(j.Damaged(testDataset))
 	}
 	return d
-}
-
-// A tape whose file must not be stored to goes on in another one. Who stood at the tail of the old file must not read there on: bytes lie there that were cut.
-func TestAReaderOfAFrozenTapeTakesTheNewFileForWhatComesThen(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "j")
-	o := Options{AnyFilesystem: true, Sync: SyncPolicy{Bytes: maxSyncBytes}, RetryInterval: 20 * time.Millisecond}
-	j := open(t, dir, o)
-	d := create(t, j)
-	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 0, 20)})
-	seg, err := d.Tape(trades).Segment(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	off := seg.Offset(20)
-	seg.Release()
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, testDataset, "trades", "00000001.tape"), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteAt(bytes.Repeat([]byte("cut!"), 12*30), off); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	if err := os.Chmod(filepath.Join(dir, testDataset, stateName), 0o600); err != nil { // another history begins, and keeps what lies beyond the tail
-		t.Fatal(err)
-	}
-	disk := fullFor{suffix: activeSuffix + tmpSuffix}.beginFull()
-	o.Disk = disk
-	d = served(t, dir, o)
-	tape := d.Tape(trades)
-	if tape.frozen == nil || tape.Tail() != 20 {
-		t.Fatalf("frozen %v, tail %d: this test shows nothing", tape.frozen != nil, tape.Tail())
-	}
-	seg, err = tape.Segment(20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer seg.Release()
-	disk.on.Store(false)
-	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 20, 5)})
-	if seg.Limit() > 20 {
-		t.Errorf("the old file is read up to record %d, its tape goes on in another from 20 on", seg.Limit())
-	}
-	again, err := tape.Segment(20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.Release()
-	if got := again.Mapped(20, 25); !bytes.Equal(got, records(trades, 1, 20, 5)) {
-		t.Errorf("records 20 to 25 are %q", got[:8])
-	}
 }
 
 // Without room for the log of outliers none are judged; records are taken, acknowledged and synced all the same.

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tapewire/tapewire/feed"
 )
@@ -37,6 +38,21 @@ func (i *segmentInfo) checkTape(path string, schema feed.Schema, ordinal uint64)
 		return fmt.Errorf("%w: %s says it is segment %d of %s", ErrCorrupt, path, i.ordinal, i.schema)
 	}
 	return nil
+}
+
+// checkEpoch says whether a segment was made, or sealed, in an epoch that its dataset had: those of another dataset are numbered otherwise, and a file of one, with
+// the place and the record size of ours, was copied here. That holds whatever its directory was called then.
+func (i *segmentInfo) checkEpoch(f File, path string, epochs []Epoch) error {
+	if slices.ContainsFunc(epochs, func(e Epoch) bool { return e.Number == i.epoch }) {
+		return nil
+	}
+	region, of := make([]byte, i.header), "another dataset"
+	if _, err := f.ReadAt(region, 0); err == nil {
+		if m, err := feed.ParseMetadata(region); err == nil {
+			of = m.Dataset
+		}
+	}
+	return fmt.Errorf("%w: %s is of epoch %d, which this dataset never had: it was copied from %s, or from another copy of this one; put the file that belongs here in its place", ErrCorrupt, path, i.epoch, of)
 }
 
 // limit is the number of the first record that does not belong to the segment any more.

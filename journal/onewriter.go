@@ -34,7 +34,8 @@ func isShared(f File) (bool, error) {
 }
 
 // isCopys says whether a segment's file may be stored to from another directory: it has another name, and this one goes on from a copy. Where the state page is
-// ours alone, the other name is a backup's, and taps of other processes read on in the very file.
+// ours alone and the epoch goes on, taps of other processes read on in the very file, and nothing would tell them of another. The other name is one that was given to the
+// segment alone (who links the state page or the witness begins an epoch): it shows what is stored behind what was committed then, and no record there changes.
 func (o *opening) isCopys(f File) (bool, error) {
 	shared, err := isShared(f)
 	return shared && !o.result.same, err

@@ -209,6 +209,67 @@ func TestHardLinkedCopyIsNeverStoredToInTheOriginal(t *testing.T) {
 	}
 }
 
+// Where segments alone were linked, beside copies of the other files, an opening goes on in them, see isCopys. What was committed when the copy was made is there all
+// the same, whatever the original stores behind it, and both go on in files of their own once the copy is opened.
+func TestCopyWithLinkedSegmentsKeepsWhatWasCommitted(t *testing.T) {
+	for name, more := range map[string]int{"as it was": 0, "in use": 5, "filled and sealed": 400} { // the linked segment, when the copy is opened
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			o := Options{AnyFilesystem: true, MinSegment: smallestSegment, MaxSegment: smallestSegment, Sync: SyncPolicy{Bytes: maxSyncBytes}}
+			here, there := filepath.Join(root, "here"), filepath.Join(root, "there")
+			j := open(t, here, o)
+			d := create(t, j)
+			mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 0, 500)})
+			if err := d.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "nothing is left to prepare", func() bool {
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				return d.tapes[trades].next != nil
+			})
+			abandon(j)
+			if err := os.CopyFS(filepath.Join(there, testDataset), os.DirFS(filepath.Join(here, testDataset))); err != nil {
+				t.Fatal(err)
+			}
+			tape := filepath.Join(there, testDataset, "trades")
+			if err := os.RemoveAll(tape); err != nil {
+				t.Fatal(err)
+			}
+			linkTree(t, filepath.Join(here, testDataset, "trades"), tape)
+			epoch := d.Epoch()
+			if d = served(t, here, o); d.Epoch() != epoch {
+				t.Fatal("another epoch has begun: this test shows nothing")
+			}
+			grow(t, d, 1, more)
+			copied := served(t, there, o)
+			if err := checkStreams(copied, map[uint32]uint64{1: 500}); err != nil {
+				t.Errorf("the copy: %v", err)
+			}
+			grow(t, copied, 2, 5)
+			grow(t, d, 1, 500)
+			grow(t, copied, 2, 400)
+			if err := checkStreams(d, map[uint32]uint64{1: uint64(1000 + more)}); err != nil {
+				t.Error(err)
+			}
+			if err := checkStreams(copied, map[uint32]uint64{1: 500, 2: 405}); err != nil {
+				t.Errorf("the copy: %v", err)
+			}
+		})
+	}
+}
+
+// grow appends n records of a stream, and has all sealed that can be.
+func grow(t *testing.T, d *Dataset, stream uint32, n int) {
+	t.Helper()
+	w := openWriter(t, d, "p", strings.Repeat("s", int(stream)))
+	mustAppend(t, w, Run{trades, records(trades, stream, w.Accepted(), n)})
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+	sealAll(t, d, trades)
+}
+
 // One name in the same data directory is one name too many: each dataset goes on in its own files.
 func TestHardLinkedDatasetsOfOneDirectoryAreTwo(t *testing.T) {
 	dir, o := filepath.Join(t.TempDir(), "j"), Options{AnyFilesystem: true}

@@ -15,7 +15,7 @@ func (d *Dataset) sealRound() (again bool) {
 		t := d.tapes[i]
 		var active *Segment
 		var synced uint64
-		if t != nil {
+		if t != nil && t.frozen == nil { // the preparer closes the file of one that is, when there is room
 			active, synced = t.active, t.unsynced
 		}
 		d.mu.Unlock()

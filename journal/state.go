@@ -200,13 +200,16 @@ func (p *statePage) witness() witness {
 // createState replaces the state page by one that holds the given places and counts, of which everything is on disk. It is synced with this file's own
 // identity in it, beside a witness of its own.
 func createState(disk Disk, dir string, epoch uint64, places map[int]place, counts []uint64, logs [slotLogCount]int64) error {
-	w, err := makeWitness(disk, dir)
-	if err != nil {
-		return err
-	}
 	p := statePage{b: make([]byte, stateBytes)}
-	err = writeWhole(disk, filepath.Join(dir, stateName), func(f File) error {
+	err := writeWhole(disk, filepath.Join(dir, stateName), func(f File) error {
 		id, err := f.Identity()
+		if err != nil {
+			return err
+		}
+		if err := f.Allocate(stateBytes); err != nil { // before the witness of the old page goes: without room that page stays
+			return err
+		}
+		w, err := makeWitness(disk, dir)
 		if err != nil {
 			return err
 		}
@@ -219,9 +222,6 @@ func createState(disk Disk, dir string, epoch uint64, places map[int]place, coun
 		}
 		p.sum = p.total()
 		p.commit(&slot{count: p.count(0), logs: logs})
-		if err := f.Allocate(stateBytes); err != nil {
-			return err
-		}
 		_, err = f.WriteAt(p.b, 0)
 		return err
 	})

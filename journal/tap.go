@@ -32,12 +32,15 @@ type Tap struct {
 	seg *tapSegment // holds seq, or seq is its limit; nil before the first look
 
 	symbols tapSymbols
+	history view // for the epochs that there were
 }
 
 // tapSegment is one mapped segment file.
 type tapSegment struct {
 	info   segmentInfo
 	end    uint64 // the first record that the file does not give: somebody may have cut it
+	sure   uint64 // records below it are in this very file, whatever becomes of its name; see still
+	file   File
 	data   []byte
 	chunks []chunk // what its records are held against before they are given; nil: nothing any more
 	why    error   // of the chunk that was found damaged last
@@ -62,6 +65,7 @@ func OpenTap(dir, dataset string, schema feed.Schema) (*Tap, error) {
 	}
 	t := &Tap{dir: filepath.Join(dir, dataset), schema: schema, size: schema.RecordSize()}
 	t.symbols.path = filepath.Join(t.dir, symbolsName)
+	t.history = view{disk: OSDisk{}, dir: t.dir}
 	if err := t.checkVersions(); err != nil {
 		return nil, fmt.Errorf("tap %s/%s: %w", dataset, schema, err)
 	}
@@ -114,6 +118,7 @@ func (t *Tap) Close() error {
 func (t *Tap) leave() {
 	if t.seg != nil {
 		_ = unix.Munmap(t.seg.data) // what we mapped can be unmapped
+		_ = t.seg.file.Close()      // nothing was written
 		t.seg = nil
 	}
 }
@@ -150,7 +155,7 @@ func (t *Tap) Next() ([]byte, error) {
 	if tail < t.seq {
 		return nil, fmt.Errorf("%w: %w: the tail is %d, this reader was at %d", ErrReplaced, ErrBeyondTail, tail, t.seq)
 	}
-	if !t.seg.gives(t.seq) {
+	if !t.seg.gives(t.seq) || min(tail, t.seg.end) > t.seg.sure && !t.still() {
 		if err := t.enter(); err != nil {
 			return nil, t.passOver(err)
 		}
@@ -264,6 +269,21 @@ func (t *Tap) without(f tapFiles) error {
 		return err
 	}
 	return f.missing(t.seq)
+}
+
+// still says whether the segment's name still leads to the file that is mapped, now that the tail has moved on since that was opened. A tape that is read-only for want
+// of room (see frozen) goes on in a new file of the same name, beside the same state page; its tail stands still until then. So one look is enough: with records
+// that were committed to it since it was opened, the file is the one that the tape goes on in.
+func (t *Tap) still() bool {
+	s := t.seg
+	dir := filepath.Join(t.dir, t.schema.String())
+	for _, suffix := range []string{activeSuffix, sealedSuffix} { // in this order: it may be sealed between the looks
+		if same, err := (OSDisk{}).Names(segmentPath(dir, s.info.ordinal, suffix), s.file); err == nil && same {
+			s.sure = s.end
+			return true
+		}
+	}
+	return false
 }
 
 // gives says whether the segment has record seq.

@@ -144,6 +144,9 @@ func (t *Tap) openPath(path string, ordinal uint64) (File, kept, error) {
 		return nil, kept{}, err
 	}
 	k, err := readKept(f, path, t.schema, ordinal)
+	if err == nil && ordinal < t.state.place(int(t.schema)).ordinal {
+		err = t.history.checkEpoch(f, path, k.info)
+	}
 	if err != nil {
 		f.Close()
 		return nil, k, err
@@ -153,17 +156,19 @@ func (t *Tap) openPath(path string, ordinal uint64) (File, kept, error) {
 
 // open maps the segment that holds seq, up to its last record: what follows in the file is cut off when it is sealed.
 func (t *Tap) open(ordinal uint64) error {
+	tail := t.Tail() // before the file: what was committed then is in the one that has the name now
 	f, k, err := t.openFile(ordinal)
 	if err != nil {
 		return err
 	}
-	defer f.Close() // the mapping stays
-	s := &tapSegment{info: k.info, end: k.end}
+	s := &tapSegment{info: k.info, end: k.end, sure: tail, file: f}
 	if !s.gives(t.seq) {
+		f.Close()
 		return fmt.Errorf("%w: record %d is not in segment %d", ErrCorrupt, t.seq, ordinal)
 	}
 	s.chunks = t.loadChunks(k)
 	if s.data, err = unix.Mmap(f.Fd(), 0, int(s.offset(s.end)), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		f.Close()
 		return fmt.Errorf("map segment %d: %w", ordinal, err)
 	}
 	t.seg = s

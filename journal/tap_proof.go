@@ -25,7 +25,7 @@ func (e *MissingError) Unwrap() error { return ErrDamaged }
 // that the sync log vouches for of another. What was committed since is the memory of who commits.
 func (t *Tap) loadChunks(k kept) []chunk {
 	info := k.info
-	if info.sealed {
+	if info.sealed && info.limit() <= t.Tail() { // else it is in use again, see frozen
 		_, blocks, err := readIndex(OSDisk{}, filepath.Join(t.dir, t.schema.String()), info, true)
 		if err != nil {
 			return headerChunks(info)

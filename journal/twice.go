@@ -59,8 +59,11 @@ func (o *opening) compare(t *Tape, ordinal uint64, a, b string) (same, instead b
 	return false, sb.Changed > sa.Changed, errors.Join(errA, errB)
 }
 
-// fits says whether the sync log, as far as it knows a segment, knows this file: its place in the tape, and the sums of its records.
+// fits says whether a file is of this dataset, and whether the sync log, as far as it knows the segment, knows this file: its place in the tape, and the sums of its records.
 func (o *opening) fits(f File, info segmentInfo) bool {
+	if info.checkEpoch(f, "", o.d.epochs) != nil {
+		return false
+	}
 	info.sealed = false // here a sealed segment's word is not taken
 	for _, e := range o.entries {
 		p, ok := e.places[int(info.schema)]

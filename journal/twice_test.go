@@ -222,3 +222,65 @@ func TestABlockIndexOfAnotherHistoryIsNotTakenForASegments(t *testing.T) {
 		}
 	}
 }
+
+// Where nothing else tells two full files of a segment apart, one of them was copied back, as everything else was: the one that came later, whichever that is.
+func TestOfTwoFullFilesOfASegmentTheOneThatCameLaterIsServed(t *testing.T) {
+	for _, later := range []string{sealedSuffix, activeSuffix} {
+		t.Run(later, func(t *testing.T) {
+			dir := makeHoleJournal(t)
+			if err := open(t, dir, holeOptions()).Close(); err != nil { // the sync log begins anew, and knows the segment in use alone
+				t.Fatal(err)
+			}
+			path := func(suffix string) string {
+				return filepath.Join(dir, testDataset, trades.String(), "00000002"+suffix)
+			}
+			files := map[string][]byte{} // the last byte says which it is
+			for _, suffix := range []string{sealedSuffix, activeSuffix} {
+				b, err := os.ReadFile(path(sealedSuffix))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b[len(b)-1] = suffix[1]
+				files[suffix] = b
+			}
+			if err := os.Remove(path(indexSuffix)); err != nil {
+				t.Fatal(err)
+			}
+			first := activeSuffix
+			if later == activeSuffix {
+				first = sealedSuffix
+			}
+			put := func(suffix string) int64 {
+				if err := os.WriteFile(path(suffix), files[suffix], 0o600); err != nil {
+					t.Fatal(err)
+				}
+				f, err := OSDisk{}.Open(path(suffix), true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				stamp, err := f.Stamp()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return stamp.Changed
+			}
+			at := put(first)
+			eventually(t, "the kernel's clock to go on", func() bool { return put(later) > at })
+			tape := served(t, dir, holeOptions()).Tape(trades)
+			seg, err := tape.Segment(2*holePer - 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer seg.Release()
+			got := make([]byte, 1)
+			if _, err := seg.ReadAt(got, seg.Offset(2*holePer)-1); err != nil || got[0] != later[1] {
+				t.Errorf("%q is served, %v; want that of %s, which came later", got, err, later)
+			}
+			kept, err := os.ReadFile(filepath.Join(dir, testDataset, quarantineDir, "trades.00000002"+first))
+			if err != nil || kept[len(kept)-1] != first[1] {
+				t.Errorf("the other one is not kept: %v", err)
+			}
+		})
+	}
+}

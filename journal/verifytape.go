@@ -105,6 +105,11 @@ func (x *verifier) checkSegment(f File, info segmentInfo, end uint64) error {
 	if m.Schema != info.schema || m.Dataset != x.name {
 		return fmt.Errorf("%w: metadata is of %s/%s", ErrCorrupt, m.Dataset, m.Schema)
 	}
+	if info.ordinal < x.places[int(info.schema)].ordinal {
+		if err := x.checkEpoch(f, "the file", info); err != nil {
+			return err
+		}
+	}
 	seq := info.base
 	err = eachChunk(f, info, info.base, end, func(b []byte) error {
 		n := wholeRecords(b, info.schema, info.recordSize)

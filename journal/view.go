@@ -28,6 +28,8 @@ type view struct {
 	expired map[int]uint64 // first record of a tape that was not removed for its age
 	damage  []error        // of the side logs
 
+	epochs []Epoch // as far as checkEpoch has read them
+
 	stateErr, logErr error // why the state page, or the sync log, is of no use
 }
 
@@ -229,6 +231,25 @@ func (v *view) open(schema feed.Schema, ordinal uint64) (File, segmentInfo, uint
 		end = min(end, p.tail)
 	}
 	return f, info, end, nil
+}
+
+// checkEpoch is segmentInfo.checkEpoch with what the log of epochs says, now: one may have begun since it was read. Where that is of no use, there is nothing to go by.
+func (v *view) checkEpoch(f File, path string, info segmentInfo) error {
+	err := info.checkEpoch(f, path, v.epochs)
+	if err == nil {
+		return nil
+	}
+	hurt := len(v.damage)
+	payloads, logErr := v.payloads(epochsName, epochsMagic, logEpochs)
+	if isShortage(logErr) {
+		return logErr
+	}
+	epochs, parseErr := parseEpochs(payloads)
+	if logErr != nil || parseErr != nil || len(v.damage) > hurt {
+		return nil
+	}
+	v.epochs = epochs
+	return info.checkEpoch(f, path, epochs)
 }
 
 // datasetDirs is the directories of a journal's datasets, by name.

@@ -280,3 +280,33 @@ func TestHolesHideNoStore(t *testing.T) {
 		}
 	}
 }
+
+// Without room for a page with a witness the one that there is goes on, in its epoch, and takes records. The opening that has room makes it.
+func TestPageWithoutAWitnessGoesOnOnAFullDisk(t *testing.T) {
+	disk := NewMemDisk()
+	unpackGolden(t, disk, "j", "v2-running")
+	state := path.Join("j", testDataset, stateName)
+	id, epoch, err := checkState(contents(disk, state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.boot, disk.node(state).inode = uint64(id.BootID[0]), id.Inode
+	disk.Fault(func(op, p string) error {
+		if op == "allocate" && p == state+tmpSuffix {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for i, wants := range []bool{false, false, true} {
+		if wants {
+			disk.Fault(nil)
+		}
+		d := served(t, "j", memOptions(disk))
+		w := openWriter(t, d, "p", "s")
+		mustAppend(t, w, Run{trades, records(trades, 1, w.Accepted(), 10)})
+		if has := (&statePage{b: contents(disk, state)}).witness() != (witness{}); d.Epoch() != epoch || has != wants {
+			t.Errorf("opening %d: epoch %d, want %d; it has a witness: %v, want %v", i, d.Epoch(), epoch, has, wants)
+		}
+		abandon(d.j)
+	}
+}
