@@ -136,12 +136,13 @@ func stamped(b []byte, r feed.Record) string {
 func TestADamagedDatasetIsRefusedByNameAndOthersAreServed(t *testing.T) {
 	later := binary.LittleEndian.AppendUint32([]byte("TWSTREAM"), 99)
 	later = binary.LittleEndian.AppendUint32(later, crc32.Checksum(later, crc32.MakeTable(crc32.Castagnoli)))
-	refuseDataset(t, []byte("this was never ours"), "damaged", "journal is damaged")
-	refuseDataset(t, later, "of another version of tapewire", "file format version not known")
+	never := []byte("this was never ours")
+	refuseDataset(t, map[string][]byte{"state": never, "sync.log": never}, "damaged", "neither the state page (journal is damaged")
+	refuseDataset(t, map[string][]byte{"streams.log": later}, "of another version of tapewire", "file format version not known")
 }
 
-// refuseDataset has streams.log in place of a dataset's.
-func refuseDataset(t *testing.T, streamsLog []byte, subscriber, producer string) {
+// refuseDataset has files in place of a dataset's.
+func refuseDataset(t *testing.T, files map[string][]byte, subscriber, producer string) {
 	t.Helper()
 	dir := t.TempDir()
 	s := serveDir(t, dir)
@@ -155,8 +156,10 @@ func refuseDataset(t *testing.T, streamsLog []byte, subscriber, producer string)
 	if err := s.journal.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, testDataset, "streams.log"), streamsLog, 0o600); err != nil {
-		t.Fatal(err)
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(dir, testDataset, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s = serveDir(t, dir)
 	publish(t, s, "2", other, trades(1, 10)...)
@@ -171,6 +174,32 @@ func refuseDataset(t *testing.T, streamsLog []byte, subscriber, producer string)
 	p := dialRaw(t, s)
 	if reply := p.produce("1"); !strings.HasPrefix(reply, "success=0|") || !strings.Contains(reply, "dataset "+testDataset+": "+producer) {
 		t.Errorf("a producer to a dataset that is %s gets %q", subscriber, reply)
+	}
+}
+
+// Without streams.log nobody knows what a producer has sent: it is refused for good, an operator is told, and readers miss nothing.
+func TestDatasetWithoutItsStreamsServesReadersAndRefusesProducers(t *testing.T) {
+	dir := t.TempDir()
+	s := serveDir(t, dir)
+	publish(t, s, "1", metadataOf(feed.SchemaTrades), trades(1, 10)...)
+	if err := errors.Join(s.Shutdown(t.Context()), s.journal.Close(), os.Remove(filepath.Join(dir, testDataset, "streams.log"))); err != nil {
+		t.Fatal(err)
+	}
+	s = serveDir(t, dir)
+	const remedy = "back from a backup and start again, or publish to another dataset"
+	p := dialRaw(t, s)
+	if reply := p.produce("1"); !strings.HasPrefix(reply, "success=0|") || !strings.Contains(reply, remedy) {
+		t.Errorf("a producer gets %q", reply)
+	}
+	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), "dataset "+testDataset+" takes no records") || !strings.Contains(err.Error(), remedy) {
+		t.Errorf("ready: %v", err)
+	}
+	c := dialRaw(t, s)
+	c.auth(testKey, "dataset="+testDataset)
+	c.send("schema=trades|symbols=ALL_SYMBOLS|start=0\nstart_session\n")
+	c.pass(128)
+	if got, gaps := readDamaged(t, c, 10); got != 10 || len(gaps) > 0 {
+		t.Errorf("a reader gets %d records, gaps %+v", got, gaps)
 	}
 }
 

@@ -99,6 +99,9 @@ func copyDataset(from, to string, progress func(BackupProgress)) error {
 	for i := range v.streams {
 		e.counts = append(e.counts, streamCount{uint32(i), v.counts[i]})
 	}
+	if len(v.damage[logStreams]) > 0 {
+		e.counts = nonZero(v.counts)
+	}
 	for schema := range feed.Schema(feed.NumSchemas) {
 		if _, ok := v.places[int(schema)]; !ok {
 			continue
@@ -129,23 +132,31 @@ func copyDataset(from, to string, progress func(BackupProgress)) error {
 	return errors.Join(l.file.Close(), disk.SyncDir(to))
 }
 
-// copySideLog copies the whole frames of a side log.
+// copySideLog copies the whole frames of a side log. One that is hurt is copied as it is: whoever opens the copy finds what is found here.
 func (v *view) copySideLog(name, magic string, log int, to string, progress func(BackupProgress)) (int64, error) {
 	path := filepath.Join(v.dir, name)
 	f, err := v.disk.Open(path, true)
-	if errors.Is(err, fs.ErrNotExist) && log == logOutliers {
-		return 0, nil // a journal of an earlier release has none
+	if isHurtLog(err) {
+		return v.least(log), nil
 	}
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	c, err := readSideLog(f, path, magic, vouchedBytes(v.entries, log))
+	c, err := readSideLog(f, path, magic, v.least(log))
+	if isHurtLog(err) {
+		return v.least(log), copyFile(path, filepath.Join(to, name))
+	}
 	if err != nil {
 		return 0, err
 	}
-	err = writeWhole(v.disk, filepath.Join(to, name), func(out File) error { return copyBytes(out, f, 0, c.whole) })
-	progress(BackupProgress{Dataset: v.name, File: name, Bytes: c.whole})
+	size, err := f.Size()
+	if err != nil {
+		return 0, err
+	}
+	size = min(size, c.whole) // it is shorter when it was cut
+	err = writeWhole(v.disk, filepath.Join(to, name), func(out File) error { return copyBytes(out, f, 0, size) })
+	progress(BackupProgress{Dataset: v.name, File: name, Bytes: size})
 	return c.size(), err
 }
 

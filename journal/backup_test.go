@@ -151,3 +151,55 @@ func TestBackupAndRestoreRefuseADirectoryThatIsNotEmpty(t *testing.T) {
 		}
 	}
 }
+
+// A backup is made of what is there, also where a side log is hurt: the copy says of itself what the original does, and serves as much.
+func TestBackupOfHurtSideLogsSaysWhatIsLost(t *testing.T) {
+	for _, log := range sideLogs {
+		for what, hurt := range map[string]func(string) error{
+			"gone": os.Remove,
+			"header": func(file string) error {
+				b, err := os.ReadFile(file)
+				if err == nil {
+					b[20] ^= 1
+					err = os.WriteFile(file, b, 0o640)
+				}
+				return err
+			},
+			"cut": func(file string) error { return os.Truncate(file, sideHeader2) },
+		} {
+			dir, copied := filepath.Join(t.TempDir(), "j"), filepath.Join(t.TempDir(), "copy")
+			o := smallSegments
+			o.MaxClockSkew = 1
+			j := open(t, dir, o)
+			d := create(t, j)
+			w := openWriter(t, d, "p", "s")
+			far := record(trades, 1, 1)
+			for i := range 8 {
+				far[8+i], far[trades.TsRecvOffset()+i] = 0x7f, 0x7f
+			}
+			if err := errors.Join(w.Map(1, "A"), w.Gap(Gap{Schema: trades, Records: 1, Cause: CauseUpstream})); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, w, Run{trades, far})
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := hurt(filepath.Join(dir, testDataset, log.name)); err != nil {
+				t.Fatal(err)
+			}
+			if err := Backup(dir, copied, nil); err != nil {
+				t.Errorf("%s of %s: %v", what, log.name, err)
+				continue
+			}
+			wantLost(t, dir, log.name)
+			wantLost(t, copied, log.name)
+			d = served(t, copied, smallSegments)
+			if d.Tape(trades).Tail() != 1 {
+				t.Errorf("%s of %s: the copy's tape has %d records", what, log.name, d.Tape(trades).Tail())
+			}
+			if _, err := d.OpenWriter(WriterOptions{Producer: "p", Stream: "s"}); (err != nil) != (log.name == streamsName) {
+				t.Errorf("%s of %s: a producer of the copy is told: %v", what, log.name, err)
+			}
+		}
+	}
+}

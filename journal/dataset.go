@@ -53,6 +53,9 @@ type Dataset struct {
 	filesHeld atomic.Int64 // counted in Journal.files
 	looked    atomic.Int64 // when Present looked at the logs last: ns since the journal was opened
 
+	noWriters error         // streams.log is hurt: why nobody may append
+	unknown   []streamCount // what its streams count, then
+
 	streamFrames int        // entries of streams.log; under openMu
 	openMu       sync.Mutex // orders OpenWriter calls; taken before mu
 	marksMu      sync.Mutex // guards Tape.marks against two writers; taken before mu
@@ -99,12 +102,15 @@ func (d *Dataset) Symbols() *Symbols { return d.symbols }
 func (d *Dataset) Gaps() []Gap { return d.ledger.all() }
 
 // Err is nil, or the state that keeps records out now or as soon as a segment in use is full, or that keeps mappings, gaps and new streams out:
-// ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault or ErrClosed (do not).
+// ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault, ErrClosed, or ErrCorrupt when streams.log is hurt (do not).
 func (d *Dataset) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
 		return err
+	}
+	if d.noWriters != nil {
+		return d.noWriters
 	}
 	for _, t := range d.tapes {
 		if t != nil && t.blocked != nil && t.next == nil {

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -54,8 +53,8 @@ func inspect(disk Disk, dir string) ([]DatasetInfo, error) {
 			continue
 		}
 		info := DatasetInfo{Name: v.name, Epoch: v.epoch, Exact: v.running, Symbols: v.countSymbols(), Gaps: v.countGaps()}
-		if len(v.damage) > 0 {
-			info.Problem = errors.Join(v.damage...).Error()
+		for _, err := range v.logDamage() {
+			info.Problem = strings.TrimPrefix(info.Problem+"; "+err.Error(), "; ")
 		}
 		for i, s := range v.streams {
 			info.Streams = append(info.Streams, StreamInfo{s.producer, s.name, max(v.counts[i], s.base) - s.base})

@@ -277,7 +277,7 @@ func makeDataset(o Options, dir string, epoch uint64) error {
 		return err
 	}
 	for _, log := range sideLogs {
-		if err := createSideLog(o.Disk, filepath.Join(dir, log.name), log.magic, 0); err != nil {
+		if err := createSideLog(o.Disk, filepath.Join(dir, log.name), log.magic); err != nil {
 			return err
 		}
 	}

@@ -55,6 +55,14 @@ func (i *segmentInfo) checkEpoch(f File, path string, epochs []Epoch) error {
 	return fmt.Errorf("%w: %s is of epoch %d, which this dataset never had: it was copied from %s, or from another copy of this one; put the file that belongs here in its place", ErrCorrupt, path, i.epoch, of)
 }
 
+// checkEpoch is segmentInfo.checkEpoch, as far as all epochs are known that there were.
+func (o *opening) checkEpoch(f File, path string, info segmentInfo) error {
+	if o.d.epochsLog.gone > 0 {
+		return nil
+	}
+	return info.checkEpoch(f, path, o.d.epochs)
+}
+
 // limit is the number of the first record that does not belong to the segment any more.
 func (i *segmentInfo) limit() uint64 { return i.base + i.records }
 

@@ -28,10 +28,7 @@ func (o *opening) coverIDs() error {
 	if err != nil {
 		return err
 	}
-	lost := int64(0)
-	for _, l := range o.symbolLog.lost {
-		lost += l.to - l.from
-	}
+	lost := o.symbolLog.gone
 	next := min(uint64(s.next)|(pageIDs-1)+uint64(min(lost/leastMapping*pageIDs, mostPassed)), 1<<32-2)
 	o.d.log.Error("the symbol table has lost entries: records that they named have no name, and no id that may have been given out is given again",
 		zap.Int64("bytes", lost), zap.Int("pages_of_ids_in_use", len(pages)), zap.Uint64("next_id_above", next))

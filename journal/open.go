@@ -21,6 +21,7 @@ type opening struct {
 	ledgerLog *sideLog
 	symbolLog *sideLog
 	entries   []*syncEntry // of the sync log
+	page      pageSays
 	logEnd    int64
 	logErr    error
 	result    recovered
@@ -60,7 +61,7 @@ func (o *opening) run() error {
 		return err
 	}
 	steps := []func() error{
-		o.readSyncLog, o.openLogs, o.recover, o.loadTables, o.mendInUse, o.openTapes, o.coverIDs, o.loadOutliers, o.checkpoint, o.lockState, o.enterBroken, o.clearExpired, o.makeRoom,
+		o.readSyncLog, o.readPage, o.openLogs, o.recover, o.loadTables, o.mendInUse, o.openTapes, o.coverIDs, o.loadOutliers, o.checkpoint, o.lockState, o.enterBroken, o.clearExpired, o.makeRoom,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -79,63 +80,6 @@ func (o *opening) run() error {
 func (o *opening) readSyncLog() error {
 	o.entries, o.logEnd, o.logErr = readSyncLog(o.d.disk, o.d.dir)
 	return onlyVersion(o.logErr)
-}
-
-// vouched is how many bytes of a side log the sync log names as being on disk.
-func (o *opening) vouched(log int) int64 { return vouchedBytes(o.entries, log) }
-
-func vouchedBytes(entries []*syncEntry, log int) int64 {
-	if len(entries) == 0 {
-		return 0
-	}
-	return entries[len(entries)-1].logs[log]
-}
-
-// beyond is the last of payloads, as many as have their frames in the last n bytes of a log.
-func beyond(payloads [][]byte, n int64) [][]byte {
-	from := len(payloads)
-	for ; from > 0 && n >= frameHeader+int64(len(payloads[from-1])); from-- {
-		n -= frameHeader + int64(len(payloads[from-1]))
-	}
-	return payloads[from:]
-}
-
-func (o *opening) openLogs() (err error) {
-	d := o.d
-	var streams, epochs [][]byte
-	// A stream's number is its place in the log, and an epoch that is not known makes positions lie: without all of them nothing can be relied on.
-	if d.streamsLog, streams, err = openSideLog(d.disk, d.path(streamsName), streamsMagic, o.q, o.vouched(logStreams), false); err != nil {
-		return err
-	}
-	if d.epochsLog, epochs, err = openSideLog(d.disk, d.path(epochsName), epochsMagic, o.q, o.vouched(logEpochs), false); err != nil {
-		return err
-	}
-	if o.symbolLog, o.symbols, err = openSideLog(d.disk, d.path(symbolsName), symbolsMagic, o.q, o.vouched(logSymbols), true); err != nil {
-		return err
-	}
-	d.symbols = newSymbols(o.symbolLog) // so that a failed opening closes it
-	if o.ledgerLog, o.gaps, err = openSideLog(d.disk, d.path(ledgerName), ledgerMagic, o.q, o.vouched(logLedger), true); err != nil {
-		return err
-	}
-	d.ledger = &ledger{log: o.ledgerLog}
-	o.newGaps = beyond(o.gaps, o.ledgerLog.size.Load()-o.vouched(logLedger))
-	if err := o.openOutliers(); err != nil {
-		return err
-	}
-	if o.expired, err = expiredIn(o.gaps); err != nil {
-		return err
-	}
-	list, owners, err := parseStreams(streams)
-	if err != nil {
-		return err
-	}
-	for _, s := range list {
-		d.enterStream(s)
-	}
-	d.streamFrames = len(streams)
-	d.owners = owners
-	d.epochs, err = parseEpochs(epochs)
-	return err
 }
 
 // firstEpoch is the one that a dataset begins with whose log does not say so: those of earlier releases do not.
@@ -199,6 +143,7 @@ func (o *opening) checkpoint() error {
 		s.synced.Store(s.count.Load())
 		e.counts = append(e.counts, streamCount{s.number, s.count.Load()})
 	}
+	e.counts = append(e.counts, o.keepCounts()...)
 	l, err := createSyncLog(d.disk, d.dir, e)
 	if err != nil && isFull(err) && o.result.trusted && len(o.entries) > 0 {
 		// Readers are to be served on a full disk too. The entry takes the old log's last one for what it is: not the last.

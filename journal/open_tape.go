@@ -177,7 +177,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 	k, err := readKept(f, path, t.schema, ordinal)
 	info := k.info
 	if err == nil && ordinal < p.ordinal {
-		err = info.checkEpoch(f, path, o.d.epochs)
+		err = o.checkEpoch(f, path, info)
 	}
 	if err == nil && ordinal == p.ordinal && (info.base != p.base || p.tail < p.base || p.tail > p.base+info.records) {
 		err = fmt.Errorf("%w: %s holds records %d to %d, the tail is %d", ErrCorrupt, path, info.base, info.base+info.records, p.tail)

@@ -2,9 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"sort"
 
@@ -136,19 +134,10 @@ func (t *Tape) Outliers() uint64 { return t.outliers.Load() }
 // openOutliers opens the log, which a journal of an earlier release does not have.
 func (o *opening) openOutliers() error {
 	d := o.d
-	path := d.path(outliersName)
-	log, payloads, err := openSideLog(d.disk, path, outliersMagic, o.q, o.vouched(logOutliers), true)
-	if errors.Is(err, fs.ErrNotExist) {
-		if o.vouched(logOutliers) > 0 {
-			d.log.Error("the log of records beyond the clock is gone; an index that is made again takes their times for what they say", zap.String("file", path))
-		}
-		if err = createSideLog(d.disk, path, outliersMagic, o.vouched(logOutliers)); err == nil {
-			log, payloads, err = openSideLog(d.disk, path, outliersMagic, o.q, o.vouched(logOutliers), true)
-		}
-		if isFull(err) {
-			d.log.Warn("no room for the log of records beyond the clock: none is judged until a restart", zap.Error(err))
-			log, d.outliers.off, err = &sideLog{path: path}, true, nil
-		}
+	log, payloads, err := o.openLog(logOutliers)
+	if isFull(err) {
+		d.log.Warn("no room for the log of records beyond the clock: none is judged until a restart", zap.Error(err))
+		log, d.outliers.off, err = &sideLog{path: d.path(outliersName)}, true, nil
 	}
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ func (o *opening) trust(page *statePage, k kin) error {
 	if err != nil {
 		return err
 	}
-	places, counts := page.recovered(len(d.streams))
+	places, counts := page.recovered(o.numStreams())
 	v1 := page.version() == stateVersion1
 	if k.machine || !v1 {
 		o.result.ends = map[int]uint64{}
@@ -238,7 +238,7 @@ func (o *opening) checkWhole(places map[int]place) error {
 // walk follows the sync log forward from its checkpoint, as long as every range it vouches for is what it was. A scan backwards for a good entry
 // would accept one whose predecessor never reached the disk. Only a segment in use can stop it: one that was left is a hole where it is hurt, see checkRanges.
 func (o *opening) walk() error {
-	counts := make([]uint64, len(o.d.streams))
+	counts := make([]uint64, o.numStreams())
 	last, good := o.entries[len(o.entries)-1].places, 0
 	for i, e := range o.entries {
 		if i > 0 {

@@ -19,6 +19,9 @@ func (l *sideLog) rewrite(collect func(emit func(payload []byte)) (size int64)) 
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	var content []byte
+	if l.gone > 0 { // before all else: what was entered for the loss stands behind it
+		content = appendScar(content, l.gone)
+	}
 	size := collect(func(payload []byte) { content = appendFrame(content, payload) })
 	if err := l.keepLost(); err != nil {
 		return err
@@ -64,8 +67,14 @@ func (l *sideLog) upgradeFile() error {
 // keepLost copies what is damaged to quarantine, before a file without it takes the place of this one.
 func (l *sideLog) keepLost() error {
 	for _, lost := range l.lost {
+		if lost.isScar() {
+			continue
+		}
 		b := make([]byte, lost.to-lost.from)
 		n, _ := l.file.ReadAt(b, lost.from) // what the disk does not give back cannot be kept
+		if allZero(b[:n]) {                 // by which a log that was cut was made as long as it was
+			continue
+		}
 		if err := l.q.keep(l.path, lost.from, b[:n]); err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ func rewriteSame(l *sideLog) error {
 // sideLogOn makes a log on a disk, opens it, and appends entries to it.
 func sideLogOn(t *testing.T, disk Disk, entries ...string) *sideLog {
 	t.Helper()
-	err := errors.Join(disk.Mkdir("d"), createSideLog(disk, "d/x.log", ledgerMagic, 0), disk.SyncDir("d"), disk.SyncDir("."))
+	err := errors.Join(disk.Mkdir("d"), createSideLog(disk, "d/x.log", ledgerMagic), disk.SyncDir("d"), disk.SyncDir("."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestDirectorySyncThatFailsAfterARewriteEndsWriting(t *testing.T) {
 	}
 }
 
-// TestDamageIsKeptInQuarantineBeforeARewriteLeavesItOut: what cannot be read is never deleted.
+// TestDamageIsKeptInQuarantineBeforeARewriteLeavesItOut: what cannot be read is never deleted, and that it is lost is never forgotten.
 func TestDamageIsKeptInQuarantineBeforeARewriteLeavesItOut(t *testing.T) {
 	disk := NewMemDisk()
 	l := sideLogOn(t, disk, "first", "second", "third")
@@ -220,15 +220,32 @@ func TestDamageIsKeptInQuarantineBeforeARewriteLeavesItOut(t *testing.T) {
 	if err != nil || len(payloads) != 2 {
 		t.Fatalf("%d entries, %v", len(payloads), err)
 	}
-	if err := l.rewrite(emitAll(l, "first", "third")); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := l.rewrite(emitAll(l, "first", "third")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	kept := filesBelow(disk, "d/quarantine")
 	if len(kept) != 1 || !strings.Contains(string(contents(disk, kept[0])), "s") || len(contents(disk, kept[0])) != frameHeader+len("second") {
 		t.Errorf("quarantine has %v", kept)
 	}
-	if _, got := openSideLogOn(t, disk, size); !slices.Equal(got, []string{"first", "third"}) {
-		t.Errorf("%q", got)
+	for range 3 {
+		var got []string
+		if l, payloads, err = openSideLog(disk, "d/x.log", ledgerMagic, &quarantine{disk, "d", log}, 0, true); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range payloads {
+			got = append(got, string(p))
+		}
+		if want := int64(frameHeader + len("second")); l.gone != want || l.size.Load() != size || !slices.Equal(got, []string{"first", "third"}) {
+			t.Errorf("%q of length %d, %d bytes of others lost, want length %d and %d bytes", got, l.size.Load(), l.gone, size, want)
+		}
+		if err := l.rewrite(emitAll(l, "first", "third")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := filesBelow(disk, "d/quarantine"); len(kept) != 1 {
+		t.Errorf("quarantine has %v: a scar is not to be kept", kept)
 	}
 }
 

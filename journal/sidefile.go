@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -98,16 +99,14 @@ func emptyLogs() (ends [slotLogCount]int64) {
 	return ends
 }
 
-// createSideLog makes an empty log and forces it to disk. One that was there and had entries is vouched for up to some length: its last byte stays known as lost.
-func createSideLog(disk Disk, path, magic string, vouched int64) error {
-	head := freshHead()
-	head.base = max(head.base, vouched-1)
+// createSideLog makes an empty log and forces it to disk.
+func createSideLog(disk Disk, path, magic string) error {
 	f, err := disk.Create(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(head.append(magic), 0); err != nil {
+	if _, err := f.WriteAt(freshHead().append(magic), 0); err != nil {
 		return err
 	}
 	return f.Sync()
@@ -127,30 +126,56 @@ type sideContents struct {
 func (c *sideContents) size() int64 { return c.head.logical(c.whole) }
 
 // lostBytes is a part of a file that was on disk once and is no frame any more.
-type lostBytes struct{ from, to int64 }
+type lostBytes struct {
+	from, to int64
+	bytes    int64 // of entries that are lost: what is there, and what scars in it tell
+}
 
 func (l lostBytes) of(path string) error {
+	if l.isScar() {
+		return fmt.Errorf("%w: entries of %s are lost, %d bytes of them; what else was found of it was put in a new file then", ErrCorrupt, path, l.bytes)
+	}
 	return fmt.Errorf("%w: bytes %d to %d of %s are no entries any more", ErrCorrupt, l.from, l.to, path)
+}
+
+func (l lostBytes) isScar() bool { return l.to-l.from == scarBytes }
+
+// A scar stands for entries that are lost where the others are put in a new file: it is no frame where each byte would belong to one. So every opening, and Verify,
+// finds the loss, and how much it is.
+const (
+	scarMagic = "\x00\x00\x00\x00LOST" // of length 0, so no frame
+	scarBytes = int64(len(scarMagic) + 8)
+)
+
+// appendScar appends one for n bytes of entries.
+func appendScar(dst []byte, n int64) []byte {
+	return binary.LittleEndian.AppendUint64(append(dst, scarMagic...), uint64(n))
+}
+
+// lossAt is what is lost where b, all bytes of a file, has no entries from at up to next.
+func lossAt(b []byte, at, next int64) lostBytes {
+	l := lostBytes{from: at, to: next, bytes: next - at}
+	for b = b[at:min(next, int64(len(b)))]; ; {
+		i := bytes.Index(b, []byte(scarMagic))
+		if i < 0 || int64(len(b)-i) < scarBytes {
+			return l
+		}
+		b = b[i+len(scarMagic):]
+		l.bytes += int64(min(binary.LittleEndian.Uint64(b), maxSideLog)) - scarBytes
+	}
 }
 
 // readSideLog reads a log. Up to vouched, a length that the sync log names, and in what was written anew, each byte belonged to a frame: what is none
 // there is damage, and reading goes on behind it. Beyond, the first thing that is no frame is the end.
 func readSideLog(f File, path, magic string, vouched int64) (c sideContents, err error) {
-	size, err := f.Size()
+	b, err := readSideFile(f, path)
 	if err != nil {
 		return c, err
-	}
-	if size > maxSideLog {
-		return c, fmt.Errorf("%w: %s is %d bytes, the bound is %d", ErrLimit, path, size, maxSideLog)
-	}
-	b := make([]byte, size)
-	if n, err := f.ReadAt(b, 0); n < len(b) {
-		return c, fmt.Errorf("read %s: %w", path, err)
 	}
 	if c.head, err = parseSideHead(b, path, magic); err != nil {
 		return c, err
 	}
-	end := c.head.physical(vouched)
+	size, end := int64(len(b)), c.head.physical(vouched)
 	for at := c.head.bytes(); ; {
 		for p, ok := nextFrame(b[at:]); ok; p, ok = nextFrame(b[at:]) {
 			c.payloads = append(c.payloads, p)
@@ -161,13 +186,29 @@ func readSideLog(f File, path, magic string, vouched int64) (c sideContents, err
 			return c, nil
 		}
 		next := nextWhole(b, at+1, end)
-		c.lost, c.since = append(c.lost, lostBytes{at, next}), len(c.payloads)
+		c.lost, c.since = append(c.lost, lossAt(b, at, next)), len(c.payloads)
 		if next >= size { // a length that was vouched for never falls, or nobody would know what is lost
 			c.whole, c.rest = next, nil
 			return c, nil
 		}
 		at = next
 	}
+}
+
+// readSideFile is all bytes of a log.
+func readSideFile(f File, path string) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > maxSideLog {
+		return nil, fmt.Errorf("%w: %s is %d bytes, the bound is %d", ErrLimit, path, size, maxSideLog)
+	}
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return b, nil
 }
 
 // nextWhole is where the first whole frame from at on begins; end when there is none before it.

@@ -26,6 +26,7 @@ type sideLog struct {
 	head  sideHead
 	lost  []lostBytes // what an opening passed over
 	since int         // entries before the last of it
+	gone  int64       // bytes of entries that are lost, by all that
 	buf   []byte
 
 	old    atomic.Bool  // of an earlier version: nothing is appended to it
@@ -69,6 +70,9 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 		return nil, nil, err
 	}
 	l := &sideLog{disk: disk, q: q, path: path, magic: magic, file: f, head: c.head, lost: c.lost, since: c.since}
+	for _, lost := range c.lost {
+		l.gone += lost.bytes
+	}
 	l.old.Store(c.head.version < sideVersion)
 	l.size.Store(c.size())
 	return l, c.payloads, nil

@@ -299,14 +299,14 @@ func (d *Dataset) allCounts(e *syncEntry) []streamCount {
 	d.mu.Lock()
 	streams := slices.Clone(d.streams)
 	d.mu.Unlock()
-	counts := make([]streamCount, len(streams))
+	counts := make([]streamCount, len(streams), len(streams)+len(d.unknown))
 	for i, st := range streams {
 		counts[i] = streamCount{st.number, st.synced.Load()}
 	}
 	for _, c := range e.counts {
 		counts[c.stream].count = c.count
 	}
-	return counts
+	return append(counts, d.unknown...)
 }
 
 // errNoRoomYet: everything is on disk but the entry that says so.

@@ -61,7 +61,7 @@ func (o *opening) compare(t *Tape, ordinal uint64, a, b string) (same, instead b
 
 // fits says whether a file is of this dataset, and whether the sync log, as far as it knows the segment, knows this file: its place in the tape, and the sums of its records.
 func (o *opening) fits(f File, info segmentInfo) bool {
-	if info.checkEpoch(f, "", o.d.epochs) != nil {
+	if o.checkEpoch(f, "", info) != nil {
 		return false
 	}
 	info.sealed = false // here a sealed segment's word is not taken

@@ -205,14 +205,7 @@ func (x *verifier) sideFiles() {
 			x.problem(anySchema, 0, err)
 		}
 	}
-	epochs, err := x.payloads(epochsName, epochsMagic, logEpochs)
-	if err == nil {
-		_, err = parseEpochs(epochs)
-	}
-	if err != nil {
-		x.problem(anySchema, 0, err)
-	}
-	for _, err := range x.damage {
+	for _, err := range x.logDamage() {
 		x.problem(anySchema, 0, err)
 	}
 	x.checkSyncLog()

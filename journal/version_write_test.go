@@ -74,7 +74,7 @@ func writeLogsAgain(t *testing.T, disk *MemDisk, dir string, same func(string, [
 		t.Fatal(err)
 	}
 	for i, log := range sideLogs[:logOutliers] { // version 1 has no other
-		payloads, err := v.payloads(log.name, log.magic, i)
+		payloads, err := v.payloads(i)
 		if err != nil || len(payloads) == 0 {
 			t.Fatalf("%s: %d entries, %v", log.name, len(payloads), err)
 		}

@@ -24,11 +24,11 @@ type view struct {
 	entries []*syncEntry
 	symbols [][]byte
 	gaps    [][]byte
+	epochs  []Epoch
 	steps   map[feed.Schema]outlierSteps
 	expired map[int]uint64 // first record of a tape that was not removed for its age
-	damage  []error        // of the side logs
-
-	epochs []Epoch // as far as checkEpoch has read them
+	damage  [numSideLogs][]error
+	logs    [slotLogCount]int64 // how long the side logs are at least, by the state page
 
 	stateErr, logErr error // why the state page, or the sync log, is of no use
 }
@@ -45,11 +45,7 @@ func loadView(disk Disk, dir string) (*view, error) {
 	if v.entries, _, v.logErr = readSyncLog(disk, dir); v.logErr != nil && v.stateErr != nil {
 		return nil, errors.Join(v.stateErr, v.logErr)
 	}
-	streams, err := v.payloads(streamsName, streamsMagic, logStreams)
-	if err != nil {
-		return nil, err
-	}
-	if v.streams, _, err = parseStreams(streams); err != nil {
+	if err := v.loadStreams(); err != nil {
 		return nil, err
 	}
 	if v.stateErr != nil {
@@ -61,37 +57,7 @@ func loadView(disk Disk, dir string) (*view, error) {
 			}
 		}
 	}
-	if v.symbols, err = v.payloads(symbolsName, symbolsMagic, logSymbols); err != nil {
-		return nil, err
-	}
-	if err := v.loadSteps(); err != nil {
-		return nil, err
-	}
-	return v, v.loadGaps()
-}
-
-// loadSteps reads the log of outliers, which a journal of an earlier release does not have.
-func (v *view) loadSteps() error {
-	payloads, err := v.payloads(outliersName, outliersMagic, logOutliers)
-	if errors.Is(err, fs.ErrNotExist) {
-		if vouchedBytes(v.entries, logOutliers) > 0 {
-			v.damage = append(v.damage, fmt.Errorf("%w: %s is gone: times beyond the clock are taken for what they say where an index is made again", ErrCorrupt, outliersName))
-		}
-		err = nil
-	}
-	if err != nil {
-		return err
-	}
-	v.steps, err = parseOutlierSteps(payloads)
-	return err
-}
-
-func (v *view) loadGaps() (err error) {
-	if v.gaps, err = v.payloads(ledgerName, ledgerMagic, logLedger); err != nil {
-		return err
-	}
-	v.expired, err = expiredIn(v.gaps)
-	return err
+	return v, v.loadLogs()
 }
 
 // gone says whether a segment that could not be opened was removed for its age while we were reading.
@@ -145,7 +111,7 @@ func (v *view) loadState() error {
 			return fmt.Errorf("state page: %s: %w", k.why, err)
 		}
 	}
-	v.running, v.epoch = true, epoch
+	v.running, v.epoch, v.logs = true, epoch, logs
 	v.places, v.counts = p.recovered(MaxStreams)
 	return nil
 }
@@ -159,22 +125,9 @@ func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
 	if v.entries, _, err = readSyncLog(v.disk, v.dir); err != nil {
 		return err
 	}
-	var have [slotLogCount]int64
-	for i, log := range sideLogs {
-		path := filepath.Join(v.dir, log.name)
-		f, err := v.disk.Open(path, true)
-		if errors.Is(err, fs.ErrNotExist) && i == logOutliers {
-			continue // a journal of an earlier release has none
-		}
-		if err != nil {
-			return err
-		}
-		c, err := readSideLog(f, path, log.magic, vouchedBytes(v.entries, i))
-		f.Close()
-		if err != nil {
-			return err
-		}
-		have[i] = c.size()
+	have, err := v.logSizes(logs)
+	if err != nil {
+		return err
 	}
 	if err := v.loadGaps(); err != nil {
 		return err
@@ -186,20 +139,6 @@ func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
 		return err
 	}
 	return p.vouched(v.disk, v.dir, v.entries, v.expired)
-}
-
-func (v *view) payloads(name, magic string, log int) ([][]byte, error) {
-	path := filepath.Join(v.dir, name)
-	f, err := v.disk.Open(path, true)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	c, err := readSideLog(f, path, magic, vouchedBytes(v.entries, log))
-	for _, lost := range c.lost {
-		v.damage = append(v.damage, lost.of(name))
-	}
-	return c.payloads, err
 }
 
 // segments is the ordinals of a tape's segments up to the one in use.
@@ -233,19 +172,18 @@ func (v *view) open(schema feed.Schema, ordinal uint64) (File, segmentInfo, uint
 	return f, info, end, nil
 }
 
-// checkEpoch is segmentInfo.checkEpoch with what the log of epochs says, now: one may have begun since it was read. Where that is of no use, there is nothing to go by.
+// checkEpoch is segmentInfo.checkEpoch with what the log of epochs says, now: one may have begun since it was read. Where entries of it are lost, there is nothing to go by.
 func (v *view) checkEpoch(f File, path string, info segmentInfo) error {
 	err := info.checkEpoch(f, path, v.epochs)
 	if err == nil {
 		return nil
 	}
-	hurt := len(v.damage)
-	payloads, logErr := v.payloads(epochsName, epochsMagic, logEpochs)
+	payloads, logErr := v.payloads(logEpochs)
 	if isShortage(logErr) {
 		return logErr
 	}
 	epochs, parseErr := parseEpochs(payloads)
-	if logErr != nil || parseErr != nil || len(v.damage) > hurt {
+	if logErr != nil || parseErr != nil || len(v.damage[logEpochs]) > 0 {
 		return nil
 	}
 	v.epochs = epochs

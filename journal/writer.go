@@ -47,13 +47,17 @@ type Writer struct {
 // OpenWriter opens a stream for appending, and fences the older writer of the same producer, if there is one. When the producer can only go on from a
 // record beyond what was accepted (Resume), the gap goes into the ledger and counting goes on from there. A stream that was begun with other data (Head) is
 // not gone on with.
-// Errors: ErrName, ErrOwned, ErrNoStream, ErrStreamHead, ErrLimit (MaxSkip), ErrTableFull (MaxStreams, MaxProducerStreams: later there may be room), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault.
+// Errors: ErrName, ErrOwned, ErrNoStream, ErrStreamHead, ErrLimit (MaxSkip), ErrTableFull (MaxStreams, MaxProducerStreams: later there may be room), ErrDiskFull (try again once Dataset.Err is nil), ErrClosed, ErrSyncFailed, ErrFault,
+// ErrCorrupt (streams.log is hurt).
 func (d *Dataset) OpenWriter(o WriterOptions) (*Writer, error) {
 	if err := checkName("producer", o.Producer, MaxName); err != nil {
 		return nil, err
 	}
 	if err := checkName("stream", o.Stream, MaxName); err != nil {
 		return nil, err
+	}
+	if d.noWriters != nil {
+		return nil, d.noWriters
 	}
 	d.openMu.Lock()
 	defer d.openMu.Unlock()

@@ -95,7 +95,11 @@ func printDatasets(out io.Writer, dir string, datasets []journal.DatasetInfo) (p
 	}
 	lines := bytes.SplitAfter(table.Bytes(), []byte("\n"))
 	for _, d := range datasets {
-		fmt.Fprintf(out, "%s  epoch %d, %s, %s  %s\n", d.Name, d.Epoch, counted(uint64(d.Symbols), "symbol"), counted(uint64(d.Gaps), "gap"), filepath.Join(dir, d.Name))
+		what := "cannot be read"
+		if d.Epoch > 0 {
+			what = fmt.Sprintf("epoch %d, %s, %s", d.Epoch, counted(uint64(d.Symbols), "symbol"), counted(uint64(d.Gaps), "gap"))
+		}
+		fmt.Fprintf(out, "%s  %s  %s\n", d.Name, what, filepath.Join(dir, d.Name))
 		n := len(d.Tapes) + len(d.Streams)
 		if _, err := out.Write(bytes.Join(lines[:n], nil)); err != nil {
 			return 0, err
