@@ -111,6 +111,14 @@ func (p *statePage) notBehind(entries []*syncEntry) error {
 	return nil
 }
 
+// outdated says that the sync log is of a later epoch than the page: an opening began it and did not get to the page that belongs to it.
+func outdated(epoch uint64, entries []*syncEntry) error {
+	if n := len(entries); n > 0 && entries[n-1].epoch > epoch {
+		return fmt.Errorf("state page is of epoch %d, the sync log of %d: an opening began it and did not get to its end", epoch, entries[n-1].epoch)
+	}
+	return nil
+}
+
 // vouched says whether everything that the page does not sum up is vouched for by the sync log, and is there. Only where the page cache is not known to be
 // the one that was stored to does it have to be asked.
 func (p *statePage) vouched(disk Disk, dir string, entries []*syncEntry, expired map[int]uint64) error {

@@ -147,12 +147,12 @@ func (o *opening) trust(page *statePage, k kin) error {
 		o.result.ends = nil
 		return err
 	}
-	if n := len(o.entries); n > 0 && o.entries[n-1].epoch > epoch {
+	if err := outdated(epoch, o.entries); err != nil {
 		o.result.ends = map[int]uint64{} // what the page has beyond was told by the opening that began the log
-		for schema, p := range o.entries[n-1].places {
+		for schema, p := range o.entries[len(o.entries)-1].places {
 			o.result.ends[schema] = p.tail
 		}
-		return fmt.Errorf("state page is of epoch %d, the sync log of %d: an opening began it and did not get to its end", epoch, o.entries[n-1].epoch)
+		return err
 	}
 	if v1 {
 		if !k.machine {
@@ -161,7 +161,7 @@ func (o *opening) trust(page *statePage, k kin) error {
 		if err := o.checkWhole(places); err != nil {
 			return err
 		}
-	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds(), !o.cutSince(epoch, places)); err != nil {
+	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds(), !cutSince(d.epochs, epoch, places)); err != nil {
 		return err
 	}
 	if !k.same && !v1 {
@@ -181,8 +181,8 @@ func (o *opening) trust(page *statePage, k kin) error {
 
 // cutSince says whether an opening that did not trust the page of an epoch began to cut, and did not get to its end: then what the page needs may have been put aside.
 // It entered its own epoch first, at other tails than the page's.
-func (o *opening) cutSince(epoch uint64, places map[int]place) bool {
-	last := o.d.epochs[len(o.d.epochs)-1]
+func cutSince(epochs []Epoch, epoch uint64, places map[int]place) bool {
+	last := epochs[len(epochs)-1]
 	return last.Number > epoch && !slices.Equal(last.First, tailsOf(places))
 }
 

@@ -107,7 +107,7 @@ func (v *view) loadState() error {
 		return err
 	}
 	if exact := held || k.same || k.machine && p.version() == stateVersion1; !exact {
-		if err := v.checkSums(p, logs); err != nil {
+		if err := v.checkSums(p, epoch, logs); err != nil {
 			return fmt.Errorf("state page: %s: %w", k.why, err)
 		}
 	}
@@ -117,7 +117,7 @@ func (v *view) loadState() error {
 }
 
 // checkSums holds the sums of a page that no server stores to against the files.
-func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
+func (v *view) checkSums(p *statePage, epoch uint64, logs [slotLogCount]int64) error {
 	if p.version() == stateVersion1 {
 		return fmt.Errorf("%w: version 1 has no sums", ErrCorrupt)
 	}
@@ -129,13 +129,14 @@ func (v *view) checkSums(p *statePage, logs [slotLogCount]int64) error {
 	if err != nil {
 		return err
 	}
-	if err := v.loadGaps(); err != nil {
+	if err := errors.Join(v.loadGaps(), v.loadEpochs()); err != nil {
 		return err
 	}
-	if err := p.notBehind(v.entries); err != nil {
+	if err := errors.Join(p.notBehind(v.entries), outdated(epoch, v.entries)); err != nil {
 		return err
 	}
-	if err := p.checkSums(v.disk, v.dir, logs, have, false); err != nil {
+	places, _ := p.recovered(0)
+	if err := p.checkSums(v.disk, v.dir, logs, have, !cutSince(v.epochs, epoch, places)); err != nil {
 		return err
 	}
 	return p.vouched(v.disk, v.dir, v.entries, v.expired)

@@ -14,20 +14,25 @@ func (v *view) loadLogs() (err error) {
 	if v.symbols, err = v.payloads(logSymbols); err != nil {
 		return err
 	}
-	payloads, err := v.payloads(logEpochs)
-	if err == nil {
-		v.epochs, err = parseEpochs(payloads)
-	}
-	if err != nil {
+	if err := v.loadEpochs(); err != nil {
 		return err
 	}
-	if payloads, err = v.payloads(logOutliers); err != nil {
+	payloads, err := v.payloads(logOutliers)
+	if err != nil {
 		return err
 	}
 	if v.steps, err = parseOutlierSteps(payloads); err != nil {
 		return err
 	}
 	return v.loadGaps()
+}
+
+func (v *view) loadEpochs() error {
+	payloads, err := v.payloads(logEpochs)
+	if err == nil {
+		v.epochs, err = parseEpochs(payloads)
+	}
+	return err
 }
 
 // loadStreams takes all streams, or none when their log is hurt: no dataset goes on with a part of it.
