@@ -143,7 +143,7 @@ func (v *whole) serve(tape *Tape, s feed.Schema) (got uint64, err error) {
 }
 
 // TestDamageAnywhereIsNeverServedAndTakesNothingElseWithIt flips bits, clears pages and cuts the end of each file of a journal in turn. Nothing panics, no
-// synced record is served that is not what was written, and what is not served is no more than the damage explains.
+// synced record is served that is not what was written, what is not served is no more than the damage explains, and no dataset is refused.
 func TestDamageAnywhereIsNeverServedAndTakesNothingElseWithIt(t *testing.T) {
 	rnd := newRand(t)
 	v := writeWholeJournal(t)
@@ -151,7 +151,7 @@ func TestDamageAnywhereIsNeverServedAndTakesNothingElseWithIt(t *testing.T) {
 	if raceEnabled {
 		rounds = 150
 	}
-	served, refused, holes := 0, map[string]int{}, 0
+	holes := 0
 	for round := range rounds {
 		disk := v.disk.Clone(false)
 		name := v.files[round%len(v.files)]
@@ -176,12 +176,7 @@ func TestDamageAnywhereIsNeverServedAndTakesNothingElseWithIt(t *testing.T) {
 		}
 		d := j.Lookup(testDataset)
 		if d == nil {
-			if err := j.Damaged(testDataset); err == nil || len(report.Problems) == 0 {
-				t.Fatalf("%s: neither served nor said to be damaged: %v, verify: %v", what, err, report.Problems)
-			}
-			refused[path.Base(name)]++
-			abandon(j)
-			continue
+			t.Fatalf("%s: not served: %v", what, j.Damaged(testDataset))
 		}
 		for _, s := range []feed.Schema{trades, mbp1} {
 			got, err := v.serve(d.Tape(s), s)
@@ -203,11 +198,10 @@ func TestDamageAnywhereIsNeverServedAndTakesNothingElseWithIt(t *testing.T) {
 				t.Fatalf("%s: %d records of %s are not served, the damage explains %d at most", what, lost, s, most)
 			}
 		}
-		served++
 		abandon(j)
 	}
-	t.Logf("%d journals hurt: %d opened, %d tapes with holes, refused: %v", rounds, served, holes, refused)
-	if holes == 0 || served < rounds/2 {
+	t.Logf("%d journals hurt: all opened, %d tapes with holes", rounds, holes)
+	if holes == 0 {
 		t.Error("the test shows one side only")
 	}
 }

@@ -44,7 +44,7 @@ func (o *opening) coverIDs() error {
 
 // covered says whether an opening has done that since the last of the entries was lost.
 func (o *opening) covered() bool {
-	for _, p := range o.symbols[o.symbolLog.since:] {
+	for _, p := range o.symbols[o.symbolLog.since():] {
 		if list, err := parseMappings(nil, p); err == nil && list[0].Kind == kindNext {
 			return true
 		}

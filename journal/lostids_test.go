@@ -126,3 +126,82 @@ func TestLostSideLogStaysTold(t *testing.T) {
 		})
 	}
 }
+
+// TestALostEntryOfTheSymbolTableLeavesNoRecordUnderAnEarlierName: it gave an id to another symbol. What names its very day stays, and so does an id that we gave out;
+// all else is carried on over the loss no more, until somebody says it again. So it is for each opening, after the log was written anew, and for taps.
+func TestALostEntryOfTheSymbolTableLeavesNoRecordUnderAnEarlierName(t *testing.T) {
+	const day = Day(20_000)
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir, holeOptions())
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	at := uint64(0)
+	publish := func() {
+		mustAppend(t, w, Run{trades, records(trades, 7, at, 10)})
+		at += 10
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ours, err := w.Instrument(Instrument{Symbol: "OURS"})
+	must(err)
+	must(w.Map(7, "OLD"))
+	_, err = w.MapDated([]DatedMapping{{ID: 8, Symbol: "DAY", From: day, To: day + 1, Kind: KindDefinition}})
+	must(err)
+	publish()
+	lostFrom := d.symbols.log.size.Load()
+	must(w.Map(7, "NEW"))
+	publish()
+	lostTo := d.symbols.log.size.Load()
+	must(w.Map(9, "OTHER"))
+	publish()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, testDataset, symbolsName)
+	b, err := os.ReadFile(file)
+	must(err)
+	b[(lostFrom+lostTo)/2] ^= 1
+	must(os.WriteFile(file, b, 0o600))
+
+	type who struct {
+		id   uint32
+		seq  uint64
+		day  Day
+		want string
+	}
+	asked := []who{
+		{7, 15, NoDay, ""}, {7, 25, NoDay, ""}, {ours, 25, NoDay, "OURS"}, {9, 25, NoDay, "OTHER"}, {8, 25, day, "DAY"}, {8, 25, day + 1, ""},
+	}
+	check := func(when string, s *Symbols) {
+		t.Helper()
+		for _, a := range asked {
+			if got, _ := s.NameAt(a.id, trades, a.seq, a.day); got != a.want {
+				t.Errorf("%s: %d at record %d of day %v is %q, want %q", when, a.id, a.seq, a.day, got, a.want)
+			}
+		}
+	}
+	for _, when := range []string{"first opening", "after it was written anew"} {
+		tap := openTestTap(t, dir)
+		if err := tap.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		check("tap, "+when, tap.symbols.table)
+		j = open(t, dir, holeOptions())
+		d = j.Lookup(testDataset)
+		check(when, d.symbols)
+		must(d.symbols.rewrite())
+		check(when+", written anew", d.symbols)
+		must(j.Close())
+	}
+	j = open(t, dir, holeOptions())
+	d = j.Lookup(testDataset)
+	must(openWriter(t, d, "p", "s").Map(7, "OLD"))
+	if got, _ := d.symbols.NameAt(7, trades, at, NoDay); got != "OLD" {
+		t.Errorf("said again, it is %q", got)
+	}
+	wantLost(t, dir, symbolsName)
+}

@@ -186,7 +186,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 		return nil, err
 	}
 	if ordinal == p.ordinal {
-		return o.openInUse(t, f, path, info, p.tail)
+		return o.openInUse(t, f, path, k, p.tail)
 	}
 	if suffix == activeSuffix {
 		return o.openFull(t, f, path, k)
@@ -202,8 +202,10 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 }
 
 // openInUse opens the segment that a tape goes on in: in a new file when records were cut from it, now or by an opening that had no room for the new one
-// (its file is in quarantine, too), when it shares its file with another copy, or when it was sealed. Until there is room the tape takes no records.
-func (o *opening) openInUse(t *Tape, f File, path string, info segmentInfo, tail uint64) (*Segment, error) {
+// (its file is in quarantine, too), when it shares its file with another copy, when it was sealed, or when somebody cut off what it had room for. Until there is room
+// the tape takes no records.
+func (o *opening) openInUse(t *Tape, f File, path string, k kept, tail uint64) (*Segment, error) {
+	info := k.info
 	kept, err := o.q.holds(f)
 	if err != nil {
 		return nil, err
@@ -212,9 +214,9 @@ func (o *opening) openInUse(t *Tape, f File, path string, info segmentInfo, tail
 	if err != nil {
 		return nil, err
 	}
-	if _, cut := o.result.recut[path]; cut || kept || shared || info.sealed {
+	if _, cut := o.result.recut[path]; cut || kept || shared || info.sealed || k.cut != nil {
 		err := o.d.recut(t, path, info, tail)
-		if isFull(err) {
+		if isFull(err) && k.cut == nil {
 			if err := o.q.link(f, path, fmt.Sprintf("%s.%08d.%d%s", t.schema, info.ordinal, tail, filepath.Ext(path))); err != nil {
 				return nil, err
 			}

@@ -220,7 +220,7 @@ func (o *opening) openEpochs() error {
 	}
 	d.epochsLog = l
 	if l.gone > 0 {
-		payloads = payloads[l.since:]
+		payloads = payloads[l.since():]
 	}
 	if d.epochs, err = parseEpochs(payloads); err != nil || l.gone == 0 {
 		return err

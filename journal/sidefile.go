@@ -119,7 +119,7 @@ type sideContents struct {
 	whole    int64  // bytes up to the end of the last whole frame
 	rest     []byte // what follows
 	lost     []lostBytes
-	since    int // payloads before the last of them
+	losses   []int // payloads before each of them
 }
 
 // size is the length of the log, logical.
@@ -186,7 +186,7 @@ func readSideLog(f File, path, magic string, vouched int64) (c sideContents, err
 			return c, nil
 		}
 		next := nextWhole(b, at+1, end)
-		c.lost, c.since = append(c.lost, lossAt(b, at, next)), len(c.payloads)
+		c.lost, c.losses = append(c.lost, lossAt(b, at, next)), append(c.losses, len(c.payloads))
 		if next >= size { // a length that was vouched for never falls, or nobody would know what is lost
 			c.whole, c.rest = next, nil
 			return c, nil

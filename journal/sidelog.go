@@ -21,13 +21,13 @@ type sideLog struct {
 	syncMu sync.Mutex // held while the file is synced, and while it is written anew; taken before mu
 	failed error      // under syncMu: which file the name stands for after a power cut is not known
 
-	mu    sync.Mutex
-	file  File // changes with head, under both
-	head  sideHead
-	lost  []lostBytes // what an opening passed over
-	since int         // entries before the last of it
-	gone  int64       // bytes of entries that are lost, by all that
-	buf   []byte
+	mu     sync.Mutex
+	file   File // changes with head, under both
+	head   sideHead
+	lost   []lostBytes // what an opening passed over
+	losses []int       // entries before each of that
+	gone   int64       // bytes of entries that are lost, by all that
+	buf    []byte
 
 	old    atomic.Bool  // of an earlier version: nothing is appended to it
 	size   atomic.Int64 // of header and whole frames, logical
@@ -69,13 +69,21 @@ func openSideLog(disk Disk, path, magic string, q *quarantine, vouched int64, pa
 		f.Close()
 		return nil, nil, err
 	}
-	l := &sideLog{disk: disk, q: q, path: path, magic: magic, file: f, head: c.head, lost: c.lost, since: c.since}
+	l := &sideLog{disk: disk, q: q, path: path, magic: magic, file: f, head: c.head, lost: c.lost, losses: c.losses}
 	for _, lost := range c.lost {
 		l.gone += lost.bytes
 	}
 	l.old.Store(c.head.version < sideVersion)
 	l.size.Store(c.size())
 	return l, c.payloads, nil
+}
+
+// since is how many of the entries that an opening read lie before the last loss; 0 without one.
+func (l *sideLog) since() int {
+	if n := len(l.losses); n > 0 {
+		return l.losses[n-1]
+	}
+	return 0
 }
 
 // padTo makes a log that was cut as long as it was, with zeros for what is lost: so it stays known that entries are, and where.

@@ -289,16 +289,45 @@ func (s *Symbols) nameID(symbol uint32, text string, id uint32) {
 // loadSymbols fills the table from its log.
 func loadSymbols(log *sideLog, payloads [][]byte, tails map[int]place) (*Symbols, error) {
 	s := newSymbols(log)
+	return s, s.load(payloads, log.losses, tails)
+}
+
+// load takes in entries of the log, as many of which as losses says lie before one that is lost each; tails is where positions end, nil: not known.
+func (s *Symbols) load(payloads [][]byte, losses []int, tails map[int]place) (err error) {
 	s.alone = true
 	defer func() { s.alone = false }()
 	var list []Mapping
-	for _, p := range payloads {
-		var err error
-		if list, err = parseMappings(list[:0], p); err != nil {
-			return nil, err
+	for i := range len(payloads) + 1 {
+		for ; len(losses) > 0 && losses[0] == i; losses = losses[1:] {
+			s.loseNames()
 		}
-		clamp(list[0].At, tails)
+		if i == len(payloads) {
+			break
+		}
+		if list, err = parseMappings(list[:0], payloads[i]); err != nil {
+			return err
+		}
+		if tails != nil {
+			clamp(list[0].At, tails)
+		}
 		s.enter(list)
 	}
-	return s, nil
+	return nil
+}
+
+// loseNames takes the names away that would be carried on beyond the last entry: one that is lost may have given any id to another symbol, but for those that we gave
+// out. What days say of their own stays, and who says more of an id names it again.
+func (s *Symbols) loseNames() {
+	m := Mapping{Kind: KindOpen}
+	if n := s.spots.len(); n > 0 {
+		m.At, m.Time = s.spots.at(n-1).at, s.batches.at(s.batches.len()-1).time
+	}
+	var list []Mapping
+	for i := range s.idList.len() {
+		m.ID = *s.idList.at(i)
+		if _, ours := s.allocated[m.ID]; !ours && !s.isUnnamed(m.ID) {
+			list = append(list, m)
+		}
+	}
+	s.enter(list)
 }

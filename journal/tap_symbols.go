@@ -84,15 +84,9 @@ func (t *Tap) Refresh() error {
 		return err
 	}
 	table := newSymbols(nil)
-	table.alone = true
-	var list []Mapping
-	for _, p := range c.payloads {
-		if list, err = parseMappings(list[:0], p); err != nil {
-			return err
-		}
-		table.enter(list)
+	if err := table.load(c.payloads, c.losses, nil); err != nil {
+		return err
 	}
-	table.alone = false
 	t.symbols.table, t.symbols.read, t.symbols.unnamed = table, c.size(), map[uint32]struct{}{}
 	return nil
 }
