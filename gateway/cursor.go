@@ -31,6 +31,7 @@ type cursor struct {
 	goal      uint64  // the tail when the replay was asked for
 	live      *cursor // with behind: the session's cursor that it catches up with, if there is one
 	nextMark  int     // number of the first of the tape's marks not told yet
+	begun     uint64  // the end of the hole at the beginning of the tape, once that was told
 
 	same sameDay // the stretch at seq that was looked at last
 
@@ -123,7 +124,7 @@ func (c *cursor) mark() *journal.Mark {
 // at it are still to be told. Names that take effect at seq are in effect.
 func (c *cursor) place(seq uint64, replay bool) {
 	c.release()
-	c.seq, c.off, c.same = seq, 0, sameDay{}
+	c.seq, c.off, c.begun, c.same = seq, 0, 0, sameDay{}
 	if c.table != nil {
 		c.entry = c.table.InEffect(c.schema, seq)
 	}

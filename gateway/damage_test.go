@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path"
@@ -22,7 +23,7 @@ import (
 const damagedTrades = 20_000
 
 // damagedJournal is a tape over many sealed files of which one has a flipped bit and one is gone.
-func damagedJournal(t *testing.T) *journal.Journal {
+func damagedJournal(t *testing.T, gone string) *journal.Journal {
 	t.Helper()
 	dir := t.TempDir()
 	o := journal.Options{MinSegment: 64 << 10, MaxSegment: 64 << 10, AnyFilesystem: true, Sync: journal.SyncPolicy{Each: true}}
@@ -58,7 +59,7 @@ func damagedJournal(t *testing.T) *journal.Journal {
 	if err := os.WriteFile(third, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(files, "00000006.dbn")); err != nil {
+	if err := os.Remove(filepath.Join(files, gone)); err != nil {
 		t.Fatal(err)
 	}
 	if j, err = journal.Open(dir, o); err != nil {
@@ -70,7 +71,7 @@ func damagedJournal(t *testing.T) *journal.Journal {
 // Damage on disk costs the records it hit and nothing else: every kind of session
 // is told how many are missing, and goes on behind them.
 func TestDamagedRecordsAreToldCountedAndPassedOverByEverySession(t *testing.T) {
-	j := damagedJournal(t)
+	j := damagedJournal(t, "00000006.dbn")
 	s := serveJournal(t, j, Config{Logger: zap.NewNop()})
 	for name, fields := range map[string][2]string{
 		"zero copy": {"", "symbols=ALL_SYMBOLS"},
@@ -98,6 +99,35 @@ func TestDamagedRecordsAreToldCountedAndPassedOverByEverySession(t *testing.T) {
 	}
 	if n := s.metrics.damaged.Get(); n == 0 {
 		t.Error("no damaged record was counted")
+	}
+}
+
+// What a tape lacks before its first record is told once, and of it what the session lacks, wherever in it that goes on.
+func TestALostBeginningIsToldOnceToWhoGoesOnInsideIt(t *testing.T) {
+	j := damagedJournal(t, "00000001.dbn")
+	s := serveJournal(t, j, Config{Logger: zap.NewNop()})
+	d := j.Lookup(testDataset)
+	first := d.Tape(feed.SchemaTrades).First()
+	for start, lost := range map[string]uint64{
+		"start=0":                                       first,
+		fmt.Sprintf("resume=%d:0", d.Epoch()):           first,
+		fmt.Sprintf("resume=%d:100", d.Epoch()):         first - 100,
+		fmt.Sprintf("resume=%d:%d", d.Epoch(), first):   0,
+		fmt.Sprintf("resume=%d:%d", d.Epoch(), first+1): 0,
+	} {
+		c := dialRaw(t, s)
+		c.auth(testKey, "dataset="+testDataset)
+		c.send("schema=trades|symbols=ALL_SYMBOLS|" + start + "\nstart_session\n")
+		c.pass(128)
+		told, buf := uint64(0), make([]byte, 1024)
+		for r := c.next(buf); r.RType() != feed.RTypeMbp0; r = c.next(buf) {
+			if g, err := lsg.ParseGap(strings.TrimLeft(systemText(r), "0123456789 ")); err == nil {
+				told += g.Records
+			}
+		}
+		if told != lost || first == 0 {
+			t.Errorf("%s: %d records are told as lost, want %d", start, told, lost)
+		}
 	}
 }
 

@@ -61,11 +61,13 @@ func (s *session) replayCursor(r *request, w *want) *cursor {
 		if c.goal = c.tail; live != nil {
 			c.goal = live.seq
 		}
+		c.goesOn(r)
 	case seq < c.seq:
 		for _, g := range c.given {
 			g.had = append(g.had, had{g, c.seq}) // from here to there they were served
 		}
 		c.place(seq, true)
+		c.goesOn(r)
 	}
 	if c.tape != nil && !r.hasResume {
 		c.aged = agedOut(c.tape, r)
@@ -76,6 +78,13 @@ func (s *session) replayCursor(r *request, w *want) *cursor {
 		w.start = r.start
 	}
 	return c
+}
+
+// goesOn takes note that who begins at a position had what lies before it: of a tape that begins there nothing is lost to it.
+func (c *cursor) goesOn(r *request) {
+	if r.hasResume {
+		c.begun = c.seq
+	}
 }
 
 // newCursor adds a cursor at seq.

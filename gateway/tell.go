@@ -166,6 +166,9 @@ func (s *session) tellMarks(c *cursor) {
 			return
 		}
 		c.nextMark++
+		if m.Gap.Cause == journal.CauseQuarantined && m.Seq == c.begun {
+			continue // it came through the hole, and was told there what of it it lacks
+		}
 		s.stageGap(lsg.Gap{Schema: c.schema.String(), FromTs: orLeftOut(m.Gap.FromTs), ToTs: orLeftOut(m.Gap.ToTs), Cause: m.Gap.Cause, Records: m.Gap.Records})
 	}
 }
@@ -190,6 +193,9 @@ func (s *session) tellHole(c *cursor) {
 	})
 	if h.Cause == journal.CauseDamaged {
 		s.loop.srv.metrics.damaged.Add(int(h.To - c.seq))
+	}
+	if h.Cause == journal.CauseQuarantined {
+		c.begun = h.To
 	}
 	c.moveTo(h.To)
 }

@@ -22,6 +22,7 @@ func (o *opening) storeAgain() error {
 			}
 			s.sums = o.carriedSums(s, to)
 			s.proof = s.proofOf(s.sums, to)
+			s.sums = s.joinSound(s.sums)
 			// Without a state page to trust, recovery kept only what the sync log vouches for.
 			if from := max(last.places[schema].tail, s.base); o.result.trusted && from < to {
 				if err := s.storeAgain(from, to); err != nil {

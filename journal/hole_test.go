@@ -323,19 +323,3 @@ func TestHolesFoundAtOnceAreEnteredOnce(t *testing.T) {
 		t.Errorf("%d are lost, want 402: %v", lost, err)
 	}
 }
-
-// TestWhoBeginsBehindALostFirstSegmentIsTold: also where the ledger has had its end before.
-func TestWhoBeginsBehindALostFirstSegmentIsTold(t *testing.T) {
-	dir := makeHoleJournal(t)
-	hurts := holeHurts()["hurt: the first segment, bit by bit"]
-	for _, hurt := range []func(string) error{hurts[1], hurts[len(hurts)-1]} {
-		if err := hurt(dir); err != nil {
-			t.Fatal(err)
-		}
-		reopenAndRead(t, dir)
-	}
-	tape := open(t, dir, holeOptions()).Lookup(testDataset).Tape(trades)
-	if marks := tape.Marks(); len(marks) != 1 || marks[0].Seq != tape.First() || marks[0].Gap.Cause != CauseQuarantined || tape.First() != holePer {
-		t.Errorf("the tape begins with record %d, its marks are %+v", tape.First(), marks)
-	}
-}

@@ -38,16 +38,22 @@ func (t *Tape) MarksFrom(n int) (first int, list []Mark) {
 }
 
 func gapMark(t *Tape, g *Gap) (Mark, bool) {
-	if g.isHole() || g.isExpired() || g.Cause == CauseCorrected {
-		return Mark{}, false // told by Tape.NextHole, or no gap
+	if _, to := g.lost(); to > 0 || g.isExpired() || g.Cause == CauseCorrected {
+		return Mark{}, false // told by Tape.NextHole or lostBeginning, or no gap
 	}
-	m := Mark{Seq: seqIn(g.At, t.schema), Gap: g}
-	if _, to := g.lost(); to > 0 && g.Schema == t.schema {
-		if h, ok := t.NextHole(to - 1); ok && h.Cause == g.Cause && h.From < to {
-			m.Seq = h.To // what lies between was entered before, and nobody begins there
+	return Mark{Seq: seqIn(g.At, t.schema), Gap: g}, g.Schema == anySchema || g.Schema == t.schema
+}
+
+// lostBeginning tells what is lost before the first kept record to who begins there, as nobody comes to a hole before it. It is of the hole and not of the ledger,
+// which goes on saying what was lost after the file was put back.
+func (t *Tape) lostBeginning() (list []Mark) {
+	for _, h := range t.Holes() {
+		if h.Cause == CauseQuarantined {
+			g := &Gap{Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: h.To - h.From, Cause: h.Cause, At: []Position{{t.schema, h.To}}}
+			list = append(list, Mark{Seq: h.To, Gap: g})
 		}
 	}
-	return m, g.Schema == anySchema || g.Schema == t.schema
+	return list
 }
 
 // addMark adds to each tape the mark that of makes for it, if any. Under the same lock it calls enter, which publishes what the mark is about:
@@ -96,9 +102,9 @@ func (m marks) kept(first uint64) marks {
 	return marks{dropped: m.dropped + n, list: append(make([]Mark, 0, 2*len(kept)+marksSlack), kept...)}
 }
 
-// buildMarks gathers a tape's marks from the ledger, before any reader sees the tape. The caller holds marksMu or is alone.
+// buildMarks gathers a tape's marks from the ledger and its holes, before any reader sees the tape. The caller holds marksMu or is alone.
 func (d *Dataset) buildMarks(t *Tape) {
-	var list []Mark
+	list := t.lostBeginning()
 	for _, c := range *d.ledger.list.Load() {
 		if m, ok := gapMark(t, c.gap.Load()); ok {
 			list = append(list, m)

@@ -177,6 +177,9 @@ func (o *opening) upgrade(l *sideLog) error {
 func (o *opening) finishState(e *syncEntry) (err error) {
 	d := o.d
 	if !o.result.same || o.result.renew || o.result.moved {
+		if err := o.makeWayForWitness(); err != nil {
+			return err
+		}
 		err := createState(d.disk, d.dir, d.epoch, o.result.places, o.result.counts, d.logEnds())
 		if o.result.same && !o.result.old && !o.result.moved && isFull(err) {
 			d.log.Warn("no room for a state page with a witness; the next opening makes it", zap.Error(err))

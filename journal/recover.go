@@ -46,6 +46,9 @@ func (o *opening) recover() error {
 		o.result.trusted = true
 		if o.logErr != nil {
 			d.log.Warn("sync log is not readable, the state page is: going on from it", zap.Error(o.logErr))
+			if err := o.makeWay(syncLogName, o.logErr); err != nil {
+				return err
+			}
 		}
 		if o.result.same {
 			o.report("the state page is ours, nothing cut")
@@ -69,10 +72,8 @@ func (o *opening) recover() error {
 	if err := o.checkKept(); err != nil {
 		return err
 	}
-	if errors.Is(why, errNoFile) { // a directory would keep the new page from its place
-		if err := o.q.move(d.path(stateName), stateName); err != nil {
-			return err
-		}
+	if err := o.makeWay(stateName, why); err != nil {
+		return err
 	}
 	last := o.entries[len(o.entries)-1]
 	d.epoch = last.epoch
@@ -113,6 +114,23 @@ func (o *opening) report(why string) {
 	}
 	o.d.log.Info("recovered", zap.String("why", why), zap.Uint64("epoch", o.d.epoch), zap.Int("tapes", len(o.result.places)),
 		zap.Uint64("records", records), zap.Int("streams", len(o.d.streams)), zap.Bool("cut", o.result.cut), zap.Uint64("lost", lost))
+}
+
+// makeWay moves to quarantine what is no file and stands where one is about to be put: a directory would keep it from its place.
+func (o *opening) makeWay(name string, why error) error {
+	if !errors.Is(why, errNoFile) {
+		return nil
+	}
+	return o.q.move(o.d.path(name), name)
+}
+
+// makeWayForWitness is makeWay for the witness, which every new state page replaces.
+func (o *opening) makeWayForWitness() error {
+	f, err := o.d.disk.Open(o.d.path(witnessName), true)
+	if err == nil {
+		return f.Close()
+	}
+	return o.makeWay(witnessName, err)
 }
 
 // trustState reads the state page into the result; an error says why it is not to be trusted.

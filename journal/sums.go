@@ -6,13 +6,16 @@ package journal
 // sumBytes is how long a range is let grow, in bytes, before the next one begins: few enough sums for a log, short enough ranges to read at once.
 const sumBytes = 4 << 20
 
+// spareSums is how many ranges a segment may have beyond those that sumBytes asks for, one for each process that added records to it.
+const spareSums = 64
+
 // joinSums adds a range to those of the same segment before it.
 func joinSums(list []syncRange, r syncRange) []syncRange {
 	r.segment = nil
 	size := uint64(r.schema.RecordSize())
 	if n := len(list); n > 0 {
 		last := &list[n-1]
-		if last.ordinal == r.ordinal && last.to == r.from && (r.to-last.from)*size <= sumBytes {
+		if !last.apart && last.ordinal == r.ordinal && last.to == r.from && (r.to-last.from)*size <= sumBytes {
 			last.crc = joinCRC(last.crc, r.crc, xpow8(int((r.to-r.from)*size)))
 			last.to = r.to
 			return list
@@ -52,18 +55,42 @@ func (e *syncEntry) keepSums() {
 	}
 }
 
-// carriedSums is what the sync log at the opening has about a segment, below end.
+// carriedSums is what the sync log at the opening has about a segment, below end. What an earlier process left may have been hurt since, and nobody has looked at it
+// yet: so nothing is joined to it that comes later, or a loss would grow over what is whole.
 func (o *opening) carriedSums(s *Segment, end uint64) (list []syncRange) {
-	for _, e := range o.entries {
+	for i, e := range o.entries {
 		for _, r := range e.ranges {
 			inside := r.from >= s.base && r.to <= end && r.from < r.to
 			inOrder := len(list) == 0 || list[len(list)-1].to <= r.from
 			if r.schema == s.tape.schema && r.ordinal == s.ordinal && inside && inOrder {
 				list = joinSums(list, r)
+				list[len(list)-1].apart = i == 0 // of the checkpoint: what was there before that process, too
 			}
 		}
 	}
+	for i := range list {
+		list[i].apart = true
+	}
 	return list
+}
+
+// joinSound makes fewer ranges of too many, of those that are what they were.
+func (s *Segment) joinSound(list []syncRange) (joined []syncRange) {
+	if len(list) <= spareSums+int((s.limit-s.base)*uint64(s.tape.size)/sumBytes) {
+		return list
+	}
+	for _, r := range list {
+		r.apart = s.look(&chunk{from: r.from, to: r.to, crc: r.crc, known: true}) != nil
+		if r.apart {
+			joined = append(joined, r)
+		} else {
+			joined = joinSums(joined, r)
+		}
+	}
+	for i := range joined {
+		joined[i].apart = true
+	}
+	return joined
 }
 
 // proofOf is what the segment's records below end are to be held against: where it was left, a block index that was made before, which tells most exactly what is

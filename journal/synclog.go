@@ -37,6 +37,7 @@ type syncRange struct {
 	from, to uint64
 	crc      uint32
 	segment  *Segment // while syncing
+	apart    bool     // in memory: nothing is joined to it
 }
 
 type streamCount struct {

@@ -101,6 +101,7 @@ func (t *Tap) mapState() error {
 		if err = v.loadState(); err != nil {
 			err = fmt.Errorf("%w: %w", ErrNotRunning, err)
 		}
+		t.history.logs = v.logs
 	}
 	if err != nil {
 		return errors.Join(err, unix.Munmap(t.page))

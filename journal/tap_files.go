@@ -57,7 +57,7 @@ func (f *tapFiles) missing(seq uint64) error {
 // look reads the headers of all segments.
 func (t *Tap) look() (f tapFiles, err error) {
 	tail := t.Tail()
-	v := view{disk: OSDisk{}, dir: t.dir, places: map[int]place{int(t.schema): {ordinal: 1 << 31}}}
+	v := view{disk: OSDisk{}, dir: t.dir, places: map[int]place{int(t.schema): {ordinal: 1 << 31}}, logs: t.history.logs}
 	ordinals, err := v.segments(t.schema)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(ordinals) == 0 {
 		return f, nil // no record yet

@@ -76,6 +76,26 @@ func TestATapTellsTheHolesThatAServerTells(t *testing.T) {
 	}
 }
 
+// TestATapGivesWholeSegmentsOfEpochsThatTheirLogLost: an epoch that nobody can look up is no other dataset's.
+func TestATapGivesWholeSegmentsOfEpochsThatTheirLogLost(t *testing.T) {
+	dir := makeHoleJournal(t)
+	log := filepath.Join(dir, testDataset, epochsName)
+	b, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[freshHead().base+frameHeader] ^= 1
+	if err := os.WriteFile(log, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, dir, holeOptions()).Close(); err != nil { // it enters the present epoch behind what is hurt
+		t.Fatal(err)
+	}
+	if holes := tapAll(t, dir); len(holes) > 0 {
+		t.Errorf("the tap tells %v, and the files are whole", holes)
+	}
+}
+
 // tapAll reads a tape from its first record, and from the first that has a time.
 func tapAll(t *testing.T, dir string) []Hole {
 	t.Helper()

@@ -41,7 +41,7 @@ func makeWitness(disk Disk, dir string) (witness, error) {
 
 func readWitness(disk Disk, dir string) (witness, error) {
 	f, err := disk.Open(filepath.Join(dir, witnessName), true)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoFile) {
 		return witness{}, nil
 	}
 	if err != nil {
