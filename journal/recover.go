@@ -240,7 +240,7 @@ func (o *opening) checkWhole(places map[int]place) error {
 func (o *opening) walk() error {
 	counts := make([]uint64, o.numStreams())
 	last, good := o.entries[len(o.entries)-1].places, 0
-	for i, e := range o.entries {
+	for i, e := range o.entries[:o.begunAt()+1] {
 		if i > 0 {
 			if err := checkRanges(o.d.disk, o.d.dir, e, last, o.expired); err != nil {
 				if !errors.Is(err, ErrCorrupt) {
@@ -264,6 +264,20 @@ func (o *opening) walk() error {
 	o.entries = o.entries[:good+1]
 	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends, here: o.result.here, untouched: o.result.untouched}
 	return nil
+}
+
+// begunAt is the entry that an opening went back to which began to cut and did not get to its end: its epoch says so, which it entered first. Files that entries
+// behind it need may have been put aside since, and would be taken for files that somebody removed. It is the last entry when there was no such opening.
+func (o *opening) begunAt() int {
+	last, epoch := len(o.entries)-1, o.d.epochs[len(o.d.epochs)-1]
+	if epoch.Number > o.entries[last].epoch {
+		for i := last; i >= 0; i-- {
+			if slices.Equal(epoch.First, tailsOf(o.entries[i].places)) {
+				return i
+			}
+		}
+	}
+	return last
 }
 
 // checkRange takes a sealed segment's word: it was sealed after the entry was on disk, so damage there is not a power cut's doing but verify's business,
