@@ -154,6 +154,9 @@ func (o *opening) trust(page *statePage, k kin) error {
 		}
 		return err
 	}
+	if err := cutSince(d.epochs, epoch, places); err != nil {
+		return err
+	}
 	if v1 {
 		if !k.machine {
 			return errors.New("another boot, mount or copy than the one it was written on, and it has no sums")
@@ -161,7 +164,7 @@ func (o *opening) trust(page *statePage, k kin) error {
 		if err := o.checkWhole(places); err != nil {
 			return err
 		}
-	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds(), !cutSince(d.epochs, epoch, places)); err != nil {
+	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds()); err != nil {
 		return err
 	}
 	if !k.same && !v1 {
@@ -179,11 +182,14 @@ func (o *opening) trust(page *statePage, k kin) error {
 	return o.checkKept()
 }
 
-// cutSince says whether an opening that did not trust the page of an epoch began to cut, and did not get to its end: then what the page needs may have been put aside.
-// It entered its own epoch first, at other tails than the page's.
-func cutSince(epochs []Epoch, epoch uint64, places map[int]place) bool {
+// cutSince says of a page that an opening did not trust it, began to cut, and did not get to its end: it entered its own epoch first, at other tails than the page's.
+// What was wrong may not be seen any more: what the page needs may have been put aside, and the side logs are longer by what that opening entered.
+func cutSince(epochs []Epoch, epoch uint64, places map[int]place) error {
 	last := epochs[len(epochs)-1]
-	return last.Number > epoch && !slices.Equal(last.First, tailsOf(places))
+	if last.Number <= epoch || slices.Equal(last.First, tailsOf(places)) {
+		return nil
+	}
+	return fmt.Errorf("state page is of epoch %d, and epoch %d begins elsewhere: an opening began to cut and did not get to its end", epoch, last.Number)
 }
 
 // tailsOf is the tails of places, in the order of schemas.

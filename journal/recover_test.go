@@ -501,15 +501,20 @@ func TestRecoveryInterruptedAtEachStepIsFinishedByTheNext(t *testing.T) {
 			return disk
 		})
 	})
-	// What is put aside is named by the very entry that fails: without the file, that would seem to be sound.
-	t.Run("records that the sync log vouches for are hurt", func(t *testing.T) {
-		v, ordinal := syncedBeyond(t)
-		interruptRecovery(t, v, 1, func(disk *MemDisk) *MemDisk {
-			disk = distrusted(disk)
-			disk.node(segmentPath("j/"+testDataset+"/trades", ordinal, activeSuffix)).data[headerUnit+100] ^= 1
-			return disk
+	// What is put aside is named by the very entry that fails: without the file, that would seem to be sound, and so would a state page that sums up none of it.
+	for name, start := range map[string]func(*MemDisk) *MemDisk{
+		"the state page is hurt":         distrusted,
+		"the state page sums up no more": func(disk *MemDisk) *MemDisk { return disk.Clone(true) },
+	} {
+		t.Run("records that the sync log vouches for are hurt, "+name, func(t *testing.T) {
+			v, ordinal := syncedBeyond(t)
+			interruptRecovery(t, v, 1, func(disk *MemDisk) *MemDisk {
+				disk = start(disk)
+				disk.node(segmentPath("j/"+testDataset+"/trades", ordinal, activeSuffix)).data[headerUnit+100] ^= 1
+				return disk
+			})
 		})
-	})
+	}
 }
 
 // syncedBeyond is written with one more sync, of trades alone, that reaches into another segment: its ordinal.
