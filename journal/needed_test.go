@@ -68,7 +68,7 @@ func TestNoKeptRecordMissesAnEntryThatMadeRoom(t *testing.T) {
 				for _, schema := range schemas {
 					places[int(schema)] = place{tail: tails[schema]}
 				}
-				again, err := loadSymbols(nil, s.encode(s.notes(), 0, s.Len(), false), places)
+				again, err := loadSymbols(&sideLog{}, s.encode(s.notes(), 0, s.Len(), false), places)
 				if err != nil {
 					t.Fatal(err)
 				}
