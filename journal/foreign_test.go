@@ -121,3 +121,34 @@ func TestASegmentOfAnotherDatasetTakesNobodysPlace(t *testing.T) {
 		t.Errorf("%d records are served of %d, holes %v: %v", got, holeTotal, tp.Holes(), err)
 	}
 }
+
+// An entry of the log of epochs that is hurt says nothing of the segments of its epoch: a tap gives them, as a server does, whether one runs or not.
+func TestATapTakesNoSegmentForAnothersWhereTheLogOfEpochsIsHurt(t *testing.T) {
+	for name, hurt := range map[string]func(string) error{
+		"an entry": func(path string) error {
+			b, err := os.ReadFile(path)
+			if err == nil {
+				b[len(b)-1] ^= 1
+				err = os.WriteFile(path, b, 0o644)
+			}
+			return err
+		},
+		"cut":    func(path string) error { return os.Truncate(path, freshHead().bytes()) },
+		"header": func(path string) error { return os.Truncate(path, 5) },
+		"gone":   os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := makeHoleJournal(t)
+			if err := hurt(filepath.Join(dir, testDataset, epochsName)); err != nil {
+				t.Fatal(err)
+			}
+			if got := tapAll(t, dir); len(got) > 0 {
+				t.Errorf("a tap misses %v", got)
+			}
+			served(t, dir, holeOptions())
+			if got := tapAll(t, dir); len(got) > 0 {
+				t.Errorf("beside a server a tap misses %v", got)
+			}
+		})
+	}
+}

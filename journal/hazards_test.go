@@ -56,8 +56,11 @@ func TestALogThatThereWasNoRoomForHoldsUpNoAck(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, testDataset, outliersName)); err != nil {
 		t.Fatal(err)
 	}
-	o.Disk = fullFor{suffix: outliersName}.beginFull()
+	o.Disk = fullFor{suffix: outliersName + tmpSuffix}.beginFull()
 	d := served(t, dir, o)
+	if !d.outliers.off {
+		t.Fatal("there was room")
+	}
 	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 500, 20)})
 	if err := d.Present(); err != nil {
 		t.Error(err)

@@ -95,7 +95,10 @@ func (o *opening) openLog(log int) (*sideLog, [][]byte, error) {
 	case !isHurtLog(err):
 		return l, payloads, err
 	case log == logOutliers && errors.Is(err, fs.ErrNotExist) && o.longest(log) == 0: // of an earlier release
-		err = createSideLog(d.disk, path, magic)
+		err = writeWhole(d.disk, path, func(f File) error { // one that is half made would be a hurt one
+			_, err := f.WriteAt(freshHead().append(magic), 0)
+			return err
+		})
 	case o.page.err != nil && o.logErr != nil: // neither can be trusted: nothing is changed
 		return nil, nil, err
 	default:

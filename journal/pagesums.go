@@ -9,8 +9,8 @@ import (
 )
 
 // checkSums holds what a settled state page sums up against the files: the side logs are as long as they were at its newest commit, and each tape's newest
-// records are the ones that were committed. What lies before those is the sync log's to vouch for. With holes, files may be missing: see noSum.
-func (p *statePage) checkSums(disk Disk, dir string, logs, have [slotLogCount]int64, holes bool) error {
+// records are the ones that were committed. What lies before those is the sync log's to vouch for. Files may be missing: see noSum.
+func (p *statePage) checkSums(disk Disk, dir string, logs, have [slotLogCount]int64) error {
 	for i, want := range logs {
 		if have[i] < want {
 			return fmt.Errorf("%w: %s ends at byte %d, commit %d needs %d", ErrCorrupt, sideLogs[i].name, have[i], p.no, want)
@@ -18,7 +18,7 @@ func (p *statePage) checkSums(disk Disk, dir string, logs, have [slotLogCount]in
 	}
 	for schema := range feed.Schema(feed.NumSchemas) {
 		if at := p.place(int(schema)); at.ordinal > 0 {
-			if err := checkFresh(disk, dir, schema, at, p.fresh(int(schema))); err != nil && !(holes && noSum(err)) {
+			if err := checkFresh(disk, dir, schema, at, p.fresh(int(schema))); err != nil && !noSum(err) {
 				return err
 			}
 		}

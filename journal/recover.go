@@ -172,6 +172,9 @@ func (o *opening) trust(page *statePage, k kin) error {
 		}
 		return err
 	}
+	if err := cutSince(d.epochs, epoch, places); err != nil {
+		return err
+	}
 	if v1 {
 		if !k.machine {
 			return errors.New("another boot, mount or copy than the one it was written on, and it has no sums")
@@ -179,7 +182,7 @@ func (o *opening) trust(page *statePage, k kin) error {
 		if err := o.checkWhole(places); err != nil {
 			return err
 		}
-	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds(), !cutSince(d.epochs, epoch, places)); err != nil {
+	} else if err := page.checkSums(d.disk, d.dir, logs, d.logEnds()); err != nil {
 		return err
 	}
 	if !k.same && !v1 {
@@ -197,11 +200,14 @@ func (o *opening) trust(page *statePage, k kin) error {
 	return o.checkKept()
 }
 
-// cutSince says whether an opening that did not trust the page of an epoch began to cut, and did not get to its end: then what the page needs may have been put aside.
-// It entered its own epoch first, at other tails than the page's.
-func cutSince(epochs []Epoch, epoch uint64, places map[int]place) bool {
+// cutSince says of a page that an opening did not trust it, began to cut, and did not get to its end: it entered its own epoch first, at other tails than the page's.
+// What was wrong may not be seen any more: what the page needs may have been put aside, and the side logs are longer by what that opening entered.
+func cutSince(epochs []Epoch, epoch uint64, places map[int]place) error {
 	last := epochs[len(epochs)-1]
-	return last.Number > epoch && !slices.Equal(last.First, tailsOf(places))
+	if last.Number <= epoch || slices.Equal(last.First, tailsOf(places)) {
+		return nil
+	}
+	return fmt.Errorf("state page is of epoch %d, and epoch %d begins elsewhere: an opening began to cut and did not get to its end", epoch, last.Number)
 }
 
 // tailsOf is the tails of places, in the order of schemas.
@@ -258,7 +264,7 @@ func (o *opening) checkWhole(places map[int]place) error {
 func (o *opening) walk() error {
 	counts := make([]uint64, o.numStreams())
 	last, good := o.entries[len(o.entries)-1].places, 0
-	for i, e := range o.entries {
+	for i, e := range o.entries[:o.begunAt()+1] {
 		if i > 0 {
 			if err := checkRanges(o.d.disk, o.d.dir, e, last, o.expired); err != nil {
 				if !errors.Is(err, ErrCorrupt) {
@@ -282,6 +288,20 @@ func (o *opening) walk() error {
 	o.entries = o.entries[:good+1]
 	o.result = recovered{places: o.entries[good].places, counts: counts, ends: o.result.ends, here: o.result.here, untouched: o.result.untouched}
 	return nil
+}
+
+// begunAt is the entry that an opening went back to which began to cut and did not get to its end: its epoch says so, which it entered first. Files that entries
+// behind it need may have been put aside since, and would be taken for files that somebody removed. It is the last entry when there was no such opening.
+func (o *opening) begunAt() int {
+	last, epoch := len(o.entries)-1, o.d.epochs[len(o.d.epochs)-1]
+	if epoch.Number > o.entries[last].epoch {
+		for i := last; i >= 0; i-- {
+			if slices.Equal(epoch.First, tailsOf(o.entries[i].places)) {
+				return i
+			}
+		}
+	}
+	return last
 }
 
 // checkRange takes a sealed segment's word: it was sealed after the entry was on disk, so damage there is not a power cut's doing but verify's business,

@@ -481,10 +481,10 @@ func TestRecoveringTwiceGivesTheSame(t *testing.T) {
 
 // Each operation that changes something may be the last: what follows fails, as if the power had gone.
 func TestRecoveryInterruptedAtEachStepIsFinishedByTheNext(t *testing.T) {
-	t.Run("the state page is hurt", func(t *testing.T) { interruptRecovery(t, write(t, 30, 7), distrusted) })
+	t.Run("the state page is hurt", func(t *testing.T) { interruptRecovery(t, write(t, 30, 7), 2, distrusted) })
 	// The segment whose records fail their sum is put aside, and must not be taken for one that somebody removed.
 	t.Run("records in a segment behind are hurt", func(t *testing.T) {
-		interruptRecovery(t, write(t, 30, 400), func(disk *MemDisk) *MemDisk {
+		interruptRecovery(t, write(t, 30, 400), 2, func(disk *MemDisk) *MemDisk {
 			disk = disk.Clone(false)
 			hurt := 0
 			for ordinal := uint64(3); ; ordinal++ {
@@ -501,9 +501,57 @@ func TestRecoveryInterruptedAtEachStepIsFinishedByTheNext(t *testing.T) {
 			return disk
 		})
 	})
+	// What is put aside is named by the very entry that fails: without the file, that would seem to be sound, and so would a state page that sums up none of it.
+	for name, start := range map[string]func(*MemDisk) *MemDisk{
+		"the state page is hurt":         distrusted,
+		"the state page sums up no more": func(disk *MemDisk) *MemDisk { return disk.Clone(true) },
+	} {
+		t.Run("records that the sync log vouches for are hurt, "+name, func(t *testing.T) {
+			v, ordinal := syncedBeyond(t)
+			interruptRecovery(t, v, 1, func(disk *MemDisk) *MemDisk {
+				disk = start(disk)
+				disk.node(segmentPath("j/"+testDataset+"/trades", ordinal, activeSuffix)).data[headerUnit+100] ^= 1
+				return disk
+			})
+		})
+	}
 }
 
-func interruptRecovery(t *testing.T, v *written, hurt func(*MemDisk) *MemDisk) {
+// syncedBeyond is written with one more sync, of trades alone, that reaches into another segment: its ordinal.
+func syncedBeyond(t *testing.T) (*written, uint64) {
+	t.Helper()
+	v := &written{disk: NewMemDisk(), synced: map[uint32]uint64{}, all: map[uint32]uint64{}}
+	j := open(t, "j", memOptions(v.disk))
+	defer abandon(j)
+	d := create(t, j)
+	w := [2]*Writer{openWriter(t, d, "p1", "s"), openWriter(t, d, "p2", "s")}
+	batch := func() {
+		for i, w := range w {
+			id := uint32(1 + i)
+			mustAppend(t, w, Run{trades, records(trades, id, v.all[id], 9)})
+			v.all[id] += 9
+		}
+	}
+	for range 50 {
+		batch()
+	}
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	for id, n := range v.all {
+		v.synced[id] = n
+	}
+	for ordinal := d.Tape(trades).active.ordinal; d.Tape(trades).active.ordinal == ordinal; {
+		batch()
+	}
+	batch()
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	return v, d.Tape(trades).active.ordinal
+}
+
+func interruptRecovery(t *testing.T, v *written, gaps int, hurt func(*MemDisk) *MemDisk) {
 	errGone := errors.New("power is gone")
 	for stop := 0; ; stop++ {
 		disk := hurt(v.disk)
@@ -539,8 +587,8 @@ func interruptRecovery(t *testing.T, v *written, hurt func(*MemDisk) *MemDisk) {
 		if err := checkStreams(d, counts); err != nil {
 			t.Fatalf("stopped at step %d: %v", stop, err)
 		}
-		if len(d.Gaps()) != 2 {
-			t.Fatalf("stopped at step %d: %d gaps, want each told once", stop, len(d.Gaps()))
+		if len(d.Gaps()) != gaps {
+			t.Fatalf("stopped at step %d: %d gaps, want %d, each told once", stop, len(d.Gaps()), gaps)
 		}
 	}
 }

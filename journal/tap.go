@@ -32,7 +32,7 @@ type Tap struct {
 	seg *tapSegment // holds seq, or seq is its limit; nil before the first look
 
 	symbols tapSymbols
-	history view // for the epochs that there were
+	history view // of the side logs: the epochs that there were, what has expired
 }
 
 // tapSegment is one mapped segment file.
@@ -65,7 +65,6 @@ func OpenTap(dir, dataset string, schema feed.Schema) (*Tap, error) {
 	}
 	t := &Tap{dir: filepath.Join(dir, dataset), schema: schema, size: schema.RecordSize()}
 	t.symbols.path = filepath.Join(t.dir, symbolsName)
-	t.history = view{disk: OSDisk{}, dir: t.dir}
 	if err := t.checkVersions(); err != nil {
 		return nil, fmt.Errorf("tap %s/%s: %w", dataset, schema, err)
 	}
@@ -101,7 +100,7 @@ func (t *Tap) mapState() error {
 		if err = v.loadState(); err != nil {
 			err = fmt.Errorf("%w: %w", ErrNotRunning, err)
 		}
-		t.history.logs = v.logs
+		t.history = view{disk: OSDisk{}, dir: t.dir, logs: v.logs}
 	}
 	if err != nil {
 		return errors.Join(err, unix.Munmap(t.page))

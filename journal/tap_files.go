@@ -57,7 +57,7 @@ func (f *tapFiles) missing(seq uint64) error {
 // look reads the headers of all segments.
 func (t *Tap) look() (f tapFiles, err error) {
 	tail := t.Tail()
-	v := view{disk: OSDisk{}, dir: t.dir, places: map[int]place{int(t.schema): {ordinal: 1 << 31}}, logs: t.history.logs}
+	v := view{disk: OSDisk{}, dir: t.dir, places: map[int]place{int(t.schema): {ordinal: 1 << 31}}}
 	ordinals, err := v.segments(t.schema)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(ordinals) == 0 {
 		return f, nil // no record yet
@@ -83,8 +83,8 @@ func (t *Tap) look() (f tapFiles, err error) {
 			f.list = append(f.list, k)
 		}
 	}
-	if err := v.loadGaps(); err == nil { // after the files: what has expired is in the ledger before its file goes
-		f.gone = v.expired[int(t.schema)]
+	if err := t.history.loadGaps(); err == nil { // after the files: what has expired is in the ledger before its file goes
+		f.gone = t.history.expired[int(t.schema)]
 	} else if len(f.list) > 0 { // a later version's: a tap needs no ledger, and takes what is not there for expired
 		f.gone = f.list[0].info.base
 	}
@@ -254,19 +254,10 @@ func (t *Tap) find(c feed.Clock, ts uint64, b []byte, from uint64, steps outlier
 
 // outlierSteps is what the log of outliers says of this tape now.
 func (t *Tap) outlierSteps() (outlierSteps, error) {
-	path := filepath.Join(t.dir, outliersName)
-	f, err := OSDisk{}.Open(path, true)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	payloads, err := t.history.payloads(logOutliers)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	c, err := readSideLog(f, path, outliersMagic, 0)
-	if err != nil {
-		return nil, err
-	}
-	all, err := parseOutlierSteps(c.payloads)
+	all, err := parseOutlierSteps(payloads)
 	return all[t.schema], err
 }

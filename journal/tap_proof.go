@@ -120,11 +120,10 @@ func (s *tapSegment) look(c *chunk) error {
 
 // ExpiredIn is what was removed from the tape for its age of records whose replay time lies in [start, end), as Tape.ExpiredIn.
 func (t *Tap) ExpiredIn(start, end uint64) (Gap, bool, error) {
-	v := view{disk: OSDisk{}, dir: t.dir}
-	if err := v.loadGaps(); err != nil {
+	if err := t.history.loadGaps(); err != nil {
 		return Gap{}, false, err
 	}
-	gaps, err := parseGaps(v.gaps)
+	gaps, err := parseGaps(t.history.gaps)
 	for _, g := range gaps {
 		if g.isExpired() && g.Schema == t.schema {
 			g, ok := g.in(start, end)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path"
 	"reflect"
@@ -236,6 +237,37 @@ func decodeSealed(t *testing.T, disk Disk, dir string) {
 		}
 		if n < 700 || !strings.HasPrefix(symbols, [2]string{"[BTCUSDT]", "[ETHUSDT]"}[i]) {
 			t.Errorf("%s: %d records decoded, symbols %s", s, n, symbols)
+		}
+	}
+}
+
+// An opening that is stopped while it makes the log that an earlier release did not have leaves nothing that the next one takes for a loss.
+func TestALogThatWasHalfMadeIsNotTakenForAHurtOne(t *testing.T) {
+	for stop := 1; ; stop++ {
+		disk := NewMemDisk()
+		unpackGolden(t, disk, "j", "v1-closed")
+		steps := 0
+		disk.Fault(func(op, path string) error {
+			if op == "open" || op == "read" || !strings.Contains(path, outliersName) {
+				return nil
+			}
+			if steps++; steps >= stop {
+				return errors.New("stopped")
+			}
+			return nil
+		})
+		j, err := Open("j", wholeOptions(disk))
+		done := err == nil && j.Damaged(testDataset) == nil
+		if err == nil {
+			abandon(j)
+		}
+		disk.Fault(nil)
+		d := open(t, "j", wholeOptions(disk.Clone(true))).Lookup(testDataset)
+		if d.outliers.log.gone > 0 {
+			t.Errorf("stopped at step %d: %d bytes of entries are lost", stop, d.outliers.log.gone)
+		}
+		if done {
+			return
 		}
 	}
 }

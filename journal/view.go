@@ -132,11 +132,11 @@ func (v *view) checkSums(p *statePage, epoch uint64, logs [slotLogCount]int64) e
 	if err := errors.Join(v.loadGaps(), v.loadEpochs()); err != nil {
 		return err
 	}
-	if err := errors.Join(p.notBehind(v.entries), outdated(epoch, v.entries)); err != nil {
+	places, _ := p.recovered(0)
+	if err := errors.Join(p.notBehind(v.entries), outdated(epoch, v.entries), cutSince(v.epochs, epoch, places)); err != nil {
 		return err
 	}
-	places, _ := p.recovered(0)
-	if err := p.checkSums(v.disk, v.dir, logs, have, !cutSince(v.epochs, epoch, places)); err != nil {
+	if err := p.checkSums(v.disk, v.dir, logs, have); err != nil {
 		return err
 	}
 	return p.vouched(v.disk, v.dir, v.entries, v.expired)
