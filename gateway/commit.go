@@ -87,11 +87,15 @@ func (in *ingest) account(n int) {
 	m := in.p.srv.metrics
 	m.batches.Inc()
 	m.records.Add(n)
+	told, now := uint64(0), sinceProcessBegan()
 	for _, run := range in.runs {
 		if n <= 0 {
 			break
 		}
-		in.p.feed.lastRecord[run.Schema].now()
+		if bit := uint64(1) << run.Schema; told&bit == 0 {
+			told |= bit
+			in.p.feed.lastRecord[run.Schema].at(now)
+		}
 		n -= len(run.Bytes) / run.Schema.RecordSize()
 	}
 }

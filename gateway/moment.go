@@ -12,10 +12,15 @@ type moment struct{ ns atomic.Int64 }
 
 var processBegan = time.Now()
 
-func (m *moment) now() { m.ns.Store(max(int64(time.Since(processBegan)), 1)) }
+// sinceProcessBegan is one reading of that clock, for several moments.
+func sinceProcessBegan() time.Duration { return time.Since(processBegan) }
+
+func (m *moment) now() { m.at(sinceProcessBegan()) }
+
+func (m *moment) at(d time.Duration) { m.ns.Store(max(int64(d), 1)) }
 
 // ago is how long ago it was; false: never.
 func (m *moment) ago() (time.Duration, bool) {
 	ns := m.ns.Load()
-	return time.Since(processBegan) - time.Duration(ns), ns > 0
+	return sinceProcessBegan() - time.Duration(ns), ns > 0
 }

@@ -89,6 +89,9 @@ type idDay struct {
 	day Day
 }
 
+// steadyRecords is how many records are asked at once whether a mapping takes effect among them.
+const steadyRecords = 4096
+
 // namedDays is what NameAt calls each instrument of the segment, day by day. An instrument that changes its name on a day, or gets or loses it, is left out of
 // that day: mixed says how many such days there are, and example is one.
 func (s *Segment) namedDays() (names map[idDay]string, mixed int, example string) {
@@ -98,10 +101,18 @@ func (s *Segment) namedDays() (names map[idDay]string, mixed int, example string
 	seen := map[idDay]struct{}{} // since a mapping took effect
 	inEffect, last := -1, idDay{}
 	data := s.Mapped(s.base, s.limit)
+	steadyTo := s.base // no mapping takes effect in the records before it
 	for seq := s.base; seq < s.limit; seq++ {
 		r := feed.Record(data[(seq-s.base)*size:][:size])
 		is := idDay{r.InstrumentID(), DayOf(r.IndexTime())}
-		if n := symbols.InEffect(schema, seq); n != inEffect {
+		n := inEffect
+		if seq >= steadyTo {
+			n = symbols.InEffect(schema, seq)
+			if end := min(seq+steadyRecords, s.limit); symbols.InEffect(schema, end-1) == n {
+				steadyTo = end
+			}
+		}
+		if n != inEffect {
 			inEffect = n
 			clear(seen)
 		} else if is == last {
