@@ -22,16 +22,23 @@ func holeOptions() Options {
 	return Options{MinSegment: 256 << 10, MaxSegment: 256 << 10, Sync: SyncPolicy{Bytes: maxSyncBytes}, AnyFilesystem: true}
 }
 
-// makeHoleJournal is a closed journal of three sealed segments of trades and one in use; record n has the number n.
-func makeHoleJournal(t *testing.T) string {
+// openHoleJournal is a journal with holeTotal trades; record n has the number n.
+func openHoleJournal(t *testing.T) (dir string, j *Journal, d *Dataset) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "j")
-	j := open(t, dir, holeOptions())
-	d := create(t, j)
+	dir = filepath.Join(t.TempDir(), "j")
+	j = open(t, dir, holeOptions())
+	d = create(t, j)
 	w := openWriter(t, d, "p", "s")
 	for at := uint64(0); at < holeTotal; at += 100 {
 		mustAppend(t, w, Run{trades, records(trades, 1, at, int(min(100, holeTotal-at)))})
 	}
+	return dir, j, d
+}
+
+// makeHoleJournal is one that is closed: three sealed segments and one in use.
+func makeHoleJournal(t *testing.T) string {
+	t.Helper()
+	dir, j, d := openHoleJournal(t)
 	sealAll(t, d, trades)
 	if segs := *d.Tape(trades).segs.Load(); segs[1].base != holePer || segs[1].limit != 2*holePer {
 		t.Fatalf("the second segment has records %d to %d", segs[1].base, segs[1].limit)

@@ -12,13 +12,7 @@ import (
 // makeKilledJournal has the records of makeHoleJournal, and was killed before a sync: none of its segments is sealed, and nothing but the state page sums up what they hold.
 func makeKilledJournal(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "j")
-	j := open(t, dir, holeOptions())
-	d := create(t, j)
-	w := openWriter(t, d, "p", "s")
-	for at := uint64(0); at < holeTotal; at += 100 {
-		mustAppend(t, w, Run{trades, records(trades, 1, at, int(min(100, holeTotal-at)))})
-	}
+	dir, j, d := openHoleJournal(t)
 	if segs := unsealedOf(*d.Tape(trades).segs.Load()); len(segs) < 4 || segs[1].base != holePer {
 		t.Fatalf("%d segments are not sealed", len(segs))
 	}
