@@ -136,7 +136,7 @@ func copyDataset(from, to string, progress func(BackupProgress)) error {
 func (v *view) copySideLog(name, magic string, log int, to string, progress func(BackupProgress)) (int64, error) {
 	path := filepath.Join(v.dir, name)
 	f, err := v.disk.Open(path, true)
-	if isHurtLog(err) {
+	if isHurt(err) {
 		return v.least(log), nil
 	}
 	if err != nil {
@@ -144,7 +144,7 @@ func (v *view) copySideLog(name, magic string, log int, to string, progress func
 	}
 	defer f.Close()
 	c, err := readSideLog(f, path, magic, v.least(log))
-	if isHurtLog(err) {
+	if isHurt(err) {
 		return v.least(log), copyFile(path, filepath.Join(to, name))
 	}
 	if err != nil {

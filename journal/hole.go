@@ -132,16 +132,20 @@ func (d *Dataset) enterHole(t *Tape, h Hole) error {
 	d.ledger.holes.Lock()
 	defer d.ledger.holes.Unlock()
 	for _, h := range d.ledger.untaken(t.schema, h) {
-		at := h.From
-		if h.Cause == CauseQuarantined {
-			at = h.To // it is told to who begins with what is kept
-		}
-		err := d.enterGap(nil, Gap{Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: h.To - h.From, Cause: h.Cause, At: []Position{{t.schema, at}}})
-		if err != nil {
+		if err := d.enterGap(nil, h.gap(t.schema)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// gap is what the ledger says of a hole.
+func (h Hole) gap(schema feed.Schema) Gap {
+	at := h.From
+	if h.Cause == CauseQuarantined {
+		at = h.To // it is told to who begins with what is kept
+	}
+	return Gap{Schema: schema, FromTs: undefTime, ToTs: undefTime, Records: h.To - h.From, Cause: h.Cause, At: []Position{{schema, at}}}
 }
 
 // untaken is the parts of a hole that no entry has, in order.

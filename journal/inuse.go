@@ -45,9 +45,7 @@ func (o *opening) mendInUse() error {
 
 // isGone says of an error about the file of a segment that its records, or the end of them, are not there any more. A disk that does not give them back may be
 // another time.
-func isGone(err error) bool {
-	return (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt)) && !errors.Is(err, syscall.EIO)
-}
+func isGone(err error) bool { return isHurt(err) && !errors.Is(err, syscall.EIO) }
 
 // inUse is what the file of a tape's segment in use gives below the tail; an error says why that is not all. Where it is there sealed and not, it is the whole
 // one, or the one that gives more.

@@ -49,8 +49,7 @@ func gapMark(t *Tape, g *Gap) (Mark, bool) {
 func (t *Tape) lostBeginning() (list []Mark) {
 	for _, h := range t.Holes() {
 		if h.Cause == CauseQuarantined {
-			g := &Gap{Schema: t.schema, FromTs: undefTime, ToTs: undefTime, Records: h.To - h.From, Cause: h.Cause, At: []Position{{t.schema, h.To}}}
-			list = append(list, Mark{Seq: h.To, Gap: g})
+			list = append(list, Mark{Seq: h.To, Gap: new(h.gap(t.schema))})
 		}
 	}
 	return list

@@ -9,8 +9,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// pageSays is what the state page tells of the side logs, where it can be read: before it is known whether it is to be trusted.
+// pageSays is what the state page tells, where it can be read: before it is known whether it is to be trusted.
 type pageSays struct {
+	page  *statePage // settled, unless err says otherwise
+	kin   kin
 	logs  [slotLogCount]int64 // how long they were at its newest commit
 	epoch uint64
 	same  bool  // it is the very page that was stored to, and of the sync log, so no power cut took anything
@@ -22,6 +24,7 @@ func (o *opening) readPage() error {
 	if isShortage(err) {
 		return err
 	}
+	o.page.page, o.page.kin = page, k
 	if err == nil {
 		if _, o.page.epoch, err = checkState(page.b); err == nil {
 			o.page.logs, err = page.settle()
@@ -92,7 +95,7 @@ func (o *opening) openLog(log int) (*sideLog, [][]byte, error) {
 	path := d.path(sideLogs[log].name)
 	l, payloads, err := openSideLog(d.disk, path, magic, o.q, o.least(log), true)
 	switch {
-	case !isHurtLog(err):
+	case !isHurt(err):
 		return l, payloads, err
 	case log == logOutliers && errors.Is(err, fs.ErrNotExist) && o.longest(log) == 0: // of an earlier release
 		err = writeWhole(d.disk, path, func(f File) error { // one that is half made would be a hurt one
@@ -110,8 +113,8 @@ func (o *opening) openLog(log int) (*sideLog, [][]byte, error) {
 	return openSideLog(d.disk, path, magic, o.q, o.least(log), true)
 }
 
-// isHurtLog says that a log is gone, that its header is hurt, or that it is no file. No power cut does that.
-func isHurtLog(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) }
+// isHurt says that a file is gone, that its header is hurt, or that it is no file. No power cut does that to one that was on disk before it was used.
+func isHurt(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) }
 
 // renew puts a log in the place of one that is gone or cannot be opened: of the entries that are found in what is there, and as long as the old one is known to have
 // been. A scar behind them says that others are lost. What was there goes to quarantine.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"go.uber.org/zap"
 )
@@ -32,7 +31,7 @@ type recovered struct {
 // decides the epoch alone: another boot, mount, device or inode means that the records may go on somewhere else too.
 func (o *opening) recover() error {
 	d := o.d
-	k, why := o.trustState()
+	k, why := o.page.kin, o.trust()
 	if err := onlyVersion(why); err != nil {
 		return err
 	}
@@ -186,9 +185,7 @@ func checkRange(f File, info segmentInfo, r syncRange) error {
 var errSum = fmt.Errorf("%w: a sum differs", ErrCorrupt)
 
 // noSum says that there is nothing to hold a sum against: a segment's file is gone, short, or hurt in its header, or the disk does not give its records back.
-func noSum(err error) bool {
-	return (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt)) && !errors.Is(err, errSum)
-}
+func noSum(err error) bool { return isHurt(err) && !errors.Is(err, errSum) }
 
 // chunkBytes is how much a scan reads at once; it is cut to whole records.
 const chunkBytes = 1 << 20

@@ -72,7 +72,7 @@ func (t *Tap) look() (f tapFiles, err error) {
 	}
 	for ordinal := first; ordinal <= last || t.exists(ordinal); ordinal++ {
 		file, k, err := t.openFile(ordinal)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
+		if isHurt(err) {
 			continue // a hole, unless it has expired since
 		}
 		if err != nil {

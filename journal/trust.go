@@ -8,43 +8,25 @@ import (
 	"github.com/tapewire/tapewire/feed"
 )
 
-// trustState reads the state page into the result; an error says why it is not to be trusted.
-func (o *opening) trustState() (k kin, err error) {
-	page, k, err := readState(o.d.disk, o.d.dir)
-	if err != nil {
-		return k, err
-	}
+// trust takes what the state page says into the result; an error says why it is not to be trusted.
+func (o *opening) trust() error {
+	d, page, k := o.d, o.page.page, o.page.kin
 	o.result.here, o.result.untouched = k.here, k.untouched
-	return k, o.trust(page, k)
-}
-
-func (o *opening) trust(page *statePage, k kin) error {
-	d := o.d
-	_, epoch, err := checkState(page.b)
-	if err != nil {
-		return err
+	if o.page.err != nil {
+		return o.page.err
 	}
-	logs, err := page.settle()
-	if err != nil {
-		return err
-	}
+	epoch, logs := o.page.epoch, o.page.logs
 	places, counts := page.recovered(o.numStreams())
 	v1 := page.version() == stateVersion1
 	if k.machine || !v1 {
-		o.result.ends = map[int]uint64{}
-		for schema, p := range places {
-			o.result.ends[schema] = p.tail
-		}
+		o.result.ends = endsOf(places)
 	}
 	if err := page.notBehind(o.entries); err != nil {
 		o.result.ends = nil
 		return err
 	}
 	if err := outdated(epoch, o.entries); err != nil {
-		o.result.ends = map[int]uint64{} // what the page has beyond was told by the opening that began the log
-		for schema, p := range o.entries[len(o.entries)-1].places {
-			o.result.ends[schema] = p.tail
-		}
+		o.result.ends = endsOf(o.entries[len(o.entries)-1].places) // what the page has beyond was told by the opening that began the log
 		return err
 	}
 	if err := cutSince(d.epochs, epoch, places); err != nil {
@@ -83,6 +65,15 @@ func cutSince(epochs []Epoch, epoch uint64, places map[int]place) error {
 		return nil
 	}
 	return fmt.Errorf("state page is of epoch %d, and epoch %d begins elsewhere: an opening began to cut and did not get to its end", epoch, last.Number)
+}
+
+// endsOf is the tails of places, by schema.
+func endsOf(places map[int]place) map[int]uint64 {
+	ends := map[int]uint64{}
+	for schema, p := range places {
+		ends[schema] = p.tail
+	}
+	return ends
 }
 
 // tailsOf is the tails of places, in the order of schemas.

@@ -66,7 +66,7 @@ func (v *view) payloads(log int) ([][]byte, error) {
 	if log == logOutliers && errors.Is(err, fs.ErrNotExist) && v.least(log) == 0 {
 		return nil, nil // a journal of an earlier release has none
 	}
-	if isHurtLog(err) {
+	if isHurt(err) {
 		v.damage[log] = []error{fmt.Errorf("%w: %s", orCorrupt(err), lossOf[log])}
 		return nil, nil
 	}
@@ -108,7 +108,7 @@ func (v *view) logSizes(should [slotLogCount]int64) (have [slotLogCount]int64, e
 	for i := range sideLogs {
 		c, err := v.readLog(i, vouchedBytes(v.entries, i))
 		switch {
-		case isHurtLog(err):
+		case isHurt(err):
 			have[i] = should[i]
 		case err != nil:
 			return have, err

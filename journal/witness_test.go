@@ -228,16 +228,23 @@ func TestFailedOpeningHidesNoCopy(t *testing.T) {
 	}
 }
 
-// A page of an earlier release has no witness: after a kill its epoch goes on, with one, and from then on a copy of what was is told.
-func TestPageOfAnEarlierReleaseIsGivenAWitness(t *testing.T) {
-	disk := NewMemDisk()
+// runningGolden is a dataset that an earlier release left by a kill, on the machine that it ran on, and what its state page holds.
+func runningGolden(t *testing.T) (disk *MemDisk, state string, id Identity, epoch uint64) {
+	t.Helper()
+	disk = NewMemDisk()
 	unpackGolden(t, disk, "j", "v2-running")
-	state := path.Join("j", testDataset, stateName)
+	state = path.Join("j", testDataset, stateName)
 	id, epoch, err := checkState(contents(disk, state))
 	if err != nil {
 		t.Fatal(err)
 	}
 	disk.boot, disk.node(state).inode = uint64(id.BootID[0]), id.Inode
+	return disk, state, id, epoch
+}
+
+// A page of an earlier release has no witness: after a kill its epoch goes on, with one, and from then on a copy of what was is told.
+func TestPageOfAnEarlierReleaseIsGivenAWitness(t *testing.T) {
+	disk, state, id, epoch := runningGolden(t)
 	files := disk.copyFiles("j")
 	j := open(t, "j", memOptions(disk))
 	d := j.Lookup(testDataset)
@@ -283,14 +290,7 @@ func TestHolesHideNoStore(t *testing.T) {
 
 // Without room for a page with a witness the one that there is goes on, in its epoch, and takes records. The opening that has room makes it.
 func TestPageWithoutAWitnessGoesOnOnAFullDisk(t *testing.T) {
-	disk := NewMemDisk()
-	unpackGolden(t, disk, "j", "v2-running")
-	state := path.Join("j", testDataset, stateName)
-	id, epoch, err := checkState(contents(disk, state))
-	if err != nil {
-		t.Fatal(err)
-	}
-	disk.boot, disk.node(state).inode = uint64(id.BootID[0]), id.Inode
+	disk, state, _, epoch := runningGolden(t)
 	disk.Fault(func(op, p string) error {
 		if op == "allocate" && p == state+tmpSuffix {
 			return syscall.ENOSPC
