@@ -117,13 +117,37 @@ func (s *Segment) missing() bool {
 // Shortened takes the records out of service that the file does not hold any more, when somebody cut it, and those of the block that it ends in, when they were
 // not held against its sum before. It reports whether that happened. The caller holds the segment.
 func (s *Segment) Shortened() bool {
-	size, err := s.file.Size()
-	if err != nil || size >= s.Offset(s.tape.committedIn(s)) {
+	end, size, cut := s.cutAt()
+	if !cut {
 		return false
 	}
-	end := s.unproven(s.base + uint64(max(size-s.header, 0))/uint64(s.tape.size))
-	s.tape.damaged(Hole{end, s.tape.committedIn(s), CauseDamaged}, fmt.Errorf("%w: somebody cut %s to %d bytes", ErrCorrupt, s.path(), size))
+	if s.proof != nil {
+		s.proof.mu.Lock()
+		defer s.proof.mu.Unlock()
+	}
+	s.cutOff(end, size)
 	return true
+}
+
+// lookAtSize is Shortened, once for each time that the file is opened: who comes meanwhile looks, too, and so knows of the hole before it reads.
+func (s *Segment) lookAtSize() bool {
+	cut := s.Shortened()
+	s.looked.Store(true)
+	return cut
+}
+
+// cutAt says whether the file, of size bytes, does not hold all that is committed in it, and the first record that it does not.
+func (s *Segment) cutAt() (end uint64, size int64, cut bool) {
+	size, err := s.file.Size()
+	if err != nil || size >= s.Offset(s.tape.committedIn(s)) {
+		return 0, 0, false
+	}
+	return s.base + uint64(max(size-s.header, 0))/uint64(s.tape.size), size, true
+}
+
+// cutOff enters what a file that was cut does not give. The caller holds proof.mu where there is one.
+func (s *Segment) cutOff(end uint64, size int64) {
+	s.tape.damaged(Hole{s.unproven(end), s.tape.committedIn(s), CauseDamaged}, fmt.Errorf("%w: somebody cut %s to %d bytes", ErrCorrupt, s.path(), size))
 }
 
 // enterHole enters of a hole what the ledger does not have: each record that is lost is in one entry, in whatever pieces and by whomever it was found, in this

@@ -263,6 +263,11 @@ func hurtAndRead(t *testing.T, dir, found string, hurt func(string) error) {
 		t.Fatal(j.Damaged(testDataset))
 	}
 	tape := d.Tape(trades)
+	eventually(t, "the next segment: its making looks into the last sealed one", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return tape.next != nil
+	})
 	half, got := tape.First(), uint64(0)
 	var err error
 	if found == "under a reader" { // it holds the segment, and has seen the first half
@@ -328,5 +333,36 @@ func TestHolesFoundAtOnceAreEnteredOnce(t *testing.T) {
 	}
 	if err != nil || lost != 40*10+2 {
 		t.Errorf("%d are lost, want 402: %v", lost, err)
+	}
+}
+
+// TestACutFoundByAReaderIsOneDamage: whoever holds the segment has looked at its size before it was cut, so a reader comes upon the end of the file.
+func TestACutFoundByAReaderIsOneDamage(t *testing.T) {
+	whole := makeHoleJournal(t)
+	for name, from := range cutFrom {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "j")
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			j := open(t, dir, holeOptions())
+			d := j.Lookup(testDataset)
+			s, err := d.Tape(trades).Segment(holePer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Release()
+			if err := holeHurts()[name][0](dir); err != nil {
+				t.Fatal(err)
+			}
+			got, err := readServed(d.Tape(trades), 0, holeTotal)
+			if err = errors.Join(err, checkAccounts(d, got)); err != nil {
+				t.Fatal(err)
+			}
+			want := []Hole{{holePer + from, 2 * holePer, CauseDamaged}}
+			if list, _ := lostIn(d); !slices.Equal(list, want) {
+				t.Errorf("lost is %v, want %v", list, want)
+			}
+		})
 	}
 }

@@ -60,12 +60,11 @@ func (s *Segment) prove(from, to uint64) (uint64, error) {
 	for ; i < len(p.chunks) && p.chunks[i].from < to; i++ {
 		c := &p.chunks[i]
 		if c.state == chunkUnseen {
-			if err := s.look(c); err != nil {
-				c.state = chunkDamaged
-				s.tape.damaged(Hole{c.from, c.to, CauseDamaged}, err)
-			} else {
+			if err := s.look(c); err == nil {
 				c.state = chunkSound
 				p.left--
+			} else if c.state = chunkDamaged; !s.cutWithin(c) {
+				s.tape.damaged(Hole{c.from, c.to, CauseDamaged}, err)
 			}
 		}
 		switch {
@@ -82,15 +81,23 @@ func (s *Segment) prove(from, to uint64) (uint64, error) {
 	return to, nil
 }
 
+// cutWithin says whether a chunk is damaged because the file was cut there or before it, and enters all that is gone by that, in one piece. The caller holds proof.mu.
+func (s *Segment) cutWithin(c *chunk) bool {
+	end, size, cut := s.cutAt()
+	if !cut || end >= c.to {
+		return false
+	}
+	s.cutOff(end, size)
+	return true
+}
+
 // unproven is where the records end that a file which ends with record end can still give: there, or where the chunk begins that it ends in, when that was not held
-// against its sum before.
+// against its sum before. The caller holds proof.mu.
 func (s *Segment) unproven(end uint64) uint64 {
 	p := s.proof
 	if p == nil || p.done.Load() {
 		return end
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	s.load()
 	i := sort.Search(len(p.chunks), func(i int) bool { return p.chunks[i].to > end })
 	if i < len(p.chunks) && p.chunks[i].from < end && p.chunks[i].state != chunkSound {

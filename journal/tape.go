@@ -84,7 +84,7 @@ func (t *Tape) Segment(seq uint64) (*Segment, error) {
 		}
 		return nil, err
 	}
-	if s.looked.Load() || s.sealed.Load() && !s.looked.Swap(true) && !s.Shortened() {
+	if s.looked.Load() || s.sealed.Load() && !s.lookAtSize() {
 		return s, nil
 	}
 	if h, ok := t.NextHole(seq); ok && h.From <= seq {
