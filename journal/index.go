@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sort"
 
 	"github.com/tapewire/tapewire/feed"
 )
@@ -29,7 +30,8 @@ func (k *block) same(fresh *block) bool {
 
 const (
 	indexMagic   = "TWBLOCKS"
-	indexVersion = 2
+	indexVersion = 3 // is 2 with parts of blocks in it, and written only then: see Segment.spoil
+	indexWhole   = 2
 	indexHeader  = 96
 	indexEntry   = 72
 	indexEntry1  = 48 // of version 1
@@ -108,7 +110,7 @@ func appendIndex(dst []byte, info segmentInfo, blocks []block) []byte {
 	}
 	at := len(dst)
 	dst = append(dst, indexMagic...)
-	dst = le.AppendUint32(dst, indexVersion)
+	dst = le.AppendUint32(dst, indexVersionOf(info, blocks))
 	dst = le.AppendUint16(dst, uint16(info.schema))
 	dst = le.AppendUint16(dst, uint16(info.recordSize))
 	dst = le.AppendUint32(dst, uint32(info.ordinal))
@@ -122,6 +124,14 @@ func appendIndex(dst []byte, info segmentInfo, blocks []block) []byte {
 	return append(dst, entries...)
 }
 
+// indexVersionOf is the version that the blocks of a segment need.
+func indexVersionOf(info segmentInfo, blocks []block) uint32 {
+	if uint64(len(blocks)) > (info.records-1)/blockRecords(info.recordSize)+1 {
+		return indexVersion
+	}
+	return indexWhole
+}
+
 // parseIndex reads an index file that must be the one of the given segment; entries is false when only the header is there and wanted.
 func parseIndex(b []byte, info segmentInfo, entries bool) (Times, []block, error) {
 	bad := fmt.Errorf("%w: block index of segment %d of %s", ErrCorrupt, info.ordinal, info.schema)
@@ -130,7 +140,7 @@ func parseIndex(b []byte, info segmentInfo, entries bool) (Times, []block, error
 		return Times{}, nil, bad
 	}
 	v := le.Uint32(b[8:])
-	if v != indexVersion && v != 1 {
+	if v == 0 || v > indexVersion {
 		return Times{}, nil, otherVersion(segmentPath(info.schema.String(), info.ordinal, indexSuffix), v, indexVersion)
 	}
 	n := int(le.Uint32(b[20:]))
@@ -144,15 +154,30 @@ func parseIndex(b []byte, info segmentInfo, entries bool) (Times, []block, error
 	if len(b) != indexHeader+n*size || le.Uint32(b[indexHeader-8:]) != crc32c(b[indexHeader:]) {
 		return Times{}, nil, bad
 	}
-	list := make([]block, 0, n)
+	list, next := make([]block, 0, n), info.base
 	for b = b[indexHeader:]; len(b) > 0; b = b[size:] {
 		k := block{first: le.Uint64(b), span: parseTimes(b[8:], v, info.schema), count: le.Uint32(b[size-8:]), crc: le.Uint32(b[size-4:])}
 		if v > 1 {
 			k.top = le.Uint64(b[size-16:])
 		}
-		list = append(list, k)
+		if k.first != next || k.count == 0 {
+			return Times{}, nil, bad
+		}
+		list, next = append(list, k), k.first+uint64(k.count)
+	}
+	if next != info.limit() {
+		return Times{}, nil, bad
 	}
 	return total, list, nil
+}
+
+// blockAt is the block that record seq lies in, and whether the list has it.
+func blockAt(list []block, seq uint64) (*block, bool) {
+	i := sort.Search(len(list), func(i int) bool { return list[i].first+uint64(list[i].count) > seq })
+	if i == len(list) || list[i].first > seq {
+		return nil, false
+	}
+	return &list[i], true
 }
 
 // entryBytes is the size of an entry in a version of the index.
@@ -197,7 +222,7 @@ func readIndex(disk Disk, dir string, info segmentInfo, entries bool) (Times, []
 	if err != nil {
 		return Times{}, nil, err
 	}
-	if most := indexHeader + indexEntry*int64(info.records/blockRecords(info.recordSize)+1); size > most {
+	if most := indexHeader + indexEntry*int64(info.records/blockRecords(info.recordSize)+1+spareBlocks); size > most {
 		return Times{}, nil, fmt.Errorf("%w: block index of %d bytes", ErrCorrupt, size)
 	}
 	b = make([]byte, size)

@@ -190,18 +190,3 @@ func (s *Segment) proveAll(end uint64) {
 		}
 	}
 }
-
-// spoil makes the sums of blocks that lie in damaged chunks wrong on purpose: an index made from damaged records must not vouch for them.
-func (s *Segment) spoil(blocks []block) []block {
-	if s.proof == nil {
-		return blocks
-	}
-	list := append([]block(nil), blocks...)
-	for i := range list {
-		k := &list[i]
-		if h, ok := s.tape.NextHole(k.first); ok && h.From < k.first+uint64(k.count) {
-			k.crc = ^k.crc
-		}
-	}
-	return list
-}

@@ -34,9 +34,10 @@ func (s *Segment) blockTimes(seq, end uint64) (Times, uint64, error) {
 			return noTimes, seq, err
 		}
 	}
-	if i := (first - s.base) / per; list != nil && i < uint64(len(*list)) {
-		k := &(*list)[i]
-		return k.all(), min(end, k.first+uint64(k.count)), nil
+	if list != nil {
+		if k, ok := blockAt(*list, seq); ok {
+			return k.all(), min(end, k.first+uint64(k.count)), nil
+		}
 	}
 	times, err := s.newest.times(s, first, end)
 	return times, end, err

@@ -1,0 +1,147 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// grownJournal is one whose trades up to record ends[n] were published by its process n, each of whose ranges has a sum; hurt are records that were damaged before
+// the last process, which seals what is full.
+func grownJournal(t *testing.T, ends []uint64, hurt []uint64) string {
+	t.Helper()
+	dir, from := filepath.Join(t.TempDir(), "j"), uint64(0)
+	for i, end := range append(slices.Clone(ends), holeTotal) {
+		if i == len(ends) {
+			for _, record := range hurt {
+				flipRecord(t, dir, "00000001.tape", record)
+			}
+		}
+		j := open(t, dir, holeOptions())
+		d := j.Lookup(testDataset)
+		if d == nil {
+			d = create(t, j)
+		}
+		w := openWriter(t, d, "p", "s")
+		for ; from < end; from += min(100, end-from) {
+			mustAppend(t, w, Run{trades, records(trades, 1, from, int(min(100, end-from)))})
+		}
+		if i == len(ends) {
+			sealAll(t, d, trades)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// flipRecord flips a bit in the price of a record of the first segment.
+func flipRecord(t *testing.T, dir, name string, record uint64) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(dir, testDataset, "trades", name), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := readSegmentInfo(&osFile{f}, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, at := []byte{0}, info.header+int64(record)*48+17
+	if _, err = f.ReadAt(b, at); err == nil {
+		_, err = f.WriteAt([]byte{b[0] ^ 4}, at)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestALossDoesNotGrowToTheBlocksOfASealedSegment: a range that was damaged while its segment was in use ends within blocks. The rest of them is served after the
+// segment was sealed as before, to sessions and taps; each record's times are found; and what is damaged later costs its part alone.
+func TestALossDoesNotGrowToTheBlocksOfASealedSegment(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends, hurt []uint64
+		want       []Hole
+		version    uint32
+	}{
+		"none":                     {[]uint64{700}, nil, nil, indexWhole},
+		"the first block's begin":  {[]uint64{700}, []uint64{300}, []Hole{{0, 700, CauseDamaged}}, indexVersion},
+		"within a block":           {[]uint64{300, 700}, []uint64{300}, []Hole{{300, 700, CauseDamaged}}, indexVersion},
+		"two in a block":           {[]uint64{200, 400, 600}, []uint64{199, 599}, []Hole{{0, 200, CauseDamaged}, {400, 600, CauseDamaged}}, indexVersion},
+		"from one block into two":  {[]uint64{1000, 3000}, []uint64{2999}, []Hole{{1000, 3000, CauseDamaged}}, indexVersion},
+		"a block's bound":          {[]uint64{holeBlock}, []uint64{3}, []Hole{{0, holeBlock, CauseDamaged}}, indexWhole},
+		"up to the segment's end":  {[]uint64{5000, holePer}, []uint64{5000}, []Hole{{5000, holePer, CauseDamaged}}, indexVersion},
+		"all but the last records": {[]uint64{holePer - 1}, []uint64{0}, []Hole{{0, holePer - 1, CauseDamaged}}, indexVersion},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := grownJournal(t, c.ends, c.hurt)
+			if err := checkIndexVersion(dir, c.version); err != nil {
+				t.Error(err)
+			}
+			checkServedBut(t, dir, c.want)
+			tap := openTestTap(t, dir)
+			if err := tap.Seek(0); err != nil {
+				t.Fatal(err)
+			}
+			if holes, _, err := readTap(tap, holeTotal); err != nil || !slices.Equal(holes, c.want) {
+				t.Errorf("a tap tells %v, want %v: %v", holes, c.want, err)
+			}
+			r, err := Verify(dir, nil)
+			if err != nil || len(r.Problems) != len(c.want) {
+				t.Fatalf("Verify: %v %v", r.Problems, err)
+			}
+			for i, h := range c.want {
+				if want := fmt.Sprintf("records %d to %d fail", h.From, h.To); !strings.Contains(r.Problems[i].Text, want) {
+					t.Errorf("Verify tells %q, want %q", r.Problems[i].Text, want)
+				}
+			}
+		})
+	}
+
+	dir := grownJournal(t, []uint64{700}, []uint64{300})
+	flipRecord(t, dir, "00000001.dbn", 900)
+	checkServedBut(t, dir, []Hole{{0, holeBlock, CauseDamaged}})
+	dir = grownJournal(t, []uint64{300, 700}, []uint64{500})
+	flipRecord(t, dir, "00000001.dbn", 10)
+	checkServedBut(t, dir, []Hole{{0, 700, CauseDamaged}})
+}
+
+func checkIndexVersion(dir string, want uint32) error {
+	b, err := os.ReadFile(filepath.Join(dir, testDataset, "trades", "00000001.idx"))
+	if err == nil && uint32(b[8]) != want {
+		err = fmt.Errorf("the index has version %d, want %d", b[8], want)
+	}
+	return err
+}
+
+// checkServedBut opens a journal twice: everything is served but the holes, and the times of each record that is served are found.
+func checkServedBut(t *testing.T, dir string, holes []Hole) {
+	t.Helper()
+	for range 2 {
+		j := open(t, dir, holeOptions())
+		d := j.Lookup(testDataset)
+		tape := d.Tape(trades)
+		got, err := readServed(tape, 0, holeTotal)
+		if err = errors.Join(err, checkAccounts(d, got)); err != nil || !slices.Equal(tape.Holes(), holes) {
+			t.Fatalf("%d records are served, holes are %v, want %v: %v", got, tape.Holes(), holes, err)
+		}
+		for seq := uint64(0); seq < holeTotal; seq += 50 {
+			if h, ok := tape.NextHole(seq); ok && h.From <= seq {
+				continue
+			}
+			times, to, err := tape.Times(seq, holeTotal)
+			event := layouts[trades].times(record(trades, 1, seq)).MinEvent
+			if err != nil || to <= seq || event < times.MinEvent || event > times.MaxEvent {
+				t.Fatalf("the times of record %d, %d, are found in %v, up to record %d: %v", seq, event, times, to, err)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
