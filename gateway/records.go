@@ -91,25 +91,29 @@ func (in *ingest) checkSchema(schema feed.Schema) error {
 // begins with. It returns how many bytes it took, also with an error: those are
 // never looked at again. 0 without one means that b holds less than a record.
 func (in *ingest) some(b []byte) (int, error) {
+	if len(b) >= 2 && !feed.RType(b[1]).IsControl() && !in.older() {
+		// A bad record behind the run is found again as the first of the rest.
+		if schema, n, _ := feed.ScanRun(b, in.declared); n > 0 {
+			if err := in.checkSchema(schema); err != nil {
+				return 0, err
+			}
+			return in.take(schema, b[:n])
+		}
+	}
 	if _, err := in.scan(b); err != nil {
 		return 0, err
 	}
 	if len(b) < 2 || len(b) < int(b[0])*4 {
 		return 0, nil
 	}
-	if feed.RType(b[1]).IsControl() {
-		r := feed.Record(b[:int(b[0])*4])
-		if err := in.control(r); err != nil {
-			return 0, err
-		}
-		return len(r), nil
-	}
-	if in.older() {
+	if !feed.RType(b[1]).IsControl() {
 		return in.someOlder(b)
 	}
-	// A bad record behind the run is found again as the first of the rest.
-	schema, n, _ := feed.ScanRun(b, in.declared)
-	return in.take(schema, b[:n])
+	r := feed.Record(b[:int(b[0])*4])
+	if err := in.control(r); err != nil {
+		return 0, err
+	}
+	return len(r), nil
 }
 
 // someOlder upgrades one record of an older version, or one with ts_out.

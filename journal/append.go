@@ -48,7 +48,8 @@ type pending struct {
 	slot    slot
 	index   [MaxTapes]int8 // by schema: 1 + its entry in slot, 0 when it has none
 	segs    [slotEntries]*Segment
-	records int // in this commit
+	summed  [slotEntries]uint64 // up to where slot has the sum of the tape's records
+	records int                 // in this commit
 	bytes   int64
 	done    int // records of the call that were committed
 }
@@ -208,8 +209,10 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 			return 0, d.lack(w, t)
 		}
 		// The place in the new segment says all: a segment is left only when it is full, so what went into the old one is committed with it.
+		p.sumUp(i)
 		p.segs[i], t.next = t.next, nil
 		p.slot.tapes[i].place = place{p.segs[i].ordinal, p.segs[i].base, p.segs[i].base}
+		p.summed[i] = p.segs[i].base
 	}
 	seg, tail := p.segs[i], &p.slot.tapes[i].place.tail
 	off := seg.Offset(*tail)
@@ -218,13 +221,15 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	if n <= 0 { // the preparer is behind: to store here would be a first-touch fault, perhaps 25 ms of the event loop
 		return 0, d.lack(w, t)
 	}
-	crc := &p.slot.tapes[i].fresh.crc
-	for at := 0; at < n; at += sumStep { // in steps, so that what is summed up is still in the cache
-		step := b[at:min(at+sumStep, n)]
-		copy(seg.data[off+int64(at):], step)
-		*crc = updateCRC(*crc, step)
+	for b = b[:n]; len(b) > 0; {
+		step := b[:min(len(b), sumStep/t.size*t.size)]
+		copy(seg.data[seg.Offset(*tail):], step)
+		b = b[len(step):]
+		*tail += uint64(len(step) / t.size)
+		if (*tail-p.summed[i])*uint64(t.size) >= sumStep {
+			p.sumUp(i)
+		}
 	}
-	*tail += uint64(n / t.size)
 	p.records += n / t.size
 	p.bytes += int64(n)
 	if off+int64(n) > seg.kickAt.Load() {
@@ -233,8 +238,16 @@ func (d *Dataset) store(w *Writer, t *Tape, b []byte) (int, error) {
 	return n, nil
 }
 
-// sumStep is how many bytes are copied before they are summed up.
+// sumStep is about how many bytes are copied before they are summed up: so few that they are still in the cache, and more than one record where schemas take turns.
 const sumStep = 16 << 10
+
+// sumUp brings the sum of a tape's entry up to its tail.
+func (p *pending) sumUp(i int) {
+	if t, seg := &p.slot.tapes[i], p.segs[i]; seg != nil && p.summed[i] < t.place.tail {
+		t.fresh.crc = updateCRC(t.fresh.crc, seg.Mapped(p.summed[i], t.place.tail))
+		p.summed[i] = t.place.tail
+	}
+}
 
 // entry is the tape's place in the pending commit.
 func (d *Dataset) entry(t *Tape) int {
@@ -248,6 +261,7 @@ func (d *Dataset) entry(t *Tape) int {
 	p.slot.tapes[i].schema = int(t.schema)
 	p.segs[i] = t.active
 	p.slot.tapes[i].place = place{tail: t.tail.Load()}
+	p.summed[i] = p.slot.tapes[i].place.tail
 	p.slot.tapes[i].fresh = d.state.fresh(int(t.schema))
 	if t.active != nil {
 		p.slot.tapes[i].place.ordinal, p.slot.tapes[i].place.base = t.active.ordinal, t.active.base
@@ -263,6 +277,9 @@ func (d *Dataset) commit(w *Writer) {
 		p.slot.count = w.stream.count.Load()
 		if !w.noting {
 			p.slot.count += uint64(p.records)
+		}
+		for i := range p.slot.n {
+			p.sumUp(i)
 		}
 		p.slot.logs = d.logEnds()
 		d.keepCommitted(&p.slot)
