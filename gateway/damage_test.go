@@ -207,12 +207,25 @@ func refuseDataset(t *testing.T, files map[string][]byte, subscriber, producer s
 	}
 }
 
-// Without streams.log nobody knows what a producer has sent: it is refused for good, an operator is told, and readers miss nothing.
+// Without streams.log nobody knows what a producer has sent: it is refused for good, an operator is told, and readers miss nothing. So it is where something else
+// stands in its place, which does not pass by itself either.
 func TestDatasetWithoutItsStreamsServesReadersAndRefusesProducers(t *testing.T) {
+	for what, place := range map[string]func(path string) error{
+		"gone":             func(string) error { return nil },
+		"a directory":      func(path string) error { return os.Mkdir(path, 0o700) },
+		"a link to itself": func(path string) error { return os.Symlink(path, path) },
+		"a pipe":           func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		t.Run(what, func(t *testing.T) { withoutStreams(t, place) })
+	}
+}
+
+func withoutStreams(t *testing.T, place func(path string) error) {
 	dir := t.TempDir()
 	s := serveDir(t, dir)
 	publish(t, s, "1", metadataOf(feed.SchemaTrades), trades(1, 10)...)
-	if err := errors.Join(s.Shutdown(t.Context()), s.journal.Close(), os.Remove(filepath.Join(dir, testDataset, "streams.log"))); err != nil {
+	streams := filepath.Join(dir, testDataset, "streams.log")
+	if err := errors.Join(s.Shutdown(t.Context()), s.journal.Close(), os.Remove(streams), place(streams)); err != nil {
 		t.Fatal(err)
 	}
 	s = serveDir(t, dir)

@@ -40,13 +40,23 @@ func (p *producer) end(err error) gnet.Action {
 // gives up for good on that. What the disk or the machine lacks, or another gateway
 // holds, is for an operator to end, and the producer comes again.
 func hasCode(err error) bool {
-	if errno, ok := errors.AsType[syscall.Errno](err); ok && errno != syscall.ENOENT { // a file that is missing is damage
+	if errno, ok := errors.AsType[syscall.Errno](err); ok && !isDamage(errno) {
 		return true
 	}
 	for _, coded := range []error{journal.ErrFiles, journal.ErrLocked, journal.ErrDiskFull, journal.ErrSyncFailed, journal.ErrFault, journal.ErrTableFull, journal.ErrOwned, journal.ErrNoStream, journal.ErrStreamHead} {
 		if errors.Is(err, coded) {
 			return true
 		}
+	}
+	return false
+}
+
+// isDamage reports whether a file is missing, or something else stands in its
+// place: that does not pass by itself.
+func isDamage(errno syscall.Errno) bool {
+	switch errno {
+	case syscall.ENOENT, syscall.EISDIR, syscall.ENXIO, syscall.ELOOP:
+		return true
 	}
 	return false
 }

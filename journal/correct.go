@@ -6,8 +6,8 @@ import (
 )
 
 // Correct overrides what an id stands for, on the days [from, to) or, without days (0, 0), in all that is on the tapes and until somebody says otherwise.
-// An empty symbol takes the name away. What was entered stays in the log, as does who corrected it; the ledger gets an entry.
-// Sessions that were told the wrong name are not told the right one: it is for a journal that nobody serves. Errors: as Writer.Map's.
+// An empty symbol takes the name away. An id that nobody ever named gets one when records may have it: some were published without a name, whose ids are near it. What was entered stays in the log, as does who corrected it; the ledger gets an entry.
+// Sessions that were told the wrong name are not told the right one: it is for a journal that nobody serves. Errors: ErrNoInstrument, and as Writer.Map's.
 func (d *Dataset) Correct(who string, id uint32, symbol string, from, to Day) error {
 	if err := checkName("who corrects", who, MaxName); err != nil {
 		return err
@@ -25,8 +25,8 @@ func (d *Dataset) Correct(who string, id uint32, symbol string, from, to Day) er
 	s := d.symbols
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ids.head(id) == 0 {
-		return fmt.Errorf("%w: no instrument %d in %s", ErrName, id, d.name)
+	if unnamed := s.ids.head(id) == 0; unnamed && (symbol == "" || !s.pages.Load().has(id)) {
+		return fmt.Errorf("%w: %d of %s", ErrNoInstrument, id, d.name)
 	}
 	d.mu.Lock()
 	err := d.usable()

@@ -63,6 +63,7 @@ type world struct {
 	o        Options
 	fuse     int  // operations that change the disk until everything stops; negative: never
 	gone     bool // it stopped
+	stopped  bool // an opening did not get to its end, and may have told what it cut
 	moved    bool // the next opening sees the disk from another mount, or files that were copied back
 	restored bool // they were copied back at this crash
 	copied   *coldCopy
@@ -164,6 +165,16 @@ func (w *world) live() error {
 
 // open opens the journal and its streams. With a fuse it may end half way.
 func (w *world) open() error {
+	var cuts, before []aCut
+	stopped := w.stopped
+	w.stopped = true
+	foretell := w.created && w.seed%4 == 0
+	if foretell {
+		var err error
+		if cuts, before, err = w.foretell(); err != nil {
+			return fmt.Errorf("verify before an opening: %w", err)
+		}
+	}
 	j, err := Open("j", w.o)
 	if err != nil {
 		return w.unless(fmt.Errorf("open: %w", err))
@@ -182,6 +193,12 @@ func (w *world) open() error {
 		}
 		w.created = true
 	}
+	if foretell && !stopped {
+		if err := sameCuts(cuts, before, toldCuts(w.d.Gaps())); err != nil {
+			return w.unless(err)
+		}
+	}
+	w.stopped = false
 	return w.openWriters()
 }
 

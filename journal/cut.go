@@ -31,38 +31,54 @@ func (o *opening) keepRest() error {
 	o.result.lost, o.result.recut = map[int]uint64{}, map[string]uint64{}
 	for schema := range feed.Schema(feed.NumSchemas) {
 		p := o.result.places[int(schema)]
-		dir := o.d.path(schema.String())
-		names, err := o.d.disk.List(dir)
+		end := p.tail // of what was there
+		err := eachInUse(o.d.disk, o.d.path(schema.String()), p, func(ordinal uint64, path string) error {
+			to, err := o.keepSegment(schema, p, ordinal, path)
+			end = max(end, to)
+			return err
+		})
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		end := p.tail // of what was there
-		for _, name := range names {
-			suffix := filepath.Ext(name)
-			ordinal, ok := ordinalOf(name)
-			if !ok || suffix != activeSuffix && suffix != sealedSuffix || ordinal < p.ordinal {
-				continue
-			}
-			to, err := o.keepSegment(schema, p, ordinal, filepath.Join(dir, name))
-			if err != nil {
-				return err
-			}
-			end = max(end, to)
-		}
-		if o.result.ends != nil {
-			if !o.result.here {
-				end = p.tail // what lies beyond what the page knows of was never acknowledged here, as far as anybody knows
-			}
-			end = max(o.result.ends[int(schema)], end)
-		}
-		if end > p.tail {
-			o.result.lost[int(schema)] = end - p.tail
+		if n := o.result.cutTo(schema, end); n > 0 {
+			o.result.lost[int(schema)] = n
 		}
 	}
 	return nil
+}
+
+// eachInUse gives the files of a tape that may hold something beyond a place.
+func eachInUse(disk Disk, dir string, p place, do func(ordinal uint64, path string) error) error {
+	names, err := disk.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		suffix := filepath.Ext(name)
+		ordinal, ok := ordinalOf(name)
+		if !ok || suffix != activeSuffix && suffix != sealedSuffix || ordinal < p.ordinal {
+			continue
+		}
+		if err := do(ordinal, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cutTo is how many records of a tape readers are told to have lost where its files hold something up to end.
+func (r *recovered) cutTo(schema feed.Schema, end uint64) uint64 {
+	tail := r.places[int(schema)].tail
+	if r.ends != nil {
+		if !r.here {
+			end = tail // what lies beyond what the page knows of was never acknowledged here, as far as anybody knows
+		}
+		end = max(r.ends[int(schema)], end)
+	}
+	return max(end, tail) - tail
 }
 
 // keepBeyond does it where the state page is trusted. After a power cut that may be older than the files: its disk pages and theirs are written back
@@ -73,7 +89,7 @@ func (o *opening) keepRest() error {
 // process had copied and not committed (so it is with a container that starts again), and in a copy what was accepted elsewhere: both are kept, and nobody is told
 // of a loss that is none here.
 func (o *opening) keepBeyond() error {
-	if n := len(o.entries); o.result.here && o.result.untouched && n > 0 && o.entries[n-1].clean && maps.Equal(o.entries[n-1].places, o.result.places) {
+	if o.closedThere() {
 		return nil
 	}
 	if err := o.keepRest(); err != nil {
@@ -81,6 +97,12 @@ func (o *opening) keepBeyond() error {
 	}
 	o.result.cut = len(o.result.rest) > 0
 	return nil
+}
+
+// closedThere says that the journal was closed right at the places of a trusted state page, so nothing lies beyond them.
+func (o *opening) closedThere() bool {
+	n := len(o.entries)
+	return o.result.here && o.result.untouched && n > 0 && o.entries[n-1].clean && maps.Equal(o.entries[n-1].places, o.result.places)
 }
 
 // keepSegment returns the end of what the file holds.
@@ -98,10 +120,7 @@ func (o *opening) keepSegment(schema feed.Schema, p place, ordinal uint64, path 
 		return 0, o.q.move(path, fmt.Sprintf("%s.%s", schema, filepath.Base(path))) // a prepared segment whose header never reached the disk
 	}
 	r := rest{schema: schema, path: path, info: info}
-	from := info.base
-	if ordinal == p.ordinal {
-		from = p.tail
-	}
+	from := p.beyond(ordinal, info)
 	r.to, err = lastStored(f, info, from)
 	if errors.Is(err, ErrCorrupt) {
 		o.d.log.Warn("what lies beyond the tail of a segment cannot be read; it is kept as it is", zap.String("file", path), zap.Error(err))
@@ -116,6 +135,14 @@ func (o *opening) keepSegment(schema feed.Schema, p place, ordinal uint64, path 
 	}
 	o.result.recut[path] = p.tail
 	return r.to, o.q.link(f, path, fmt.Sprintf("%s.%08d.%d%s", schema, ordinal, p.tail, filepath.Ext(path)))
+}
+
+// beyond is the first record of a segment's file that lies beyond the place.
+func (p place) beyond(ordinal uint64, info segmentInfo) uint64 {
+	if ordinal == p.ordinal {
+		return p.tail
+	}
+	return info.base
 }
 
 // held says whether a segment beyond the place in use has anything in it.

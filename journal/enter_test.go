@@ -216,8 +216,8 @@ func TestCorrectionHoldsForWhatIsOnTheTape(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustAppend(t, w, Run{trades, records(trades, 1, 0, 10)})
-	if err := d.Correct("ann", 3, "X", 0, 0); err == nil {
-		t.Error("an id that nobody has is corrected")
+	if err := d.Correct("ann", 3, "X", 0, 0); !errors.Is(err, ErrNoInstrument) {
+		t.Errorf("an id that nobody has is corrected: %v", err)
 	}
 	for _, err := range []error{d.Correct("ann", 1, "RIGHT", day, day+1), d.Correct("ann", 2, "", 0, 0)} {
 		if err != nil {
@@ -247,6 +247,46 @@ func TestCorrectionHoldsForWhatIsOnTheTape(t *testing.T) {
 			t.Errorf("readers are told of a gap: %+v", m.Gap)
 		}
 	}
+}
+
+// Records that were published without a name get one by a correction, on all days or on some; their ids are given to nobody, and what is entered later goes on.
+func TestRecordsThatNobodyNamedAreNamedByACorrection(t *testing.T) {
+	disk := NewMemDisk()
+	j := open(t, "j", Options{Disk: disk})
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	const day = Day(20_458)
+	for _, id := range []uint32{pageIDs + 1, pageIDs + 2} {
+		if err := w.Uses(id); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, w, Run{trades, records(trades, id, 0, 5)})
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, "j", Options{Disk: disk})
+	d = j.Lookup(testDataset)
+	for id, err := range map[uint32]error{ // nothing to take away; an id that no record can have
+		pageIDs + 1: d.Correct("ann", pageIDs+1, "", 0, 0), 3 * pageIDs: d.Correct("ann", 3*pageIDs, "X", 0, 0),
+	} {
+		if !errors.Is(err, ErrNoInstrument) {
+			t.Errorf("%d is corrected: %v", id, err)
+		}
+	}
+	if err := errors.Join(d.Correct("ann", pageIDs+1, "ONE", 0, 0), d.Correct("ann", pageIDs+2, "TWO", day, day+1), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, "j", Options{Disk: disk}).Lookup(testDataset)
+	for _, seq := range []uint64{3, 10} {
+		wantNames(t, d, seq, map[idDay]string{{pageIDs + 1, day}: "ONE", {pageIDs + 1, day + 9}: "ONE", {pageIDs + 2, day}: "TWO", {pageIDs + 2, day + 1}: ""})
+	}
+	w = openWriter(t, d, "q", "s")
+	if err := w.Map(pageIDs+2, "LATER"); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, d, 3, map[idDay]string{{pageIDs + 2, day}: "TWO", {pageIDs + 2, day + 1}: ""})
+	wantNames(t, d, 10, map[idDay]string{{pageIDs + 2, day}: "TWO", {pageIDs + 2, day + 1}: "LATER"})
 }
 
 // Records have an id that nobody named: it is never given to a new name, also after a restart.

@@ -26,6 +26,8 @@ var (
 	ErrNoStream = errors.New("no such stream")
 	// ErrStreamHead: the stream was begun with other data than the writer wants to go on with.
 	ErrStreamHead = errors.New("the stream was begun with other data")
+	// ErrNoInstrument: nobody ever named the instrument id that is to be corrected, and no records without a name have it.
+	ErrNoInstrument = errors.New("no instrument of this id")
 	// ErrNotReady: the space for the next record is not prepared yet. Writer.Wait returns when it is.
 	ErrNotReady = errors.New("next segment is not ready yet")
 	// ErrDiskFull: the disk has no room. A state, not a failure: Writer.Wait returns when there is room again, without a restart, and Dataset.Err tells of it.

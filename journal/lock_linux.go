@@ -118,10 +118,7 @@ func flock(f *os.File, pid string) error {
 }
 
 func (l *osLock) lockFile() error {
-	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, fileMode)
-	if errors.Is(err, unix.EISDIR) {
-		return fmt.Errorf("%w; earlier releases let a dataset have this name: rename the directory, such as to %s-1, by which the dataset is served", err, filepath.Base(l.path))
-	}
+	f, err := l.openFile()
 	if err != nil {
 		return err
 	}
@@ -139,6 +136,27 @@ func (l *osLock) lockFile() error {
 	}
 	l.file = f
 	return nil
+}
+
+// openFile opens the lock file, or says what to do about what stands in its place.
+func (l *osLock) openFile() (*os.File, error) {
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, fileMode)
+	if errors.Is(err, unix.EISDIR) {
+		return nil, fmt.Errorf("%w; earlier releases let a dataset have this name: rename the directory, such as to %s-1, by which the dataset is served, or remove it when it is none", err, filepath.Base(l.path))
+	}
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s has mode %v", l.path, info.Mode())
+		}
+		if err == nil {
+			return f, nil
+		}
+		f.Close()
+	} else if info, odd := os.Lstat(l.path); odd != nil || info.Mode().IsRegular() {
+		return nil, err // rights, or what the disk lacks
+	}
+	return nil, fmt.Errorf("%w: the lock file is no file that can be opened; nobody needs what stands there: remove it, and it is made anew", err)
 }
 
 func (l *osLock) Held() error {

@@ -39,18 +39,12 @@ func (o *opening) coverIDs() error {
 		}
 		pages = pages[n:]
 	}
-	return o.note([]Mapping{{ID: uint32(next), Kind: kindNext}})
+	return o.note([]Mapping{{ID: uint32(next), Kind: kindNext, Time: uint64(lost)}})
 }
 
-// covered says whether an opening has done that since the last of the entries was lost.
-func (o *opening) covered() bool {
-	for _, p := range o.symbols[o.symbolLog.since():] {
-		if list, err := parseMappings(nil, p); err == nil && list[0].Kind == kindNext {
-			return true
-		}
-	}
-	return false
-}
+// covered says whether an opening has done that for all that is lost: its note says for how much. Where the note lies says nothing, as what was lost since may lie before it,
+// ids among that which the records were not asked for, or notes of the pages that they use.
+func (o *opening) covered() bool { return o.d.symbols.covered == o.symbolLog.gone }
 
 // note enters notes of the table's own. Without room they hold for this process, and the next opening enters them.
 func (o *opening) note(list []Mapping) error {

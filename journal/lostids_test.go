@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,60 @@ func TestIDsOfALostSymbolTableAreNeverGivenAgain(t *testing.T) {
 			}
 			wantLost(t, dir, symbolsName)
 		})
+	}
+}
+
+// A second loss may lie before what was noted for the first: the ids of that one are not given again either. The records are asked once for each.
+func TestIDsOfALossBeforeAnEarlierOneAreNeverGivenAgain(t *testing.T) {
+	ids := []uint32{100_000, 200_000, 300_000}
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir, holeOptions())
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	var middle [3]int64 // of their entries
+	for i, id := range ids {
+		before := d.symbols.log.size.Load()
+		if err := w.Map(id, fmt.Sprint("S", id)); err != nil {
+			t.Fatal(err)
+		}
+		middle[i] = (before + d.symbols.log.size.Load()) / 2
+		mustAppend(t, w, Run{trades, records(trades, id, uint64(i), 1)})
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, lost := range []int{2, 0} {
+		hurtByte(t, filepath.Join(dir, testDataset, symbolsName), middle[lost])
+		entries := 0
+		for opening := range 2 {
+			j = open(t, dir, holeOptions())
+			s := j.Lookup(testDataset).symbols
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range ids {
+				s.next = id - 1
+				if got, err := s.freeID(); err != nil || got == id {
+					t.Errorf("entry %d is lost: %d is given again, and a record has it (%v)", lost, got, err)
+				}
+			}
+			if opening == 1 && s.Len() != entries {
+				t.Errorf("%d entries after one more opening, want %d", s.Len(), entries)
+			}
+			entries = s.Len()
+		}
+	}
+}
+
+func hurtByte(t *testing.T, file string, at int64) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -215,10 +215,10 @@ func (s *Symbols) rewrite() error {
 // notes is what the table knows besides its entries: the ids that are taken.
 func (s *Symbols) notes() (payloads [][]byte) {
 	s.mu.Lock()
-	next := s.next
+	next, covered := s.next, s.covered
 	s.mu.Unlock()
 	if next > 0 {
-		payloads = append(payloads, appendMappings(nil, []Mapping{{ID: next, Kind: kindNext}}))
+		payloads = append(payloads, appendMappings(nil, []Mapping{{ID: next, Kind: kindNext, Time: uint64(covered)}}))
 	}
 	pages := s.pages.Load()
 	var list []Mapping

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A dataset that an earlier release let have the lock file's name keeps every gateway from starting: what is said is how it is served again.
@@ -33,5 +35,32 @@ func TestDatasetOfTheLockFilesNameIsServedAgainOnceRenamed(t *testing.T) {
 	}
 	if err := checkStreams(open(t, dir, o).Lookup("LOCK-1"), map[uint32]uint64{1: 10}); err != nil {
 		t.Error(err)
+	}
+}
+
+// What else stands in the lock file's place keeps a gateway from starting, too: what is said is that it may go.
+func TestOddLockFileIsNamedWithItsRemedy(t *testing.T) {
+	for what, place := range map[string]func(path string) error{
+		"a pipe":            func(p string) error { return unix.Mkfifo(p, 0o600) },
+		"a device":          func(p string) error { return os.Symlink("/dev/zero", p) },
+		"a link to nothing": func(p string) error { return os.Symlink("/nowhere/else", p) },
+		"a link to itself":  func(p string) error { return os.Symlink(p, p) },
+		"a directory":       func(p string) error { return os.Mkdir(p, 0o700) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, lockName)
+			if err := place(path); err != nil {
+				t.Fatal(err)
+			}
+			o := Options{AnyFilesystem: true}
+			if _, err := Open(dir, o); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") {
+				t.Fatalf("opened over %s: %v", what, err)
+			}
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			create(t, open(t, dir, o))
+		})
 	}
 }

@@ -36,9 +36,10 @@ type Symbols struct {
 	folded    map[string][]uint32 // symbols in upper case -> those that are not
 	allocated map[uint32]uint32   // id that Instrument gave -> its symbol
 
-	mu    sync.Mutex // orders appends
-	next  uint32     // below it every id that Instrument may hand out is taken
-	alone bool       // it is filled from its log, and nobody reads it yet
+	mu      sync.Mutex // orders appends
+	next    uint32     // below it every id that Instrument may hand out is taken
+	covered int64      // bytes of lost entries whose ids are kept from being given again, see coverIDs
+	alone   bool       // it is filled from its log, and nobody reads it yet
 }
 
 // entry is a Mapping as it is kept: 24 bytes.
@@ -189,6 +190,10 @@ func (s *Symbols) enter(list []Mapping) {
 	s.names.Lock()
 	defer s.names.Unlock()
 	m := &list[0]
+	if m.Kind == kindNext {
+		s.next, s.covered = max(s.next, m.ID), int64(m.Time)
+		return
+	}
 	b := batch{producer: s.text(m.Producer), spot: s.spotOf(m.At), kind: m.Kind, allocated: m.Allocated, time: m.Time}
 	if in := m.Instrument; in != (Instrument{Symbol: m.Symbol}) && in != (Instrument{}) {
 		b.instrument = &in
@@ -227,10 +232,6 @@ func (s *Symbols) spotOf(at []Position) uint32 {
 }
 
 func (s *Symbols) enterOne(m *Mapping, number uint32) {
-	if m.Kind == kindNext {
-		s.next = max(s.next, m.ID)
-		return
-	}
 	if m.Kind == kindSeen {
 		s.list.add(entry{id: m.ID, batch: number})
 		s.sawPage(m.ID)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -214,5 +215,10 @@ func (x *verifier) sideFiles() {
 	}
 	if x.stateErr != nil && len(x.entries) > 0 && !x.entries[len(x.entries)-1].clean {
 		x.note(anySchema, 0, "looked at is what is known to be on disk: "+x.stateErr.Error())
+	}
+	if err := x.foresee(); errors.Is(err, fs.ErrPermission) {
+		x.note(anySchema, 0, fmt.Sprintf("what the next start would cut is not known: %v; verify as the user that the gateway runs as", err))
+	} else if err != nil {
+		x.problem(anySchema, 0, fmt.Errorf("what the next start would cut is not known: %w", err))
 	}
 }

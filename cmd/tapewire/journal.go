@@ -128,8 +128,8 @@ func (journalVerifyCmd) Help() string {
   tapewire journal verify --data /backup/tapewire
 
 It takes no lock and changes nothing: the gateway may be running, and the directory may be a copy. Problems come
-first: what is not as it was written, what should be there and is not, and what a gateway would not serve. Notes
-are no damage: what there was no checksum for, what is not looked at.
+first: what is not as it was written, what should be there and is not, what a gateway would not serve, and what it
+would cut at its next start. Notes are no damage: what there was no checksum for, what is not looked at.
 
 Exit codes: 0 everything is as it was written, 1 there are problems, or it cannot be read, 2 there is nothing to verify.`
 }

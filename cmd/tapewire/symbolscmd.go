@@ -126,7 +126,7 @@ func (symbolsCorrectCmd) Help() string {
 
 The gateway must not be running: sessions would go on with the name that they were told. Nothing is overwritten: the
 correction is one more entry of the symbol table that goes before all others, with who made it and when, and it is
-noted in the ledger. Finished files that were made before keep the name in their headers.`
+noted in the ledger. So records get a name, too, that were published without any. Finished files that were made before keep the name in their headers.`
 }
 
 // Run enters the correction.
@@ -154,6 +154,9 @@ func (s *symbolsCorrectCmd) Run(c console) error {
 		err = errors.Join(noDataset(s.Dataset, s.Data), j.Damaged(s.Dataset))
 	} else {
 		err = d.Correct(who, s.ID, s.Symbol, from, to)
+	}
+	if errors.Is(err, journal.ErrNoInstrument) {
+		err = usage("%w: there is no name of it to correct, and nothing was changed; see who is there: %s symbols ls --data %s --dataset %s", err, programName(), s.Data, s.Dataset)
 	}
 	if err = errors.Join(err, j.Close()); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
@@ -17,7 +18,7 @@ type tapCmd struct {
 	dataFlag
 	outputFlags
 	Dataset string     `help:"The dataset; it need not exist yet." placeholder:"D" required:""`
-	Schema  string     `help:"The schema." placeholder:"S" required:""`
+	Schema  string     `help:"The schema, one." placeholder:"S" required:""`
 	Symbols names      `help:"Only these; everything when not given." placeholder:"A,B"`
 	Start   *startTime `help:"Where to begin, as with subscribe: 0 for everything kept, a time, or -5m. What comes next when not given." placeholder:"T"`
 	End     *startTime `help:"The first time that is not wanted any more, as with subscribe: it ends when all before it has come." placeholder:"T"`
@@ -50,6 +51,9 @@ const tapPoll = 50 * time.Millisecond
 func (t *tapCmd) Run(ctx context.Context, c console) error {
 	if err := errors.Join(checkDataset(t.Dataset), t.check()); err != nil {
 		return err
+	}
+	if strings.Contains(t.Schema, ",") {
+		return usage("--schema: a tap reads one schema, and %s names several: start one tap for each, or take them in one stream with %s subscribe", t.Schema, programName())
 	}
 	schema, err := feed.ParseSchema(t.Schema)
 	if err != nil {
