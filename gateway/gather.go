@@ -55,11 +55,27 @@ func (s *session) gatherOne(c *cursor, budget int) (scanned int, err error) {
 		return 0, err
 	}
 	b = b[:min(len(b), int(to-c.seq)*c.size)]
-	for scanned < len(b) && s.take(c, b[scanned:scanned+c.size], each) {
-		scanned += c.size
-		c.seq++
+	if each || c.wants != nil || !c.filter.settled() || intervalOf(c.schema) > 0 {
+		for scanned < len(b) && s.take(c, b[scanned:scanned+c.size], each) {
+			scanned += c.size
+			c.seq++
+		}
+	} else {
+		scanned = s.takeByID(c, b)
 	}
 	return scanned * (1 + c.looks()/8), nil
+}
+
+// takeByID is take for records of which nothing but their ids has to be looked at.
+// It returns how many bytes of them it was.
+func (s *session) takeByID(c *cursor, b []byte) (n int) {
+	for ; n < len(b); n += c.size {
+		if r := feed.Record(b[n : n+c.size]); c.filter.passes(r.InstrumentID()) && !s.stage(r) {
+			break
+		}
+	}
+	c.seq += uint64(n / c.size)
+	return n
 }
 
 // take stages the cursor's next record if it is meant for the session, and before
@@ -80,15 +96,26 @@ func (s *session) take(c *cursor, r feed.Record, each bool) bool {
 			return true
 		}
 	}
-	if cap(s.loop.staging)-len(s.loop.staging) < len(r)+8+mappingBytes {
-		return false
-	}
-	if each {
+	if each && s.fits(r) {
 		s.called(c.table, r.InstrumentID(), name)
+	}
+	return s.stage(r)
+}
+
+// stage stages a record that is meant for the session. It reports false when it
+// does not fit any more.
+func (s *session) stage(r feed.Record) bool {
+	if !s.fits(r) {
+		return false
 	}
 	s.stageRecord(r)
 	s.sentRecords++
 	return true
+}
+
+// fits reports whether there is room for a record and a mapping before it.
+func (s *session) fits(r feed.Record) bool {
+	return cap(s.loop.staging)-len(s.loop.staging) >= len(r)+8+mappingBytes
 }
 
 // mappingBytes is the size of a mapping record with ts_out.
