@@ -74,6 +74,24 @@ func BenchmarkSeek(b *testing.B) {
 	}
 }
 
+// BenchmarkSeekNearTail looks for the last of 200,000 trades that came since the last look and the last sync.
+func BenchmarkSeekNearTail(b *testing.B) {
+	j := open(b, b.TempDir(), Options{MinSegment: 256 << 20, Sync: SyncPolicy{Bytes: maxSyncBytes}})
+	d := create(b, j)
+	w, at := openWriter(b, d, "p", "s"), uint64(0)
+	for range b.N {
+		b.StopTimer()
+		for range 200 {
+			mustAppend(b, w, Run{trades, records(trades, 1, at, 1000)})
+			at += 1000
+		}
+		b.StartTimer()
+		if seq, err := d.Tape(trades).Seek(feed.ClockEvent, at-1); seq != at-1 || err != nil {
+			b.Fatalf("seek to %d finds %d, %v", at-1, seq, err)
+		}
+	}
+}
+
 // BenchmarkRemap is 100,000 changes of what one id stands for, each a mark of the tape, on the real disk.
 func BenchmarkRemap(b *testing.B) {
 	const n = 100_000

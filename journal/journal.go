@@ -102,8 +102,7 @@ func (j *Journal) openAll() error {
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
-	all := map[string]*Dataset{}
-	j.datasets.Store(&all)
+	var datasets []string
 	for _, n := range names {
 		name, isDir := strings.CutSuffix(n, "/")
 		switch {
@@ -114,13 +113,11 @@ func (j *Journal) openAll() error {
 				j.o.Logger.Warn("what is left of a dataset that was never finished, or was removed, could not be cleared away", zap.String("dir", filepath.Join(j.dir, name)), zap.Error(err))
 			}
 		case CheckDataset(name) == nil:
-			if d, err := j.openDataset(name, false); err != nil {
-				j.notServed(name, j.openError(name, err)) // the others are served all the same
-			} else {
-				all[name] = d
-			}
+			datasets = append(datasets, name)
 		}
 	}
+	all := j.openDatasets(datasets)
+	j.datasets.Store(&all)
 	linked, _, err := strays(j.o.Disk, j.dir)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)

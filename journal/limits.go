@@ -44,6 +44,7 @@ const (
 	maxHeader         = 64 << 20 // bytes of a segment's header region: 298,000 symbols; mappings that need more are left out
 	headerShare       = 4        // a header region is at most this part of its file, which grows with it up to MaxSegment
 	blockBytes        = 64 << 10
+	opensAtOnce       = 8        // datasets at the start
 	indexCacheBytes   = 32 << 20 // of block indexes of sealed segments kept in memory while they are read; 0.1 % of the records they speak of
 
 	// What the wall clock may jump, from one stamp of a segment to the next, and be believed; beyond, see doubt.

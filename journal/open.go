@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -28,6 +29,33 @@ type opening struct {
 	cut       map[*Segment]uint64 // sealed segments that are shorter than they were: the first record that their file does not give
 	steps     map[feed.Schema]outlierSteps
 	expired   map[int]uint64 // first record of a tape that was not removed for its age
+}
+
+// openDatasets opens some side by side: each waits for the disk most of the time. Those that cannot be opened are left out.
+func (j *Journal) openDatasets(names []string) map[string]*Dataset {
+	atOnce := opensAtOnce
+	if j.o.manual {
+		atOnce = 1 // a test repeats what happened, step by step
+	}
+	var mu sync.Mutex
+	var opening sync.WaitGroup
+	all, turn := map[string]*Dataset{}, make(chan struct{}, atOnce)
+	for _, name := range names {
+		turn <- struct{}{}
+		opening.Go(func() {
+			defer func() { <-turn }()
+			d, err := j.openDataset(name, false)
+			if err != nil {
+				j.notServed(name, j.openError(name, err)) // the others are served all the same
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all[name] = d
+		})
+	}
+	opening.Wait()
+	return all
 }
 
 // openDataset recovers a dataset, or takes one that was just created as it is, and starts its background work. README.md describes the steps.

@@ -60,6 +60,9 @@ func (s *Segment) extendIndex(end uint64) {
 	}
 	if len(list) > before {
 		s.blocks.Store(&list)
+		if s.sealed.Load() { // meanwhile: the index is in its file
+			s.blocks.Store(nil)
+		}
 	}
 }
 

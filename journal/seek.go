@@ -70,6 +70,11 @@ func (s *Segment) seek(c feed.Clock, ts, end uint64) (uint64, bool, error) {
 		return 0, false, nil
 	}
 	var blocks []block
+	if !s.sealed.Load() { // so who comes next finds what was looked at
+		if err := guarded(func() error { s.extendIndex(end); return nil }); err != nil {
+			return 0, false, err
+		}
+	}
 	if list := s.blocks.Load(); list != nil {
 		blocks = *list
 	} else if s.sealed.Load() {
