@@ -36,7 +36,7 @@ type loop struct {
 
 	// Scratch of the session whose turn it is.
 	now             time.Time // of this pass
-	sendNs          uint64    // see stamp
+	sendNs          uint64    // see stamp; 0: the clock was not read yet
 	reads           []byte    // text from its socket
 	staging         []byte    // what it is sent besides runs
 	scratch         []byte    // one control record
@@ -154,9 +154,14 @@ func (l *loop) wait(events []unix.EpollEvent) (int, error) {
 	return l.poll.wait(events, true)
 }
 
-// stamp takes the time for the records that are made or stamped next: one
-// reading of the clock for all that leave together.
-func (l *loop) stamp() { l.sendNs = uint64(time.Now().UnixNano()) }
+// stamp is the time for the records that are made or stamped now, in ns: one
+// reading of the clock for all that leave together, and none where nothing asks.
+func (l *loop) stamp() uint64 {
+	if l.sendNs == 0 {
+		l.sendNs = uint64(time.Now().UnixNano())
+	}
+	return l.sendNs
+}
 
 // release runs what was posted last, then closes every session.
 func (l *loop) release() {

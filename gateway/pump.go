@@ -70,7 +70,7 @@ func (s *session) broken(err error) {
 // and idle when there is nothing to do.
 func (s *session) step(budget int) (n int, idle bool, err error) {
 	s.loop.staging = s.loop.staging[:0]
-	s.loop.stamp()
+	s.loop.sendNs = 0
 	for _, c := range s.cursors {
 		c.attach(s.dataset())
 		c.look()

@@ -248,7 +248,7 @@ func (m *member) deliver(hits []hit, b []byte, start uint64) {
 	}()
 	defer l.caught()
 	l.staging = l.staging[:0]
-	l.stamp()
+	l.sendNs = 0
 	for k := m.first; k > 0; k = hits[k-1].next {
 		at := int(hits[k-1].at)
 		if cap(l.staging)-len(l.staging) < c.size+8 {

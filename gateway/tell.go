@@ -223,11 +223,11 @@ func (s *session) tellProgress(c *cursor) {
 }
 
 func (s *session) stageSystem(code feed.SystemCode, text string) {
-	s.stageRecord(feed.AppendSystem(s.loop.scratch[:0], s.loop.sendNs, code, text))
+	s.stageRecord(feed.AppendSystem(s.loop.scratch[:0], s.loop.stamp(), code, text))
 }
 
 func (s *session) stageError(code feed.ErrorCode, text string, last bool) {
-	s.stageRecord(feed.AppendError(s.loop.scratch[:0], s.loop.sendNs, code, text, last))
+	s.stageRecord(feed.AppendError(s.loop.scratch[:0], s.loop.stamp(), code, text, last))
 }
 
 func (s *session) stageGap(g lsg.Gap) {
@@ -251,7 +251,7 @@ func (s *session) stageWaiting(w lsg.Waiting) {
 
 func (s *session) stageMapping(id uint32, stype feed.SType, asked, raw string) {
 	s.stageRecord(feed.AppendSymbolMapping(s.loop.scratch[:0], feed.SymbolMappingFields{
-		InstrumentID: id, TsEvent: s.loop.sendNs, StypeIn: stype, InSymbol: asked, StypeOut: feed.STypeRawSymbol, OutSymbol: raw,
+		InstrumentID: id, TsEvent: s.loop.stamp(), StypeIn: stype, InSymbol: asked, StypeOut: feed.STypeRawSymbol, OutSymbol: raw,
 		StartTs: feed.UndefTimestamp, EndTs: feed.UndefTimestamp,
 	}))
 }
@@ -260,7 +260,7 @@ func (s *session) stageMapping(id uint32, stype feed.SType, asked, raw string) {
 // asked for it. The caller has checked that there is room.
 func (s *session) stageRecord(r feed.Record) {
 	if s.auth.TsOut {
-		s.loop.staging = feed.AppendWithTsOut(s.loop.staging, r, s.loop.sendNs)
+		s.loop.staging = feed.AppendWithTsOut(s.loop.staging, r, s.loop.stamp())
 		return
 	}
 	s.loop.staging = append(s.loop.staging, r...)
