@@ -151,10 +151,15 @@ func (c *course) over(now time.Time) bool {
 	return last > 0 && uint64(last) >= *c.sub.End
 }
 
-// replayed takes the end of a replay and reports whether it is news: that what was missed has come is none to who asked for no past.
-func (c *course) replayed() (pass bool) {
+// replayed takes the end of a replay and reports whether it is news: that what was missed has come is none to who asked for no past. ErrChanged: the tape ends before
+// records that came before.
+func (c *course) replayed() (pass bool, err error) {
+	if c.drop > 0 && c.sub.End == nil {
+		return false, fmt.Errorf("%w: the gateway has %d of the %d records of %s that came there before; was the data directory replaced by an older copy?",
+			ErrChanged, c.Records-c.drop, c.Records, c.Schema)
+	}
 	c.done = true
 	pass = !c.finished && c.sub.Start != nil
 	c.finished = true
-	return pass
+	return pass, nil
 }

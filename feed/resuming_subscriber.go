@@ -232,7 +232,7 @@ func (r *ResumingSubscriber) take(sub *Subscriber, rec Record) (pass bool, err e
 		return true, nil
 	}
 	if m, ok := View[SystemMsg](rec); ok {
-		return r.system(m.Code, m.Text()), nil
+		return r.system(m.Code, m.Text())
 	}
 	if m, ok := View[ErrorMsg](rec); ok && m.Code == ErrorSymbolResolutionFailed {
 		r.unresolved(m.Text())
@@ -240,8 +240,8 @@ func (r *ResumingSubscriber) take(sub *Subscriber, rec Record) (pass bool, err e
 	return true, nil
 }
 
-// system takes what the gateway says about the stream. What is not known passes.
-func (r *ResumingSubscriber) system(code SystemCode, text string) (pass bool) {
+// system takes what the gateway says about the stream. What is not known passes. Error: ErrChanged.
+func (r *ResumingSubscriber) system(code SystemCode, text string) (pass bool, err error) {
 	switch {
 	case code == SystemReplayCompleted:
 		name, _ := strings.CutPrefix(text, "Finished ")
@@ -257,14 +257,14 @@ func (r *ResumingSubscriber) system(code SystemCode, text string) (pass bool) {
 		}
 	case lsg.IsGap(text):
 		if g, err := lsg.ParseGap(text); err == nil {
-			return r.gap(text, g)
+			return r.gap(text, g), nil
 		}
 	case lsg.IsEnd(text):
 		if e, err := lsg.ParseEnd(text); err == nil {
 			if c := r.course(e.Schema); c != nil {
 				told := c.Ended
 				c.Ended = true
-				return !told
+				return !told, nil
 			}
 		}
 	case lsg.IsWaiting(text):
@@ -274,7 +274,7 @@ func (r *ResumingSubscriber) system(code SystemCode, text string) (pass bool) {
 			}
 		}
 	}
-	return true
+	return true, nil
 }
 
 // gap takes a gap of one schema, or of all of them.
