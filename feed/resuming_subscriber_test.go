@@ -207,6 +207,29 @@ func TestAnotherHistoryIsNoticed(t *testing.T) {
 	wantReceived(t, got, "1", "2", "3")
 }
 
+// A tape that ends before what came there before is an older copy, also when no position was told yet.
+func TestAnOlderCopyIsNoticedAtTheEndOfItsReplay(t *testing.T) {
+	over := AppendSystem(nil, 0, SystemReplayCompleted, "Finished trades replay")
+	for name, first := range map[string][]byte{"": nil, "behind a position": told("position|schema=trades|epoch=1|seq=10")} {
+		line, position := "start=0|id=1", []byte(nil)
+		if first != nil {
+			line, position = "resume=1:10", told("position|schema=trades|epoch=2|seq=10")
+		}
+		t.Run(name, func(t *testing.T) {
+			addr := serveSessions(t,
+				testSession{"start=0|id=1", slices.Concat(first, testTrades(1, 3))},
+				testSession{line, slices.Concat(position, testTrades(1, 2), over, testTrades(7, 1), told("over"))},
+			)
+			got, _, err := receive(t, resumingConfig(addr, Subscription{Schema: SchemaTrades, Start: new(uint64)}))
+			if !errors.Is(err, ErrChanged) {
+				t.Fatalf("%v, want ErrChanged", err)
+			}
+			wantText(t, err, "2 of the 3 records", "older copy")
+			wantReceived(t, got, "1", "2", "3")
+		})
+	}
+}
+
 // A replay that began by time goes on as one: records before that time, which it leaves out, are left out by who resumes it, until it has finished.
 func TestAReplayStaysOneOverALostSession(t *testing.T) {
 	from := Subscription{Schema: SchemaTrades, Start: new(uint64(100))}
