@@ -1,5 +1,6 @@
 # What can be done with this repository. `make` lists it; settings in capitals, e.g. make demo FILE=any.dbn.zst DURATION=20s
 GO ?= go
+BIN ?= bin/tapewire
 FILE ?=
 FUZZTIME ?= 150000x
 CRASH_ROUNDS ?= 200
@@ -17,10 +18,15 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: build ## a market, two bots and a check, in one terminal (FILE=, DURATION=)
-	bin/tapewire demo $(if $(FILE),"$(FILE)")
+	$(BIN) demo $(if $(FILE),"$(FILE)")
 
-build: ## bin/tapewire
-	$(GO) build -o bin/tapewire ./cmd/tapewire
+# For --version, which the go command serves only where it notes the commit itself:
+# not in a git worktree, and not under -buildvcs=false.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
+COMMITTED = $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+
+build: ## bin/tapewire (BIN=)
+	$(GO) build -ldflags "-X main.revision=$(REVISION) -X main.committed=$(COMMITTED)" -o $(BIN) ./cmd/tapewire
 
 test: ## gofmt, vet and all tests; needs Go alone
 	@unformatted=$$(gofmt -l bench cmd feed gateway internal journal); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }

@@ -80,6 +80,7 @@ func (s *serveCmd) Run(ctx context.Context, c console) error {
 	log := held.hold(newLogger(c.err, level))
 	defer held.raise()
 	s.log = log
+	log.Info("tapewire starts", zap.String("version", version()), zap.String("data", s.Data))
 	cfg, sync, err := s.config(log)
 	if err != nil {
 		return err
