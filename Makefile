@@ -12,7 +12,7 @@ SOAK_RATE ?= 20000
 SOAK_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz crash crashsim powercut mounts soak allocs lint vuln interop bench bench-all bench-quick clean
+.PHONY: help demo build test race fuzz crash crashsim powercut mounts soak allocs lint vuln docs interop bench bench-all bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -78,6 +78,9 @@ GOVULNDB ?= https://vuln.go.dev
 vuln: ## govulncheck, pinned in tools/go.mod: known vulnerabilities that this code can reach
 	@out=$$($(GO) tool -modfile=tools/go.mod govulncheck -db $(GOVULNDB) ./... 2>&1) && { echo "$$out"; exit 0; }; echo "$$out"; \
 	case $$out in *"fetching vulnerabilities: "*) echo "NOT CHECKED for vulnerabilities: $(GOVULNDB) cannot be reached from here; GOVULNDB=URL names another database";; *) exit 1;; esac
+
+docs: ## docs/metrics.md, from the code
+	$(GO) test -count=1 -run MetricsPage ./gateway -update
 
 interop: ## the official Python and Rust clients against this gateway; downloads them
 	bash interop/run
