@@ -161,7 +161,11 @@ func TestMetricsTellTheOldestKeptRecord(t *testing.T) {
 	s := serveJournal(t, j, Config{})
 	name := fmt.Sprintf(`tapewire_oldest_record_timestamp_seconds{dataset=%q,schema="trades"}`, testDataset)
 	all := trades(1, 20_000)
-	publish(t, s, "a", metadataOf(feed.SchemaTrades), all...)
+	publish(t, s, "a", metadataOf(feed.SchemaTrades), all[:10]...)
+	if got, want := valueOf(t, s, name), float64(feed.Record(all[0]).IndexTime())/1e9; got != want {
+		t.Errorf("the oldest record is of %v, want %v", got, want)
+	}
+	publish(t, s, "a", metadataOf(feed.SchemaTrades), all[10:]...)
 	tape := s.journal.Lookup(testDataset).Tape(feed.SchemaTrades)
 	eventually(t, "records expire, and the metric is that of the first that is kept", func() bool {
 		first := tape.First()
