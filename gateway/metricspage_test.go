@@ -16,7 +16,8 @@ const metricsPageFile = "../docs/metrics.md"
 
 const metricsPageHead = `# Metrics
 
-What a running gateway tells about itself, by the question that you come with. ` + "`make docs`" + ` writes this page from the code; a test compares the two.
+What a running gateway tells about itself, by the question that you come with. ` + "`make docs`" + ` writes this page from
+the code; a test compares the two.
 
 ## How do I get them?
 
@@ -52,7 +53,7 @@ func metricsPage() string {
 	var b strings.Builder
 	b.WriteString(metricsPageHead)
 	for _, g := range metricGroups {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| metric | type | unit | what it tells | alert on |\n|---|---|---|---|---|\n", g.question, g.intro)
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| metric | type | unit | what it tells | alert on |\n|---|---|---|---|---|\n", g.question, wrapped(g.intro))
 		for _, f := range g.families {
 			labels := ""
 			if f.labels != "" {
@@ -66,6 +67,25 @@ func metricsPage() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", l.name, l.values, l.most)
 	}
 	b.WriteString("\nNames in code style, such as `Connections`, are limits: [limits.md](limits.md).\n")
+	return b.String()
+}
+
+// wrapped breaks prose into lines of at most 120 characters.
+func wrapped(text string) string {
+	var b strings.Builder
+	n := 0
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case n > 0 && n+1+len(word) > 120:
+			b.WriteByte('\n')
+			n = 0
+		case n > 0:
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(word)
+		n += len(word)
+	}
 	return b.String()
 }
 
