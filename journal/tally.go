@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -48,15 +49,17 @@ func (d *Dataset) GapTotals() []GapTotals {
 	return all
 }
 
-// Producers is the names that the dataset's streams have, sorted.
+// Producers is the names that the dataset's streams have, that of the newest stream first.
 func (d *Dataset) Producers() []string {
 	d.openMu.Lock()
 	defer d.openMu.Unlock()
-	names := map[string]bool{}
+	newest := map[string]uint64{}
 	for _, s := range d.streams {
-		names[s.producer] = true
+		newest[s.producer] = max(newest[s.producer], s.entered)
 	}
-	return slices.Sorted(maps.Keys(names))
+	return slices.SortedFunc(maps.Keys(newest), func(a, b string) int {
+		return cmp.Or(cmp.Compare(newest[b], newest[a]), cmp.Compare(a, b))
+	})
 }
 
 // DiskBytes is what the dataset's segments take on disk, with the room that is reserved for records to come. Block indexes, logs and what lies in
