@@ -1,5 +1,6 @@
 # What can be done with this repository. `make` lists it; settings in capitals, e.g. make demo FILE=any.dbn.zst DURATION=20s
 GO ?= go
+BIN ?= bin/tapewire
 FILE ?=
 FUZZTIME ?= 150000x
 CRASH_ROUNDS ?= 200
@@ -11,16 +12,21 @@ SOAK_RATE ?= 20000
 SOAK_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz crash crashsim powercut mounts soak allocs lint vuln interop bench bench-all bench-quick clean
+.PHONY: help demo build test race fuzz crash crashsim powercut mounts soak allocs lint vuln docs interop bench bench-all bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: build ## a market, two bots and a check, in one terminal (FILE=, DURATION=)
-	bin/tapewire demo $(if $(FILE),"$(FILE)")
+	$(BIN) demo $(if $(FILE),"$(FILE)")
 
-build: ## bin/tapewire
-	$(GO) build -o bin/tapewire ./cmd/tapewire
+# For --version, which the go command serves only where it notes the commit itself:
+# not in a git worktree, and not under -buildvcs=false.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
+COMMITTED = $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+
+build: ## bin/tapewire (BIN=)
+	$(GO) build -ldflags "-X main.revision=$(REVISION) -X main.committed=$(COMMITTED)" -o $(BIN) ./cmd/tapewire
 
 test: ## gofmt, vet and all tests; needs Go alone
 	@unformatted=$$(gofmt -l bench cmd feed gateway internal journal); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
@@ -72,6 +78,9 @@ GOVULNDB ?= https://vuln.go.dev
 vuln: ## govulncheck, pinned in tools/go.mod: known vulnerabilities that this code can reach
 	@out=$$($(GO) tool -modfile=tools/go.mod govulncheck -db $(GOVULNDB) ./... 2>&1) && { echo "$$out"; exit 0; }; echo "$$out"; \
 	case $$out in *"fetching vulnerabilities: "*) echo "NOT CHECKED for vulnerabilities: $(GOVULNDB) cannot be reached from here; GOVULNDB=URL names another database";; *) exit 1;; esac
+
+docs: ## docs/metrics.md, from the code
+	$(GO) test -count=1 -run MetricsPage ./gateway -update
 
 interop: ## the official Python and Rust clients against this gateway; downloads them
 	bash interop/run

@@ -9,14 +9,14 @@ import (
 // acks paces the ack lines of one producer: often enough to trim what it holds
 // for a resend, seldom enough to cost nothing.
 type acks struct {
-	p       *producer
-	sent    uint64    // the newest N that was told
-	at      time.Time // when
-	seen    uint64    // accepted at the last batch
-	seenAt  time.Time
-	timer   *time.Timer
-	hurried bool // the last sync is asked for
-	buf     []byte
+	p         *producer
+	sent      uint64    // the newest N that was told
+	at        time.Time // when
+	seen      uint64    // accepted at the last batch
+	lastBatch moment    // when that was; the metrics read it too
+	timer     *time.Timer
+	hurried   bool // the last sync is asked for
+	buf       []byte
 }
 
 const (
@@ -49,7 +49,8 @@ func (a *acks) stop() {
 func (a *acks) due(now time.Time) {
 	accepted := a.p.writer.Accepted()
 	if accepted != a.seen {
-		a.seen, a.seenAt = accepted, now
+		a.seen = accepted
+		a.lastBatch.at(now.Sub(processBegan))
 	}
 	n := accepted
 	if a.p.req.Ack == lsg.AckSynced {
@@ -65,7 +66,7 @@ func (a *acks) due(now time.Time) {
 	case a.p.ingest.ended.Load() && !a.hurried:
 		a.hurry()
 	case n == a.sent:
-	case a.p.lines().busy() || n-a.sent < ackEveryRecords && now.Sub(a.at) < ackEvery && now.Sub(a.seenAt) < ackSilence:
+	case a.p.lines().busy() || n-a.sent < ackEveryRecords && now.Sub(a.at) < ackEvery && a.lastBatch.before(now) < ackSilence:
 		a.arm()
 	case a.vouched():
 		a.buf = lsg.Ack{N: n, Level: a.p.req.Ack}.Append(a.buf[:0])

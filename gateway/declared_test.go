@@ -232,7 +232,7 @@ func TestPricesOffTheTickAreCountedAndRefusedOnlyWhenAsked(t *testing.T) {
 			t.Errorf("told %q", lines)
 		}
 	}
-	if n := s.metrics.offTick(testDataset).Get(); n != 2 {
+	if n := s.producers.offTick(testDataset); n != 2 {
 		t.Errorf("%d records counted, want 2", n)
 	}
 }

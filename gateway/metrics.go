@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
@@ -31,7 +32,6 @@ type serverMetrics struct {
 }
 
 func newServerMetrics(srv *Server) *serverMetrics {
-	metrics.ExposeMetadata(true)
 	set := metrics.NewSet()
 	m := &serverMetrics{
 		srv: srv, set: set,
@@ -66,11 +66,6 @@ func (m *serverMetrics) rejects(code string) *metrics.Counter {
 	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_rejects_total{code=%q}", code))
 }
 
-// offTick counts records with a price off the increment that their producer declared.
-func (m *serverMetrics) offTick(dataset string) *metrics.Counter {
-	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_off_tick_total{dataset=%q}", dataset))
-}
-
 func (m *serverMetrics) sendCalls(path string) *metrics.Counter {
 	return m.set.GetOrCreateCounter(fmt.Sprintf("tapewire_send_calls_total{path=%q}", path))
 }
@@ -99,82 +94,89 @@ func (m *serverMetrics) watchBudget(code string, b *budget) {
 
 // write prints everything, with what is computed only when somebody looks.
 func (m *serverMetrics) write(w io.Writer) {
-	m.set.WritePrometheus(w)
-	g := gauges{w: w}
+	var b bytes.Buffer
+	m.set.WritePrometheus(&b)
+	s := samples{w: &b}
 	datasets := m.srv.journal.Datasets()
-	g.begin("tapewire_tape_records", "Records committed to a tape, ever.")
-	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
-		g.add(float64(t.Tail()), "dataset", d.Name(), "schema", t.Schema().String())
-	})
-	writeOutliers(w, datasets)
-	g.begin("tapewire_seconds_since_last_record", "Age of a tape's newest record, as far as this process saw one.")
-	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
-		if age, ok := m.srv.producers.sinceCommit(d.Name(), t.Schema()); ok {
-			g.add(age.Seconds(), "dataset", d.Name(), "schema", t.Schema().String())
+	s.add("tapewire_build_info", 1, "version", m.srv.cfg.Version)
+	m.writeDatasets(s, datasets)
+	m.writeNotServed(s)
+	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) { m.writeTape(s, d, t) })
+	m.writeProducers(s, datasets)
+	m.writeDisk(s)
+	for _, v := range m.srv.Sessions() {
+		for _, c := range v.Cursors {
+			s.add("tapewire_session_lag_records", float64(c.LagRecords), "session", strconv.FormatUint(v.ID, 10), "dataset", v.Dataset, "schema", c.Schema)
 		}
-	})
-	g.begin("tapewire_dataset_writable", "1 while a dataset takes records, 0 when its disk is full or failed, or it is not served.")
+	}
+	metrics.WriteProcessMetrics(&b) // goroutines, memory: what grows when something leaks
+	writeFamilies(w, b.Bytes())
+}
+
+func (m *serverMetrics) writeDatasets(s samples, datasets []*journal.Dataset) {
 	for _, d := range datasets {
 		writable := 1.0
 		if d.Err() != nil {
 			writable = 0
 		}
-		g.add(writable, "dataset", d.Name())
-	}
-	for name := range m.srv.journal.AllDamaged() {
-		g.add(0, "dataset", name)
-	}
-	m.writeNotServed(g)
-	g.begin("tapewire_unsynced_bytes", "Bytes of a dataset's records that are committed and not on disk yet.")
-	for _, d := range datasets {
-		g.add(float64(d.Unsynced()), "dataset", d.Name())
-	}
-	m.writeTables(g, datasets)
-	g.begin("tapewire_producer_accepted_records", "Records accepted of a connected producer's stream. No line: the producer is gone.")
-	for _, p := range m.srv.producers.list() {
-		g.add(float64(p.writer.Accepted()), "dataset", p.req.Dataset, "producer", p.req.Producer)
-	}
-	g.begin("tapewire_session_lag_records", "How far a subscriber is behind the end of a tape.")
-	for _, v := range m.srv.Sessions() {
-		for _, c := range v.Cursors {
-			g.add(float64(c.LagRecords), "session", strconv.FormatUint(v.ID, 10), "dataset", v.Dataset, "schema", c.Schema)
+		s.add("tapewire_dataset_writable", writable, "dataset", d.Name())
+		s.add("tapewire_unsynced_bytes", float64(d.Unsynced()), "dataset", d.Name())
+		s.add("tapewire_dataset_disk_bytes", float64(d.DiskBytes()), "dataset", d.Name())
+		s.add("tapewire_gaps_not_entered_total", float64(d.GapsNotEntered()), "dataset", d.Name())
+		s.add("tapewire_off_tick_total", float64(m.srv.producers.offTick(d.Name())), "dataset", d.Name())
+		for _, t := range d.Tables() { // so that a desk hears of a full one before a producer does
+			s.add("tapewire_table_entries", float64(t.Used), "dataset", d.Name(), "table", t.Name)
+			s.add("tapewire_table_limit", float64(t.Limit), "dataset", d.Name(), "table", t.Name)
 		}
-	}
-	metrics.WriteProcessMetrics(w) // goroutines, memory, descriptors: what grows when something leaks
-}
-
-// writeTables tells how full the tables are that have a bound, so that a desk hears
-// of it before a producer does.
-func (m *serverMetrics) writeTables(g gauges, datasets []*journal.Dataset) {
-	tables := map[*journal.Dataset][]journal.Table{}
-	for _, d := range datasets {
-		tables[d] = d.Tables()
-	}
-	g.begin("tapewire_table_entries", "Entries of a dataset's table that kept records need.")
-	for _, d := range datasets {
-		for _, t := range tables[d] {
-			g.add(float64(t.Used), "dataset", d.Name(), "table", t.Name)
+		for _, g := range d.GapTotals() {
+			s.add("tapewire_gaps_entered_total", float64(g.Entered), "dataset", d.Name(), "cause", g.Cause)
+			s.add("tapewire_ledger_gaps", float64(g.Gaps), "dataset", d.Name(), "cause", g.Cause)
+			s.add("tapewire_ledger_gap_records", float64(g.Records), "dataset", d.Name(), "cause", g.Cause)
 		}
-	}
-	g.begin("tapewire_table_limit", "The most entries of a dataset's table.")
-	for _, d := range datasets {
-		for _, t := range tables[d] {
-			g.add(float64(t.Limit), "dataset", d.Name(), "table", t.Name)
-		}
-	}
-	g.beginCounter("tapewire_gaps_not_entered_total", "Gaps that producers reported and the ledger had no room for, since the start.")
-	for _, d := range datasets {
-		g.add(float64(d.GapsNotEntered()), "dataset", d.Name())
 	}
 }
 
-// writeOutliers prints how many records were further beyond the clock than it may be wrong.
-func writeOutliers(w io.Writer, datasets []*journal.Dataset) {
-	const name = "tapewire_outlier_records_total"
-	fmt.Fprintf(w, "# HELP %s Records whose time was beyond the clock by more than --max-clock-skew when they came: kept, but no start goes by them.\n# TYPE %s counter\n", name, name)
-	eachTape(datasets, func(d *journal.Dataset, t *journal.Tape) {
-		fmt.Fprintf(w, "%s{dataset=%q,schema=%q} %d\n", name, d.Name(), t.Schema(), t.Outliers())
-	})
+func (m *serverMetrics) writeTape(s samples, d *journal.Dataset, t *journal.Tape) {
+	labels := []string{"dataset", d.Name(), "schema", t.Schema().String()}
+	s.add("tapewire_tape_records", float64(t.Tail()), labels...)
+	s.add("tapewire_outlier_records_total", float64(t.Outliers()), labels...)
+	s.add("tapewire_seconds_since_last_record", m.srv.producers.sinceCommit(d.Name(), t.Schema()).Seconds(), labels...)
+	if ns, ok := t.OldestTime(); ok {
+		s.add("tapewire_oldest_record_timestamp_seconds", float64(ns)/1e9, labels...)
+	}
+}
+
+func (m *serverMetrics) writeProducers(s samples, datasets []*journal.Dataset) {
+	views, connected := m.srv.producers.views(datasets)
+	for _, d := range datasets {
+		s.add("tapewire_producers", float64(connected[d.Name()]), "dataset", d.Name())
+	}
+	for _, v := range views {
+		labels := []string{"dataset", v.dataset, "producer", v.name}
+		s.add("tapewire_producer_records_total", float64(v.records), labels...)
+		if v.hasSince {
+			s.add("tapewire_producer_seconds_since_last_record", v.since.Seconds(), labels...)
+		}
+		if !v.connected {
+			s.add("tapewire_producer_connected", 0, labels...)
+			continue
+		}
+		s.add("tapewire_producer_connected", 1, labels...)
+		s.add("tapewire_producer_accepted_records", float64(v.accepted), labels...)
+	}
+}
+
+// writeDisk tells how full the journal's filesystem is; nothing where that cannot be known.
+func (m *serverMetrics) writeDisk(s samples) {
+	used, size, err := m.srv.journal.DiskUsage()
+	if err != nil {
+		return
+	}
+	s.add("tapewire_disk_size_bytes", float64(size))
+	s.add("tapewire_disk_free_bytes", float64(size-used))
+	if percent := m.srv.journal.Retention().Disk; percent > 0 && size > 0 {
+		s.add("tapewire_retain_disk_ratio", float64(used)/(float64(size)*float64(percent)/100))
+	}
 }
 
 // eachTape visits what the datasets hold.
@@ -188,31 +190,22 @@ func eachTape(datasets []*journal.Dataset, visit func(*journal.Dataset, *journal
 	}
 }
 
-// gauges writes gauges that exist only while somebody looks.
-type gauges struct {
-	w    io.Writer
-	name string
-}
+// samples writes what is computed only while somebody looks.
+type samples struct{ w io.Writer }
 
-func (g *gauges) begin(name, help string) {
-	g.name = name
-	fmt.Fprintf(g.w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
-}
-
-// beginCounter is begin for what only grows.
-func (g *gauges) beginCounter(name, help string) {
-	g.name = name
-	fmt.Fprintf(g.w, "# HELP %s %s\n# TYPE %s counter\n", name, help, name)
-}
-
-// add writes one value; labels are names and values in turn.
-func (g *gauges) add(value float64, labels ...string) {
-	fmt.Fprintf(g.w, "%s{", g.name)
+// add writes one value; labels are names and values in turn. Values are printable
+// ASCII, which Go quotes as Prometheus does.
+func (s samples) add(name string, value float64, labels ...string) {
+	fmt.Fprint(s.w, name)
 	for i := 0; i < len(labels); i += 2 {
-		if i > 0 {
-			fmt.Fprint(g.w, ",")
+		sep := ","
+		if i == 0 {
+			sep = "{"
 		}
-		fmt.Fprintf(g.w, "%s=%q", labels[i], labels[i+1])
+		fmt.Fprintf(s.w, "%s%s=%q", sep, labels[i], labels[i+1])
 	}
-	fmt.Fprintf(g.w, "} %s\n", strconv.FormatFloat(value, 'f', -1, 64))
+	if len(labels) > 0 {
+		fmt.Fprint(s.w, "}")
+	}
+	fmt.Fprintf(s.w, " %s\n", strconv.FormatFloat(value, 'f', -1, 64))
 }

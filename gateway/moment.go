@@ -24,3 +24,8 @@ func (m *moment) ago() (time.Duration, bool) {
 	ns := m.ns.Load()
 	return sinceProcessBegan() - time.Duration(ns), ns > 0
 }
+
+// before is how long before now it was.
+func (m *moment) before(now time.Time) time.Duration {
+	return now.Sub(processBegan) - time.Duration(m.ns.Load())
+}

@@ -31,11 +31,11 @@ func notServed(why error) (cause, words string) {
 }
 
 // writeNotServed prints the datasets that are not served.
-func (m *serverMetrics) writeNotServed(g gauges) {
-	g.begin("tapewire_dataset_not_served", "1 for a dataset that is there and not served, by cause: damaged, locked, version, disk_full, other. No line: it is served.")
+func (m *serverMetrics) writeNotServed(s samples) {
 	all := m.srv.journal.AllDamaged()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		cause, _ := notServed(all[name])
-		g.add(1, "dataset", name, "cause", cause)
+		s.add("tapewire_dataset_writable", 0, "dataset", name)
+		s.add("tapewire_dataset_not_served", 1, "dataset", name, "cause", cause)
 	}
 }

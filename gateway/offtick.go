@@ -55,7 +55,7 @@ func off(p feed.Price, tick int64) bool { return p != feed.UndefPrice && int64(p
 
 // offTick counts such a record, and refuses it under strict=1.
 func (in *ingest) offTick(record int, r feed.Record, tick int64) error {
-	in.p.feed.offTick.Inc()
+	in.p.feed.offTick.Add(1)
 	if !in.p.req.Strict {
 		return nil
 	}

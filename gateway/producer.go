@@ -247,7 +247,7 @@ func (p *producer) welcome() error {
 	p.ingest.init(p)
 	p.acks.start()
 	accepted := p.writer.Accepted()
-	p.acceptedBefore, p.metered = accepted, accepted
+	p.metered = accepted
 	begin := p.entry(auditPublishBegin)
 	begin.Accepted = new(accepted)
 	p.srv.audit.add(begin)

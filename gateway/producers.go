@@ -5,9 +5,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/tapewire/tapewire/feed"
 	"github.com/tapewire/tapewire/feed/lsg"
@@ -21,6 +20,7 @@ type producers struct {
 	mu    sync.Mutex
 	byKey map[producerKey]*producer
 	feeds map[string]*datasetFeed
+	shown tallies
 }
 
 type producerKey struct{ dataset, name string }
@@ -35,7 +35,7 @@ type datasetFeed struct {
 	unwatch     func()
 	waiting     map[*producer]struct{} // for the disk, with ack=synced
 	definitions definitions
-	offTick     *metrics.Counter        // records off their tick
+	offTick     atomic.Uint64           // records with a price off the increment that their producer declared
 	lastRecord  [feed.NumSchemas]moment // the last commit
 }
 
@@ -70,7 +70,7 @@ func (ps *producers) open(p *producer, d *journal.Dataset) error {
 }
 
 func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err error) {
-	f := ps.feedOf(d, p.srv.metrics)
+	f := ps.feedOf(d)
 	f.opening.Lock()
 	defer f.opening.Unlock()
 	p.writer, err = d.OpenWriter(journal.WriterOptions{
@@ -82,13 +82,14 @@ func (ps *producers) take(p *producer, d *journal.Dataset) (older *producer, err
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	p.feed = f
+	p.feed, p.acceptedBefore = f, p.writer.Accepted()
 	if p.req.Ack == lsg.AckSynced {
 		p.feed.waiting[p] = struct{}{}
 	}
 	key := producerKey{p.req.Dataset, p.req.Producer}
 	older = ps.byKey[key]
 	ps.byKey[key] = p
+	ps.shown.arrived(p)
 	return older, nil
 }
 
@@ -101,7 +102,7 @@ func (p *producer) owner() string {
 }
 
 // feedOf finds or makes what is shared.
-func (ps *producers) feedOf(d *journal.Dataset, m *serverMetrics) *datasetFeed {
+func (ps *producers) feedOf(d *journal.Dataset) *datasetFeed {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.byKey == nil {
@@ -114,7 +115,7 @@ func (ps *producers) feedOf(d *journal.Dataset, m *serverMetrics) *datasetFeed {
 		f = nil
 	}
 	if f == nil {
-		f = &datasetFeed{dataset: d, waiting: map[*producer]struct{}{}, offTick: m.offTick(d.Name())}
+		f = &datasetFeed{dataset: d, waiting: map[*producer]struct{}{}}
 		f.unwatch = d.Watch(nil, func() { ps.synced(f) })
 		ps.feeds[d.Name()] = f
 	}
@@ -139,6 +140,7 @@ func (ps *producers) drop(p *producer) {
 	if key := (producerKey{p.req.Dataset, p.req.Producer}); ps.byKey[key] == p {
 		delete(ps.byKey, key)
 	}
+	ps.shown.departed(p)
 }
 
 func (ps *producers) list() []*producer {
@@ -183,13 +185,27 @@ func (ps *producers) unwatch() {
 	}
 }
 
-// sinceCommit is how long ago a tape's last record was committed; false: this process saw none.
-func (ps *producers) sinceCommit(dataset string, schema feed.Schema) (time.Duration, bool) {
+// offTick is how many records of a dataset were off their tick.
+func (ps *producers) offTick(dataset string) uint64 {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if f := ps.feeds[dataset]; f != nil {
+		return f.offTick.Load()
+	}
+	return 0
+}
+
+// sinceCommit is how long ago a tape's last record was committed. Where this process
+// saw none it is how long it has waited for one: a feed that does not come back after
+// a restart must be noticed too.
+func (ps *producers) sinceCommit(dataset string, schema feed.Schema) time.Duration {
 	ps.mu.Lock()
 	f := ps.feeds[dataset]
 	ps.mu.Unlock()
-	if f == nil {
-		return 0, false
+	if f != nil {
+		if age, ok := f.lastRecord[schema].ago(); ok {
+			return age
+		}
 	}
-	return f.lastRecord[schema].ago()
+	return sinceProcessBegan()
 }

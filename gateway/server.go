@@ -28,6 +28,7 @@ type Config struct {
 	Spin     bool             // never let the ingest loop sleep: less latency for a core of its own
 	TLS      TLSOptions       // a second address, for clients that speak TLS
 	Limits   Limits           // zero fields take their defaults
+	Version  string           // of the program, for the metrics
 	Logger   *zap.Logger      // default: silent
 }
 

@@ -53,6 +53,8 @@ type ledger struct {
 	list atomic.Pointer[[]*gapCell] // appended to when changed, or another one: what a published list holds at an index never changes
 	lost atomic.Uint64              // gaps that could not be entered
 
+	entered gapsEntered // since the journal was opened
+
 	holes sync.Mutex // orders the entries of holes, each of which is what is not entered yet
 
 	mu     sync.Mutex // orders appends, and guards what follows
@@ -172,6 +174,7 @@ func (d *Dataset) enterUnwritten(g Gap, why error) {
 func (d *Dataset) enterInMemory(g Gap, into *gapCell) {
 	l := d.ledger
 	l.frames++
+	l.entered[causeNumber(g.Cause)].Add(1)
 	tell := true
 	if into != nil {
 		if into.told++; into.told > gapsToldSingly {

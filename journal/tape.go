@@ -40,7 +40,8 @@ type Tape struct {
 
 	expired []*Segment // of Journal.retaining: left behind, and their files not removed yet
 
-	named atomic.Pointer[namedIn] // of the last segment that was sealed
+	named  atomic.Pointer[namedIn]    // of the last segment that was sealed
+	oldest atomic.Pointer[oldestTime] // nil: nobody asked
 
 	// The preparer's.
 	began    time.Time // when the segment before next came into use

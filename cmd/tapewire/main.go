@@ -12,8 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
-	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -30,9 +28,9 @@ type cli struct {
 	Dataset   datasetCmd   `cmd:"" help:"Remove a dataset from a data directory."`
 	Key       keyCmd       `cmd:"" help:"Make and list the keys of a key file."`
 	Demo      demoCmd      `cmd:"" help:"See everything at work in one terminal, on a made-up market or on your own file."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Version   versionCmd   `cmd:"" help:"Print the version, and the commit it was built from."`
 
-	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version, and the commit it was built from."`
 }
 
 const description = `A market-data feed server: adapters publish ticks over TCP, the gateway keeps them on disk and fans them out to bots that speak the Databento Live protocol.
@@ -119,27 +117,4 @@ func usageError(err error) error {
 type gatewayFlag struct {
 	tlsFlags
 	Gateway string `help:"The gateway's address; the port is 13000 unless given (default ${default}); tls://HOST[:PORT] is --tls." placeholder:"HOST[:PORT]" default:"127.0.0.1:13000" env:"TAPEWIRE_GATEWAY"`
-}
-
-type versionCmd struct{}
-
-// Run prints the version of the module and what it was built from.
-func (versionCmd) Run(c console) error {
-	_, err := fmt.Fprintln(c.out, "tapewire", version())
-	return err
-}
-
-// version is the module's version, with the revision when the build knows one.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown)"
-	}
-	text := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && !strings.Contains(text, s.Value[:min(12, len(s.Value))]) {
-			text += " " + s.Value
-		}
-	}
-	return text + " " + info.GoVersion
 }

@@ -80,6 +80,7 @@ func (s *serveCmd) Run(ctx context.Context, c console) error {
 	log := held.hold(newLogger(c.err, level))
 	defer held.raise()
 	s.log = log
+	log.Info("tapewire starts", zap.String("version", version()), zap.String("data", s.Data))
 	cfg, sync, err := s.config(log)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (s *serveCmd) config(log *zap.Logger) (gateway.Config, journal.SyncPolicy, 
 	if err := s.inherit(); err != nil {
 		return gateway.Config{}, sync, err
 	}
-	cfg := gateway.Config{Listen: s.Listen, Listener: s.in.live, Audit: s.Audit, SendPath: path, Loops: s.Loops, Spin: s.Spin, Logger: log.Named("gateway"),
+	cfg := gateway.Config{Listen: s.Listen, Listener: s.in.live, Audit: s.Audit, SendPath: path, Loops: s.Loops, Spin: s.Spin, Version: version(), Logger: log.Named("gateway"),
 		TLS: gateway.TLSOptions{Listen: s.TLSListen, Listener: s.in.tls, CertFile: s.TLSCert, KeyFile: s.TLSKey, ClientCAFile: s.TLSClientCA}}
 	if s.Loops < 1 || s.Loops > maxLoops {
 		return cfg, sync, usage("--loops is %d; give a number from 1 to %d, at most one for each core", s.Loops, maxLoops)
