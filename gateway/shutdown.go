@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,12 +32,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.producers.stopAll() // those that came while the sessions drained
 	s.producers.unwatch()
 	s.cancel() // before the engine goes: what waits for the journal wakes it
-	err := s.engine.Stop(context.WithoutCancel(ctx))
+	err := s.stopEngine()
 	s.tls.finish(ctx)
 	s.wg.Wait()
 	s.audit.close()
 	s.end(nil)
 	return err
+}
+
+// stopEngine has gnet end, without its own wait for that, which looks twice a second:
+// whoever waits for the goroutines waits for its.
+func (s *Server) stopEngine() error {
+	ctx, ended := context.WithCancel(context.Background())
+	defer ended()
+	go func() {
+		<-s.ended
+		ended()
+	}()
+	if err := s.engine.Stop(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 // drained waits until no session is left.
