@@ -28,10 +28,11 @@ COMMITTED = $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --f
 build: ## bin/tapewire (BIN=)
 	$(GO) build -ldflags "-X main.revision=$(REVISION) -X main.committed=$(COMMITTED)" -o $(BIN) ./cmd/tapewire
 
-test: ## gofmt, vet and all tests; needs Go alone
+# The random tests run fewer rounds here: two minutes. `make race` runs them whole.
+test: ## gofmt, vet and all tests, random ones in few rounds; needs Go alone
 	@unformatted=$$(gofmt -l bench cmd feed gateway internal journal); test -z "$$unformatted" || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -timeout 20m ./...
+	$(GO) test -short -timeout 20m ./...
 
 race: ## all tests under the race detector; needs a C compiler
 	$(GO) test -race -timeout 40m ./...

@@ -102,7 +102,7 @@ func TestASubscriptionIDMayRepeat(t *testing.T) {
 // The longest lists that a line takes, until the session's limit: it ends by
 // name, and what it held is given back.
 func TestSymbolsOfASessionAreBounded(t *testing.T) {
-	s := serveTest(t)
+	s := serveTest(t, func(c *Config) { c.Limits.Linger = patience }) // 65,536 answers come before the last
 	good := beside(t, s)
 	before := footprintOf(t, s, 2)
 	const perLine = 1 << 16 // the most that a line may have

@@ -56,6 +56,7 @@ func readFull(c *rawClient, b []byte) (int, error) { return io.ReadFull(c.r, b) 
 
 func (c *rawClient) line() string {
 	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience)) // for a line; many may take as long as they need
 	line, err := c.r.ReadString('\n')
 	if err != nil {
 		c.t.Fatalf("read a line: %v (so far %q)", err, line)

@@ -31,6 +31,8 @@ func TestCrashSimulationLosesNothingAcked(t *testing.T) {
 		seeds = 1
 	case raceEnabled:
 		seeds = 100
+	case testing.Short():
+		seeds = 200
 	default:
 		seeds = 1000
 	}

@@ -149,7 +149,7 @@ func TestDamageAnywhereIsNeverServedAndTakesNothingElseWithIt(t *testing.T) {
 	rnd := newRand(t)
 	v := writeWholeJournal(t)
 	rounds := 1000
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		rounds = 150
 	}
 	holes, again := 0, ", machine started again"

@@ -85,6 +85,9 @@ func seeds(t *testing.T, n uint64) []uint64 {
 		}
 		return []uint64{seed}
 	}
+	if testing.Short() {
+		n = max(n/5, 1)
+	}
 	list := make([]uint64, n)
 	first := uint64(time.Now().UnixNano())
 	for i := range list {
