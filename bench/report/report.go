@@ -195,7 +195,7 @@ func anchor(row *result.Row) string {
 		switch {
 		case r == ' ' || r == '-':
 			return '-'
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_':
 			return r
 		}
 		return -1
