@@ -36,6 +36,11 @@ func Write(r *result.Report, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(p.String()), 0o644)
 }
 
+// howToRead is what a reader must know before the first figure.
+const howToRead = `**How do I read it?** Server, producer and subscribers run on one machine, over loopback, and share its CPUs. Receiving costs more there than the server's sending. So compare the lines of one table, and do not expect the same figures elsewhere. A ratio is taken in each round; the page shows the median, the least and the greatest. Server CPU is what the kernel counts for the server's process.
+
+**What is it compared with?** The relay is the smallest program that passes on what it receives: one thread that keeps nothing. A floor is a bare loop that does the named work and nothing else. ` + "`auto`, `write`, `sendfile`, `splice` and `copy`" + ` are the ways in which tapewire sends (` + "`serve --send-path`" + `); ` + "`copy`" + ` is the one without zero copy.`
+
 type page struct{ strings.Builder }
 
 func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
@@ -43,17 +48,17 @@ func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", ar
 func (p *page) head(r *result.Report) {
 	m := r.Machine
 	p.line("# Benchmarks\n")
-	p.line("Written by `%s`, and by nobody else; the figures behind it are in `benchmarks.json`.\n", r.Command)
+	p.line("`%s` writes this page; do not edit its figures. `benchmarks.json` has every sample behind them.\n", r.Command)
 	p.line("| | |\n|---|---|")
 	p.line("| when | %s, took %s |", r.Started.UTC().Format("2006-01-02 15:04 UTC"), time.Duration(r.Took))
 	p.line("| commit | %s |", r.Commit)
 	p.line("| machine | %d CPUs (%s), %s of memory, %s, %s, data on %s |", m.CPUs, m.CPU, value("memory_bytes", float64(m.Memory)), m.Kernel, m.Go, m.DataDir)
-	p.line("| rounds | %d; in each every variant runs once, in turn |\n", r.Rounds)
-	p.line("Everything runs on one machine over loopback: server, producer and subscribers share its CPUs, and receiving costs more there than a server's sending. So read ratios within a row, not absolute figures: a ratio is taken in each round, and its median, least and greatest are shown. Server CPU is the kernel's accounting of the server's process.\n")
+	p.line("| rounds | %d; each runs every variant once, in turn |\n", r.Rounds)
+	p.line("%s\n", howToRead)
 }
 
 func (p *page) claims(r *result.Report) {
-	p.line("## Claims\n")
+	p.line("## Claims\n\nWhat we wanted to reach, and what this run found. A line without a goal is there to compare.\n")
 	p.line("| work | measured | of | against | goal | extraordinary | found (least to greatest) | |\n|---|---|---|---|---|---|---|---|")
 	for i := range r.Rows {
 		row := &r.Rows[i]
@@ -190,7 +195,7 @@ func anchor(row *result.Row) string {
 		switch {
 		case r == ' ' || r == '-':
 			return '-'
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_':
 			return r
 		}
 		return -1

@@ -14,7 +14,7 @@ import (
 
 // What did not run must not look like a figure, and no figure can break a chart.
 func TestThePageSaysWhatDidNotRun(t *testing.T) {
-	row := result.Row{ID: "x", Title: "Work, measured", Claims: []result.Claim{
+	row := result.Row{ID: "x", Title: "Work, measured by ts_out", Claims: []result.Claim{
 		{Metric: result.CPUPerRecord, Of: "a", Against: "b", Goal: 1.5, Extra: 1.1},
 		{Metric: result.CPUPerRecord, Of: "a", Against: "gone", Goal: 1.5},
 		{Metric: result.P50, Of: "a", Goal: 1000},
@@ -36,7 +36,7 @@ func TestThePageSaysWhatDidNotRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"**1.10 x** (1.00 to 1.20) | extraordinary |", "did not run", "gone did not run: not installed", "**2.00 us** (2.00 us to 2.00 us) | missed |", "(#work-measured)"} {
+	for _, want := range []string{"**1.10 x** (1.00 to 1.20) | extraordinary |", "did not run", "gone did not run: not installed", "**2.00 us** (2.00 us to 2.00 us) | missed |", "(#work-measured-by-ts_out)"} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the page lacks %q:\n%s", want, b)
 		}

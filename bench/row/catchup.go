@@ -27,7 +27,7 @@ const replayAll = "schema=trades|symbols=ALL_SYMBOLS|start=0"
 // beginning; the send paths beside loops that do nothing else.
 func catchUp(ctx context.Context, b *Bench, row *result.Row) error {
 	records := b.scaled(2_000_000, 12_000_000)
-	row.Setup = fmt.Sprintf("A tape of %d MB in the page cache, most of it sealed, read from start=0, where not said otherwise for the first time since the gateway's start. The floors send a file of that size, %d KiB at a time.", records*system.RecordSize/1_000_000, floor.SplicePipe>>10)
+	row.Setup = fmt.Sprintf("Subscribers read a tape of %d MB in the page cache, most of it sealed, with start=0. They are the first to read it since the gateway started, except where a line says \"read before\". The floors send a file of that size, %d KiB at a time. The number behind a name is how many subscribers there are.", records*system.RecordSize/1_000_000, floor.SplicePipe>>10)
 	dir, remove, err := b.dir()
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func (b *Bench) repeat(times int, deliver func() (*sent, error)) (map[string]flo
 	}, nil
 }
 
-// replay has subscribers read a tape from its beginning. Who reads first after a start has it held against its checksums on the way; with again a reading
+// replay has subscribers read a tape from its beginning. The first reading after a start checks the tape's checksums on the way; with again, a reading
 // before this one has done that.
 func (b *Bench) replay(dir, path string, subs, records int, again bool) (*sent, error) {
 	server, err := b.programs.StartTapewire(dir, "--send-path="+path)

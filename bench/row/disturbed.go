@@ -14,7 +14,7 @@ import (
 func disturbed(ctx context.Context, b *Bench, row *result.Row) error {
 	const subs, rate = 16, 50_000
 	records := b.scaled(100_000, 250_000)
-	row.Setup = fmt.Sprintf("%d records a second to %d subscribers. Calm: nobody stalls, one sync a minute. Disturbed: one more subscriber that never reads, and syncs by each policy. Segments fill up and are replaced in all of them; a tape that begins fills six in five seconds. The relay, which keeps nothing and has no stalled subscriber, shows what the machine itself gives at this rate.", rate, subs)
+	row.Setup = fmt.Sprintf("%d records a second go to %d subscribers. Calm: every subscriber reads, and there is one sync a minute. Disturbed: one more subscriber never reads, and each sync policy has a line. In all of them segments fill up and are replaced: a new tape fills six in five seconds. The relay, which keeps nothing and has no stalled subscriber, shows what the machine itself gives at this rate.", rate, subs)
 	run := fanOut{system: system.Tapewire, subs: subs, records: records, rate: rate, latency: true, skip: rate / 5}
 	calm := run
 	calm.flags = []string{"--sync=60s"}

@@ -13,7 +13,7 @@ import (
 func filters(ctx context.Context, b *Bench, row *result.Row) error {
 	const desks, each, instruments = 64, 10, 5_000
 	records := b.scaled(1_000_000, 4_000_000)
-	row.Setup = fmt.Sprintf("Flat out: one session of everything; %d sessions that each want %d of %d instruments; one session that asked for ts_out. CPU of the server for a published record.", desks, each, instruments)
+	row.Setup = fmt.Sprintf("One producer flat out, and for each line other subscribers: one session of everything; %d sessions that each want %d of %d instruments; one session that asked for ts_out. CPU is the server's, for a published record.", desks, each, instruments)
 	all := fanOut{system: system.Tapewire, subs: 1, records: records, instruments: instruments}
 	filtered := all
 	filtered.subs, filtered.expect = desks, records/instruments*each

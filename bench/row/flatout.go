@@ -11,7 +11,7 @@ import (
 func fanOutFlatOut(ctx context.Context, b *Bench, row *result.Row) error {
 	const subs = 16
 	records := b.scaled(1_000_000, 4_000_000)
-	row.Setup = "One producer as fast as the gateway takes it, 16 subscribers of everything, journal on; the relay journals nothing. Server CPU is the kernel's accounting of the server's process."
+	row.Setup = "One producer sends as fast as the server takes records, and 16 subscribers take everything. tapewire keeps a journal; the relay keeps nothing."
 	runs := map[string]fanOut{
 		"relay":             {system: system.RelayName, subs: subs, records: records},
 		"tapewire":          {system: system.Tapewire, subs: subs, records: records},
@@ -40,6 +40,6 @@ func fanOutFlatOut(ctx context.Context, b *Bench, row *result.Row) error {
 		{Metric: result.CPUPerRecord, Of: "tapewire", Against: "nats, 100 records"},
 	}
 	row.Notes = append(row.Notes,
-		"NATS core keeps nothing; one record a message is how most desks use it, 100 records a message is how it is used when speed matters.")
+		"NATS core keeps nothing. Most desks send one record in a message; where speed matters, a message carries 100.")
 	return nil
 }

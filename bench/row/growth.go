@@ -15,7 +15,7 @@ func growth(ctx context.Context, b *Bench, row *result.Row) error {
 	const rate = 100
 	records := b.scaled(200, 500)
 	sizes := []int{16, 64, 256, 1_024}
-	row.Setup = fmt.Sprintf("%d records a second, one at a time, to 16 and up to 1,024 subscribers: each record is one send for each.", rate)
+	row.Setup = fmt.Sprintf("%d records a second, one at a time, go to 16 and up to 1,024 subscribers: each record is one send to each of them.", rate)
 	var variants []variant
 	name := func(subs int) string { return fmt.Sprint(subs, " subscribers") }
 	for _, subs := range sizes {
@@ -54,7 +54,7 @@ func idle(ctx context.Context, b *Bench, row *result.Row) error {
 	idlers := b.scaled(500, 5_000)
 	const active, rate = 100, 1_000
 	records := b.scaled(2_000, 5_000)
-	row.Setup = fmt.Sprintf("%d sessions that wait for a dataset nobody publishes to, and %d active ones at %d records a second, without and with them.", idlers, active, rate)
+	row.Setup = fmt.Sprintf("%d active sessions at %d records a second, alone and beside %d sessions that wait for a dataset to which nobody publishes.", active, rate, idlers)
 	run := fanOut{system: system.Tapewire, subs: active, records: records, rate: rate, latency: true, skip: rate / 5}
 	curves := map[string]*load.Percentiles{}
 	variants := []variant{

@@ -15,7 +15,7 @@ import (
 // Row 3: one producer flat out, nobody listens.
 func ingestFlatOut(ctx context.Context, b *Bench, row *result.Row) error {
 	records := b.scaled(2_000_000, 10_000_000)
-	row.Setup = fmt.Sprintf("One producer sends %d records as fast as they are taken, until the last is confirmed. The floor is one thread that receives into a mapped file of which every page is there already; tapewire makes its pages while it runs.", records)
+	row.Setup = fmt.Sprintf("One producer sends %d million records as fast as the server takes them; the time ends when the last one is confirmed. The floor is one thread that receives into a mapped file whose pages all exist. The line below it makes each page when its first byte comes. tapewire makes its pages while it runs.", records/1_000_000)
 	ingest := func(flags ...string) func() (map[string]float64, error) {
 		return func() (map[string]float64, error) {
 			dir, remove, err := b.dir()

@@ -14,7 +14,7 @@ import (
 func oneAtATime(ctx context.Context, b *Bench, row *result.Row) error {
 	const rate = 2_000
 	records := b.scaled(3_000, 10_000)
-	row.Setup = fmt.Sprintf("%d records a second, each sent when it is due. Latency counts from when a record was due; the first %d do not count.", rate, rate/2)
+	row.Setup = fmt.Sprintf("%d records a second, each sent when it is due. Latency counts from when a record was due; the first %d records do not count. The number behind a name is how many subscribers there are.", rate, rate/2)
 	run := func(f fanOut) fanOut {
 		f.records, f.rate, f.latency, f.skip = records, rate, true, rate/2
 		return f
@@ -35,7 +35,7 @@ func oneAtATime(ctx context.Context, b *Bench, row *result.Row) error {
 		if err := b.measure(ctx, row, variants...); err != nil {
 			return err
 		}
-		row.Charts = append(row.Charts, percentileChart(fmt.Sprintf("Publish to receive, %d subscribers, last of them", subs), curves, variants))
+		row.Charts = append(row.Charts, percentileChart("Publish to last receive, "+subscribers(subs), curves, variants))
 		if subs == 1 {
 			row.Claims = append(row.Claims,
 				result.Claim{Metric: result.P50, Of: name("tapewire"), Against: name("relay"), Goal: 1.5, Extra: 1.25},

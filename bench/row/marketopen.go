@@ -15,7 +15,7 @@ import (
 func marketOpen(ctx context.Context, b *Bench, row *result.Row) error {
 	const bots, speed = 32, 60
 	records := b.scaled(10_000, 40_000)
-	row.Setup = fmt.Sprintf("The first %d trades after the opening of SPY, AIG, BAC and IBM on 8 October 2013, %d times as fast as they were, to %d bots. Latency counts from when a tick was due at the producer: at the first bot to have it, over all bots, and at the last.", records, speed, bots)
+	row.Setup = fmt.Sprintf("The first %d trades after the opening of SPY, AIG, BAC and IBM on 8 October 2013 go to %d bots, %d times as fast as they came. Latency counts from when a tick was due at the producer: until the first bot has it, over all bots, and until the last has it.", records, bots, speed)
 	file := filepath.Join(b.Ticks, "dbn", "lean", "equs-trades-20131008.dbn.zst")
 	run := fanOut{system: system.Tapewire, subs: bots, records: records, ticks: file, speed: speed, latency: true, rate: 1}
 	curves := map[string]*load.Percentiles{}

@@ -19,7 +19,7 @@ func opening(ctx context.Context, b *Bench, row *result.Row) error {
 	if b.Set == All {
 		sizes = append(sizes, 20)
 	}
-	row.Setup = "A gateway killed with kill -9 while it holds a tape, and started again: the time from its start until it listens. Cold: the page cache was dropped before."
+	row.Setup = "A gateway that holds a tape is killed with kill -9 and started again. The time runs from its start until it listens. Cold: the page cache was dropped first."
 	for _, gb := range sizes {
 		dir, remove, err := b.dir()
 		if err != nil {

@@ -17,7 +17,7 @@ var runSizes = []int{48, 480, 1_440, 4_080, 8_160, 16_320, 32_640, 65_520, 131_0
 // gateway's send path are chosen by.
 func runSize(ctx context.Context, b *Bench, row *result.Row) error {
 	const fileBytes = 64_000_032
-	row.Setup = "A loop that sends a file in the page cache to sockets that are drained, in runs of one size, by each way there is. CPU is the sender's."
+	row.Setup = "A loop sends a file that is in the page cache to sockets that are drained, in runs of one size, by each way there is. CPU is the sender's."
 	dir, remove, err := b.dir()
 	if err != nil {
 		return err
@@ -55,11 +55,19 @@ func runSize(ctx context.Context, b *Bench, row *result.Row) error {
 			return err
 		}
 		row.Charts = append(row.Charts,
-			runChart(row, fmt.Sprintf("CPU of the sender, %d subscribers", subs), "s per GB", result.CPUPerGB, 1, modes, sizes, subs),
-			runChart(row, fmt.Sprintf("Throughput, %d subscribers", subs), "GB/s", result.Throughput, 1e-9, modes, sizes, subs))
+			runChart(row, "CPU of the sender, "+subscribers(subs), "s per GB", result.CPUPerGB, 1, modes, sizes, subs),
+			runChart(row, "Throughput, "+subscribers(subs), "GB/s", result.Throughput, 1e-9, modes, sizes, subs))
 		row.Notes = append(row.Notes, crossings(row, sizes, subs)...)
 	}
 	return nil
+}
+
+// subscribers is how many there are, in words.
+func subscribers(n int) string {
+	if n == 1 {
+		return "1 subscriber"
+	}
+	return fmt.Sprint(n, " subscribers")
 }
 
 func runName(mode string, size, subs int) string {
@@ -105,10 +113,10 @@ func crossings(row *result.Row, sizes []int, subs int) []string {
 			}
 		}
 		if from == 0 {
-			notes = append(notes, fmt.Sprintf("%d subscribers: %s never costs less CPU than %s up to the largest run.", subs, pair[1], pair[0]))
+			notes = append(notes, fmt.Sprintf("%s: at the largest run %s does not cost less CPU than %s.", subscribers(subs), pair[1], pair[0]))
 			continue
 		}
-		notes = append(notes, fmt.Sprintf("%d subscribers: %s costs less CPU than %s from runs of %d bytes on.", subs, pair[1], pair[0], from))
+		notes = append(notes, fmt.Sprintf("%s: from runs of %d bytes on, %s costs less CPU than %s.", subscribers(subs), from, pair[1], pair[0]))
 	}
 	return notes
 }

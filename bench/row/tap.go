@@ -22,7 +22,7 @@ const (
 // Row 12: another process follows a tape without a socket.
 func localTap(ctx context.Context, b *Bench, row *result.Row) error {
 	records := b.scaled(50_000, 200_000)
-	row.Setup = fmt.Sprintf("One process appends a record every %v and stamps it just before; another follows the tape through its mapping and spins. The time includes the append. Its system calls are counted with a record every %v: the few hundred a second that are the Go runtime's own do not depend on the records. Beside it the whole way: from a producer's socket through a gateway to a tap.", appendEvery, countEvery)
+	row.Setup = fmt.Sprintf("One process appends a record every %v and stamps it just before; another follows the tape through its mapping and spins. The time includes the append. The tap's system calls are counted with a record every %v: the Go runtime makes a few hundred a second of its own, whatever the records do. The second line is the whole way, from a producer's socket through a gateway to a tap.", appendEvery, countEvery)
 	variants := []variant{
 		{"append to tap", func() (map[string]float64, error) { return b.tapAppend(records, appendEvery, false) }},
 		{"socket to tap", func() (map[string]float64, error) { return b.tapGateway(records / 10) }},
