@@ -145,8 +145,5 @@ func (x *verifier) remains(schema feed.Schema, p place) (b remains, err error) {
 		}
 		return unlessHurt(err)
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
 	return b, err
 }

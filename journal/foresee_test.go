@@ -195,6 +195,36 @@ func TestVerifyForetellsNoCutWhereNothingIsLost(t *testing.T) {
 	}
 }
 
+// TestTapeWhoseDirectoryIsGoneIsToldAsCut: where the page that counts its records is not trusted, what the sync log does not vouch for is in no file and must be in a gap, as verify foretells.
+func TestTapeWhoseDirectoryIsGoneIsToldAsCut(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	flipStored(t, disk, "mbp-1", 35)
+	disk.mu.Lock()
+	delete(disk.node(path.Join("j", testDataset)).children, "trades")
+	disk.mu.Unlock()
+	r, err := verify(disk, "j", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, "j", memOptions(disk)).Lookup(testDataset)
+	told := toldCuts(d.Gaps())
+	if err := sameCuts(foretold(r), nil, told); err != nil || !slices.Contains(told, aCut{schema: "trades", from: 70, to: 140, gap: true}) {
+		t.Errorf("told is %+v: %v", told, err)
+	}
+}
+
+// flipStored flips a bit in a record of a tape's first segment.
+func flipStored(t *testing.T, disk *MemDisk, schema string, record int) {
+	t.Helper()
+	name := path.Join("j", testDataset, schema, "00000001.tape")
+	n := disk.node(name)
+	info, err := readSegmentInfo(&memFile{disk: disk, node: n, name: name}, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.data[info.header+int64(record*info.recordSize)+17] ^= 1
+}
+
 // foretell asks verify what the next opening of the world's journal cuts; the ledger's cuts so far are told.
 func (w *world) foretell() (cuts, told []aCut, err error) {
 	v, err := loadView(w.disk, path.Join("j", testDataset))

@@ -156,3 +156,30 @@ func TestRefusalSaysOfNothingThatItWasLeftAlone(t *testing.T) {
 		t.Errorf("refused is %v, with %d files in quarantine", err, len(inQuarantine(disk)))
 	}
 }
+
+// TestWhatStandsInTheLastSegmentsPlaceKeepsNoDatasetShut: without a state page an opening looks for what it cuts in the segment in use and those behind it.
+func TestWhatStandsInTheLastSegmentsPlaceKeepsNoDatasetShut(t *testing.T) {
+	cut := []aCut{{schema: "trades", from: 70, to: 140, gap: true}}
+	for what, place := range map[string]func(path string) error{
+		"a pipe":            func(p string) error { return unix.Mkfifo(p, 0o600) },
+		"a link to nothing": func(p string) error { return os.Symlink("/nowhere/else", p) },
+	} {
+		for name, want := range map[string][]aCut{"00000001.tape": nil, "00000002.tape": cut} {
+			t.Run(what+" for "+name, func(t *testing.T) {
+				dir := killedOnDisk(t)
+				path := filepath.Join(dir, testDataset, "trades", name)
+				sure(os.Remove(filepath.Join(dir, testDataset, stateName)))
+				sure(os.RemoveAll(path))
+				sure(place(path))
+				j := open(t, dir, holeOptions())
+				d := j.Lookup(testDataset)
+				if d == nil {
+					t.Fatalf("not served: %v", j.Damaged(testDataset))
+				}
+				if got := toldCuts(d.Gaps()); d.Tape(trades).Tail() != 70 || !slices.Equal(got, want) {
+					t.Errorf("the tail is %d, told is %+v, want %+v", d.Tape(trades).Tail(), got, want)
+				}
+			})
+		}
+	}
+}
