@@ -96,7 +96,7 @@ func (x *verifier) opening() (*opening, error) {
 	if err := o.readPage(); err != nil {
 		return nil, err
 	}
-	have, err := x.logSizes(o.page.logs)
+	have, err := x.logSizes(o.page.logs, o.least)
 	if err != nil {
 		return nil, err
 	}

@@ -195,6 +195,45 @@ func TestVerifyForetellsNoCutWhereNothingIsLost(t *testing.T) {
 	}
 }
 
+// TestHurtSideLogIsNoForetoldCut: a side log that ends before the place that the state page knows costs its own entries alone where no power cut came between, and that of the streams
+// costs no record anywhere. Who is told of a cut would put an older state page in the place of the true one.
+func TestHurtSideLogIsNoForetoldCut(t *testing.T) {
+	for _, name := range []string{symbolsName, ledgerName, streamsName} {
+		for how, hurt := range map[string]func(disk *MemDisk, n *memNode) *MemDisk{
+			"cut":     func(disk *MemDisk, n *memNode) *MemDisk { n.data = n.data[:len(n.data)-3]; return disk },
+			"flipped": func(disk *MemDisk, n *memNode) *MemDisk { n.data[len(n.data)-3] ^= 1; return disk },
+			"cut where it is on disk, in a copy": func(disk *MemDisk, n *memNode) *MemDisk {
+				if name == streamsName {
+					n.data = n.data[:sideHeader2+10]
+				}
+				return disk.Clone(true)
+			},
+		} {
+			t.Run(name+" is "+how, func(t *testing.T) {
+				disk := NewMemDisk()
+				j, err := Open("j", memOptions(disk))
+				sure(err)
+				d := create(t, j)
+				w := openWriter(t, d, "p", "s")
+				mustAppend(t, w, Run{trades, records(trades, 1, 0, 70)})
+				sure(d.Sync())
+				sure(w.Map(1, "ONE"))
+				sure(w.Gap(Gap{Schema: trades, FromTs: 1, ToTs: 2, Cause: CauseUpstream}))
+				openWriter(t, d, "p2", "s2")
+				mustAppend(t, w, Run{trades, records(trades, 1, 70, 70)})
+				abandon(j)
+				disk = hurt(disk, disk.node(path.Join("j", testDataset, name)))
+				r, err := verify(disk, "j", nil)
+				sure(err)
+				tape := open(t, "j", memOptions(disk)).Lookup(testDataset).Tape(trades)
+				if cuts := foretold(r); tape.Tail() != 140 || len(cuts) > 0 || tape.Holes() != nil {
+					t.Errorf("foretold is %+v; the tail is %d, holes %v", cuts, tape.Tail(), tape.Holes())
+				}
+			})
+		}
+	}
+}
+
 // TestTapeWhoseDirectoryIsGoneIsToldAsCut: where the page that counts its records is not trusted, what the sync log does not vouch for is in no file and must be in a gap, as verify foretells.
 func TestTapeWhoseDirectoryIsGoneIsToldAsCut(t *testing.T) {
 	disk, _ := killedJournal(t, 10)
