@@ -145,3 +145,49 @@ func checkServedBut(t *testing.T, dir string, holes []Hole) {
 		}
 	}
 }
+
+// TestALossInADividedBlockDoesNotGrowWhenTheFileIsCut: what a cut leaves of a block that was divided ends where the index divides it, for who has the file open, the openings after
+// that, and taps.
+func TestALossInADividedBlockDoesNotGrowWhenTheFileIsCut(t *testing.T) {
+	for at, want := range map[int64][]Hole{
+		1000: {{300, holePer, CauseDamaged}}, 701: {{300, holePer, CauseDamaged}}, 500: {{300, holePer, CauseDamaged}}, 200: {{0, holePer, CauseDamaged}},
+		holeBlock + 9: {{300, 700, CauseDamaged}, {holeBlock, holePer, CauseDamaged}},
+	} {
+		for _, running := range []bool{false, true} {
+			t.Run(fmt.Sprintf("to %d records, running %v", at, running), func(t *testing.T) {
+				dir := grownJournal(t, []uint64{300, 700}, []uint64{300})
+				file := filepath.Join(dir, testDataset, "trades", "00000001.dbn")
+				header := headerOf(t, file)
+				if running {
+					j := open(t, dir, holeOptions())
+					sure(os.Truncate(file, header+at*48))
+					d := j.Lookup(testDataset)
+					got, err := readServed(d.Tape(trades), 0, holeTotal)
+					if err = errors.Join(err, checkAccounts(d, got)); err != nil || !slices.Equal(d.Tape(trades).Holes(), want) {
+						t.Errorf("who has it open tells %v, want %v: %v", d.Tape(trades).Holes(), want, err)
+					}
+					sure(j.Close())
+				} else {
+					sure(os.Truncate(file, header+at*48))
+				}
+				checkServedBut(t, dir, want)
+				tap := openTestTap(t, dir)
+				sure(tap.Seek(0))
+				if holes, _, err := readTap(tap, holeTotal); err != nil || !slices.Equal(holes, want) {
+					t.Errorf("a tap tells %v, want %v: %v", holes, want, err)
+				}
+			})
+		}
+	}
+}
+
+// headerOf is where the records of a segment's file begin.
+func headerOf(t *testing.T, file string) int64 {
+	t.Helper()
+	f, err := os.Open(file)
+	sure(err)
+	defer f.Close()
+	info, err := readSegmentInfo(&osFile{f}, file)
+	sure(err)
+	return info.header
+}
