@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 
 	"go.uber.org/zap"
@@ -18,6 +19,7 @@ import (
 type remains struct {
 	end   uint64 // behind the last record that is not all zero
 	whole uint64 // records of it with the header of their schema
+	known uint64 // of these, those that were committed as far as anybody knows
 }
 
 // foresee says what the next opening would cut. It asks what an opening asks, and changes nothing.
@@ -48,7 +50,7 @@ func (x *verifier) foresee() error {
 	}
 	var found [feed.NumSchemas]remains
 	for schema := range feed.Schema(feed.NumSchemas) {
-		if found[schema], err = x.remains(schema, o.result.places[int(schema)]); err != nil {
+		if found[schema], err = x.remains(o, schema); err != nil {
 			return err
 		}
 	}
@@ -72,8 +74,8 @@ func (x *verifier) foretell(o *opening, schema feed.Schema, b remains, why error
 		return
 	}
 	switch {
-	case lost > 0 && b.whole > 0:
-		x.problem(schema, 0, fmt.Errorf("the next start cuts records %d to %d, of which %d are there and whole: it tells them as a gap and %s, as %w; %s", tail, tail+lost, b.whole, aside, why, keepThem))
+	case lost > 0 && b.known > 0:
+		x.problem(schema, 0, fmt.Errorf("the next start cuts records %d to %d, of which %d are there and whole: it tells them as a gap and %s, as %w; %s", tail, tail+lost, b.known, aside, why, keepThem))
 	case lost > 0:
 		x.note(schema, 0, fmt.Sprintf("records %d to %d are gone, and the next start tells them as a gap: none of them is there and whole", tail, tail+lost))
 	case b.whole > 0 && o.page.kin.machine:
@@ -120,8 +122,10 @@ func (x *verifier) served() (bool, error) {
 }
 
 // remains looks for what keepRest would find.
-func (x *verifier) remains(schema feed.Schema, p place) (b remains, err error) {
+func (x *verifier) remains(o *opening, schema feed.Schema) (b remains, err error) {
+	p := o.result.places[int(schema)]
 	b.end = p.tail
+	known := p.tail + o.result.cutTo(schema, math.MaxUint64)
 	err = eachInUse(x.disk, filepath.Join(x.dir, schema.String()), p, func(ordinal uint64, path string) error {
 		f, err := x.disk.Open(path, true)
 		if err != nil {
@@ -138,7 +142,11 @@ func (x *verifier) remains(schema feed.Schema, p place) (b remains, err error) {
 			b.end = to
 			err = eachChunk(f, info, from, to, func(chunk []byte) error {
 				for ; len(chunk) > 0; chunk = chunk[info.recordSize:] {
-					b.whole += uint64(wholeRecords(chunk[:info.recordSize], schema, info.recordSize))
+					n := uint64(wholeRecords(chunk[:info.recordSize], schema, info.recordSize))
+					if b.whole += n; from < known {
+						b.known += n
+					}
+					from++
 				}
 				return nil
 			})

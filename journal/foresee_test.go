@@ -252,6 +252,39 @@ func TestTapeWhoseDirectoryIsGoneIsToldAsCut(t *testing.T) {
 	}
 }
 
+// TestForetoldAsWholeIsNoMoreThanWhatIsCut: records of a batch that a kill left half copied lie behind what is cut, are whole too, and were never acknowledged.
+func TestForetoldAsWholeIsNoMoreThanWhatIsCut(t *testing.T) {
+	for _, hurt := range []struct{ record, whole int }{{75, 10}, {-1, 0}} {
+		disk := NewMemDisk()
+		j, err := Open("j", memOptions(disk))
+		sure(err)
+		d := create(t, j)
+		w := openWriter(t, d, "p", "s")
+		mustAppend(t, w, Run{trades, records(trades, 1, 0, 70)})
+		sure(d.Sync())
+		mustAppend(t, w, Run{trades, records(trades, 1, 70, 10)})
+		s := d.Tape(trades).active
+		copy(s.data[s.Offset(80):], records(trades, 1, 80, 50))
+		if hurt.record < 0 {
+			clear(s.data[s.Offset(70):s.Offset(80)])
+		}
+		abandon(j)
+		if hurt.record >= 0 {
+			flipStored(t, disk, "trades", hurt.record)
+		}
+		r, err := verify(disk, "j", nil)
+		sure(err)
+		want := []aCut{{schema: "trades", from: 70, to: 80, whole: uint64(hurt.whole), gap: true}}
+		if got := foretold(r); !slices.Equal(got, want) {
+			t.Errorf("foretold is %+v, want %+v: %v", got, want, r.Notes)
+		}
+		d = open(t, "j", memOptions(disk)).Lookup(testDataset)
+		if err := sameCuts(foretold(r), nil, toldCuts(d.Gaps())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // flipStored flips a bit in a record of a tape's first segment.
 func flipStored(t *testing.T, disk *MemDisk, schema string, record int) {
 	t.Helper()
