@@ -112,6 +112,10 @@ func TestLinkThatStoodInTheStatePagesPlaceKeepsNoDatasetShut(t *testing.T) {
 			path := filepath.Join(dir, testDataset, stateName)
 			sure(os.Remove(path))
 			sure(os.Symlink(target(path), path))
+			r, err := Verify(dir, nil)
+			if want := []aCut{{"trades", 70, 140, 70, true}}; err != nil || !slices.Equal(foretold(r), want) {
+				t.Errorf("verify foretells no such cut: %v, problems %v", err, r.Problems)
+			}
 			for range 2 {
 				j := open(t, dir, holeOptions())
 				d := j.Lookup(testDataset)
