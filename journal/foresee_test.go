@@ -252,6 +252,22 @@ func TestTapeWhoseDirectoryIsGoneIsToldAsCut(t *testing.T) {
 	}
 }
 
+// TestASegmentThatIsThereTwiceIsForetoldOnce: its file in use was copied beside it as a sealed one.
+func TestASegmentThatIsThereTwiceIsForetoldOnce(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	sure(disk.Remove(path.Join("j", testDataset, stateName)))
+	from, to := path.Join("j", testDataset, "trades", "00000001.tape"), path.Join("j", testDataset, "trades", "00000001.dbn")
+	b := contents(disk, from)
+	sure(writeWhole(disk, to, func(f File) error {
+		_, err := f.WriteAt(b, 0)
+		return err
+	}))
+	r, err := verify(disk, "j", nil)
+	if want := (aCut{"trades", 70, 140, 70, true}); err != nil || !slices.Contains(foretold(r), want) {
+		t.Errorf("foretold is %+v, want %+v: %v", foretold(r), want, err)
+	}
+}
+
 // TestForetoldAsWholeIsNoMoreThanWhatIsCut: records of a batch that a kill left half copied lie behind what is cut, are whole too, and were never acknowledged.
 func TestForetoldAsWholeIsNoMoreThanWhatIsCut(t *testing.T) {
 	for _, hurt := range []struct{ record, whole int }{{75, 10}, {-1, 0}} {
