@@ -27,40 +27,49 @@ func (x *verifier) foresee() error {
 	if served, err := x.served(); served || err != nil {
 		return err
 	}
-	o, err := x.opening()
-	if err != nil {
-		return err
-	}
-	why := o.trust()
-	switch {
-	case isShortage(why) || errors.Is(why, fs.ErrPermission):
-		return why
-	case why == nil && (o.result.same || o.closedThere()):
-		return nil // what lies beyond was never acknowledged
-	case why == nil:
-		o.result.trusted = true
-		why = fmt.Errorf("%s knows of no more, and %s", stateName, o.page.kin.why)
-	case o.logErr != nil:
-		return nil // nothing is cut: it will not be served
-	default:
-		if err := o.walk(); err != nil {
-			return err
-		}
-		why = fmt.Errorf("%s is of no use (%w), and %s vouches for no more", stateName, why, syncLogName)
-	}
+	o, why, err := x.cuts()
 	var found [feed.NumSchemas]remains
 	for schema := range feed.Schema(feed.NumSchemas) {
-		if found[schema], err = x.remains(o, schema); err != nil {
-			return err
+		if err == nil && why != nil {
+			found[schema], err = x.remains(o, schema)
 		}
 	}
-	if served, err := x.served(); served || err != nil {
-		return err // it has been started meanwhile
+	if served, e := x.served(); served || e != nil {
+		return e // it has been started meanwhile: what was read may be half of before and half of after
+	}
+	if err != nil || why == nil {
+		return err
 	}
 	for schema := range feed.Schema(feed.NumSchemas) {
 		x.foretell(o, schema, found[schema], why)
 	}
 	return nil
+}
+
+// cuts is an opening that knows the places it goes on from, and why those are no later ones; nil when it cuts nothing.
+func (x *verifier) cuts() (o *opening, why, err error) {
+	if o, err = x.opening(); err != nil {
+		return nil, nil, err
+	}
+	why = o.trust()
+	switch {
+	case isShortage(why) || errors.Is(why, fs.ErrPermission):
+		return nil, nil, why
+	case why == nil && (o.result.same || o.closedThere()):
+		return nil, nil, nil // what lies beyond was never acknowledged
+	case why == nil:
+		o.result.trusted = true
+		return o, fmt.Errorf("%s knows of no more, and %s", stateName, o.page.kin.why), nil
+	case o.logErr != nil:
+		return nil, nil, nil // nothing is cut: it will not be served
+	}
+	if err := o.walk(); err != nil {
+		return nil, nil, err
+	}
+	if err := o.checkKept(); err != nil {
+		return nil, nil, fmt.Errorf("the dataset will not be served, so restore it from a copy: %w", err)
+	}
+	return o, fmt.Errorf("%s is of no use (%w), and %s vouches for no more", stateName, why, syncLogName), nil
 }
 
 // foretell says what becomes of a tape's records beyond the place that an opening goes on from; why that is no later one.

@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tapewire/tapewire/feed"
@@ -265,6 +267,49 @@ func TestASegmentThatIsThereTwiceIsForetoldOnce(t *testing.T) {
 	r, err := verify(disk, "j", nil)
 	if want := (aCut{"trades", 70, 140, 70, true}); err != nil || !slices.Contains(foretold(r), want) {
 		t.Errorf("foretold is %+v, want %+v: %v", foretold(r), want, err)
+	}
+}
+
+// TestGatewayThatStartsUnderVerifyIsNoProblem: it changes the files that are being read, so an error says nothing of them.
+func TestGatewayThatStartsUnderVerifyIsNoProblem(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	dir := path.Join("j", testDataset)
+	v, err := loadView(disk, dir)
+	sure(err)
+	x := &verifier{view: v, report: &Report{}, told: map[Problem]bool{}}
+	starts := true
+	disk.Fault(func(op, name string) error {
+		if op != "read" || path.Base(name) != ledgerName {
+			return nil
+		}
+		disk.node(path.Join("j", lockName)).locked = starts
+		return syscall.EIO
+	})
+	if err := x.foresee(); err != nil {
+		t.Errorf("it was started meanwhile: %v", err)
+	}
+	disk.node(path.Join("j", lockName)).locked, starts = false, false
+	if err := x.foresee(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("it was not: %v", err)
+	}
+}
+
+// TestNoCutIsForetoldOfADatasetThatWillNotBeServed: a ledger that belongs to a later sync log says that more has expired than is there.
+func TestNoCutIsForetoldOfADatasetThatWillNotBeServed(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	log := path.Join("j", testDataset, syncLogName)
+	older := contents(disk, log)
+	d := open(t, "j", memOptions(disk)).Lookup(testDataset)
+	sure(d.enterGap(nil, Gap{Schema: trades, FromTs: 1, ToTs: 2, Records: 100, Cause: CauseExpired, At: []Position{{trades, 100}}}))
+	sure(d.j.Close())
+	n := disk.node(log)
+	n.data, n.given = older, nil
+	sure(disk.Remove(path.Join("j", testDataset, stateName)))
+	r, err := verify(disk, "j", nil)
+	sure(err)
+	told := slices.ContainsFunc(r.Problems, func(p Problem) bool { return strings.Contains(p.Text, "will not be served") })
+	if j := open(t, "j", memOptions(disk)); j.Lookup(testDataset) != nil || !told || len(foretold(r)) > 0 {
+		t.Errorf("foretold is %+v, problems %v; not served: %v", foretold(r), r.Problems, j.Damaged(testDataset))
 	}
 }
 
