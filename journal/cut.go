@@ -37,9 +37,6 @@ func (o *opening) keepRest() error {
 			end = max(end, to)
 			return err
 		})
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err != nil {
 			return err
 		}
@@ -50,10 +47,10 @@ func (o *opening) keepRest() error {
 	return nil
 }
 
-// eachInUse gives the files of a tape that may hold something beyond a place.
+// eachInUse gives the files of a tape that may hold something beyond a place; of a tape whose directory is gone, none.
 func eachInUse(disk Disk, dir string, p place, do func(ordinal uint64, path string) error) error {
 	names, err := disk.List(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, name := range names {
@@ -108,16 +105,18 @@ func (o *opening) closedThere() bool {
 // keepSegment returns the end of what the file holds.
 func (o *opening) keepSegment(schema feed.Schema, p place, ordinal uint64, path string) (uint64, error) {
 	f, err := o.d.disk.Open(path, true)
-	if err != nil {
+	var info segmentInfo
+	if err == nil {
+		defer f.Close()
+		info, err = readSegmentInfo(f, path)
+	} else if !isHurt(err) {
 		return 0, err
 	}
-	defer f.Close()
-	info, err := readSegmentInfo(f, path)
 	if err != nil {
 		if ordinal == p.ordinal {
 			return 0, nil // see mendInUse
 		}
-		return 0, o.q.move(path, fmt.Sprintf("%s.%s", schema, filepath.Base(path))) // a prepared segment whose header never reached the disk
+		return 0, o.q.move(path, fmt.Sprintf("%s.%s", schema, filepath.Base(path))) // no file, or a prepared segment whose header never reached the disk
 	}
 	r := rest{schema: schema, path: path, info: info}
 	from := p.beyond(ordinal, info)

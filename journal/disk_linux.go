@@ -39,10 +39,15 @@ func (OSDisk) Open(path string, readOnly bool) (File, error) {
 // errNoFile is what stands in a file's place: a directory, a pipe, a device.
 var errNoFile = fmt.Errorf("%w: no file where one should be", ErrCorrupt)
 
+// isNoFile says that a path could not be opened for what stands there.
+func isNoFile(err error) bool {
+	return errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ELOOP)
+}
+
 // openRegular opens what is a file. A pipe in its place would hold up whoever opens it, and all datasets with him; a device gives what is none of ours.
 func openRegular(path string, flag int) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ELOOP) {
+	if isNoFile(err) {
 		return nil, fmt.Errorf("%w: %w", errNoFile, err)
 	}
 	if err != nil {

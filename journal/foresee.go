@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 
 	"go.uber.org/zap"
@@ -18,6 +19,7 @@ import (
 type remains struct {
 	end   uint64 // behind the last record that is not all zero
 	whole uint64 // records of it with the header of their schema
+	known uint64 // of these, those that were committed as far as anybody knows
 }
 
 // foresee says what the next opening would cut. It asks what an opening asks, and changes nothing.
@@ -25,40 +27,49 @@ func (x *verifier) foresee() error {
 	if served, err := x.served(); served || err != nil {
 		return err
 	}
-	o, err := x.opening()
-	if err != nil {
-		return err
-	}
-	why := o.trust()
-	switch {
-	case isShortage(why) || errors.Is(why, fs.ErrPermission):
-		return why
-	case why == nil && (o.result.same || o.closedThere()):
-		return nil // what lies beyond was never acknowledged
-	case why == nil:
-		o.result.trusted = true
-		why = fmt.Errorf("%s knows of no more, and %s", stateName, o.page.kin.why)
-	case o.logErr != nil:
-		return nil // nothing is cut: it will not be served
-	default:
-		if err := o.walk(); err != nil {
-			return err
-		}
-		why = fmt.Errorf("%s is of no use (%w), and %s vouches for no more", stateName, why, syncLogName)
-	}
+	o, why, err := x.cuts()
 	var found [feed.NumSchemas]remains
 	for schema := range feed.Schema(feed.NumSchemas) {
-		if found[schema], err = x.remains(schema, o.result.places[int(schema)]); err != nil {
-			return err
+		if err == nil && why != nil {
+			found[schema], err = x.remains(o, schema)
 		}
 	}
-	if served, err := x.served(); served || err != nil {
-		return err // it has been started meanwhile
+	if served, e := x.served(); served || e != nil {
+		return e // it has been started meanwhile: what was read may be half of before and half of after
+	}
+	if err != nil || why == nil {
+		return err
 	}
 	for schema := range feed.Schema(feed.NumSchemas) {
 		x.foretell(o, schema, found[schema], why)
 	}
 	return nil
+}
+
+// cuts is an opening that knows the places it goes on from, and why those are no later ones; nil when it cuts nothing.
+func (x *verifier) cuts() (o *opening, why, err error) {
+	if o, err = x.opening(); err != nil {
+		return nil, nil, err
+	}
+	why = o.trust()
+	switch {
+	case isShortage(why) || errors.Is(why, fs.ErrPermission):
+		return nil, nil, why
+	case why == nil && (o.result.same || o.closedThere()):
+		return nil, nil, nil // what lies beyond was never acknowledged
+	case why == nil:
+		o.result.trusted = true
+		return o, fmt.Errorf("%s knows of no more, and %s", stateName, o.page.kin.why), nil
+	case o.logErr != nil:
+		return nil, nil, nil // nothing is cut: it will not be served
+	}
+	if err := o.walk(); err != nil {
+		return nil, nil, err
+	}
+	if err := o.checkKept(); err != nil {
+		return nil, nil, fmt.Errorf("the dataset will not be served, so restore it from a copy: %w", err)
+	}
+	return o, fmt.Errorf("%s is of no use (%w), and %s vouches for no more", stateName, why, syncLogName), nil
 }
 
 // foretell says what becomes of a tape's records beyond the place that an opening goes on from; why that is no later one.
@@ -72,8 +83,8 @@ func (x *verifier) foretell(o *opening, schema feed.Schema, b remains, why error
 		return
 	}
 	switch {
-	case lost > 0 && b.whole > 0:
-		x.problem(schema, 0, fmt.Errorf("the next start cuts records %d to %d, of which %d are there and whole: it tells them as a gap and %s, as %w; %s", tail, tail+lost, b.whole, aside, why, keepThem))
+	case lost > 0 && b.known > 0:
+		x.problem(schema, 0, fmt.Errorf("the next start cuts records %d to %d, of which %d are there and whole: it tells them as a gap and %s, as %w; %s", tail, tail+lost, b.known, aside, why, keepThem))
 	case lost > 0:
 		x.note(schema, 0, fmt.Sprintf("records %d to %d are gone, and the next start tells them as a gap: none of them is there and whole", tail, tail+lost))
 	case b.whole > 0 && o.page.kin.machine:
@@ -96,7 +107,7 @@ func (x *verifier) opening() (*opening, error) {
 	if err := o.readPage(); err != nil {
 		return nil, err
 	}
-	have, err := x.logSizes(o.page.logs)
+	have, err := x.logSizes(o.page.logs, o.least)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +131,10 @@ func (x *verifier) served() (bool, error) {
 }
 
 // remains looks for what keepRest would find.
-func (x *verifier) remains(schema feed.Schema, p place) (b remains, err error) {
+func (x *verifier) remains(o *opening, schema feed.Schema) (b remains, err error) {
+	p := o.result.places[int(schema)]
 	b.end = p.tail
+	known := p.tail + o.result.cutTo(schema, math.MaxUint64)
 	err = eachInUse(x.disk, filepath.Join(x.dir, schema.String()), p, func(ordinal uint64, path string) error {
 		f, err := x.disk.Open(path, true)
 		if err != nil {
@@ -138,15 +151,16 @@ func (x *verifier) remains(schema feed.Schema, p place) (b remains, err error) {
 			b.end = to
 			err = eachChunk(f, info, from, to, func(chunk []byte) error {
 				for ; len(chunk) > 0; chunk = chunk[info.recordSize:] {
-					b.whole += uint64(wholeRecords(chunk[:info.recordSize], schema, info.recordSize))
+					n := uint64(wholeRecords(chunk[:info.recordSize], schema, info.recordSize))
+					if b.whole += n; from < known {
+						b.known += n
+					}
+					from++
 				}
 				return nil
 			})
 		}
 		return unlessHurt(err)
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
 	return b, err
 }

@@ -1,11 +1,13 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tapewire/tapewire/feed"
@@ -193,6 +195,167 @@ func TestVerifyForetellsNoCutWhereNothingIsLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHurtSideLogIsNoForetoldCut: a side log that ends before the place that the state page knows costs its own entries alone where no power cut came between, and that of the streams
+// costs no record anywhere. Who is told of a cut would put an older state page in the place of the true one.
+func TestHurtSideLogIsNoForetoldCut(t *testing.T) {
+	for _, name := range []string{symbolsName, ledgerName, streamsName} {
+		for how, hurt := range map[string]func(disk *MemDisk, n *memNode) *MemDisk{
+			"cut":     func(disk *MemDisk, n *memNode) *MemDisk { n.data = n.data[:len(n.data)-3]; return disk },
+			"flipped": func(disk *MemDisk, n *memNode) *MemDisk { n.data[len(n.data)-3] ^= 1; return disk },
+			"cut where it is on disk, in a copy": func(disk *MemDisk, n *memNode) *MemDisk {
+				if name == streamsName {
+					n.data = n.data[:sideHeader2+10]
+				}
+				return disk.Clone(true)
+			},
+		} {
+			t.Run(name+" is "+how, func(t *testing.T) {
+				disk := NewMemDisk()
+				j, err := Open("j", memOptions(disk))
+				sure(err)
+				d := create(t, j)
+				w := openWriter(t, d, "p", "s")
+				mustAppend(t, w, Run{trades, records(trades, 1, 0, 70)})
+				sure(d.Sync())
+				sure(w.Map(1, "ONE"))
+				sure(w.Gap(Gap{Schema: trades, FromTs: 1, ToTs: 2, Cause: CauseUpstream}))
+				openWriter(t, d, "p2", "s2")
+				mustAppend(t, w, Run{trades, records(trades, 1, 70, 70)})
+				abandon(j)
+				disk = hurt(disk, disk.node(path.Join("j", testDataset, name)))
+				r, err := verify(disk, "j", nil)
+				sure(err)
+				tape := open(t, "j", memOptions(disk)).Lookup(testDataset).Tape(trades)
+				if cuts := foretold(r); tape.Tail() != 140 || len(cuts) > 0 || tape.Holes() != nil {
+					t.Errorf("foretold is %+v; the tail is %d, holes %v", cuts, tape.Tail(), tape.Holes())
+				}
+			})
+		}
+	}
+}
+
+// TestTapeWhoseDirectoryIsGoneIsToldAsCut: where the page that counts its records is not trusted, what the sync log does not vouch for is in no file and must be in a gap, as verify foretells.
+func TestTapeWhoseDirectoryIsGoneIsToldAsCut(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	flipStored(t, disk, "mbp-1", 35)
+	disk.mu.Lock()
+	delete(disk.node(path.Join("j", testDataset)).children, "trades")
+	disk.mu.Unlock()
+	r, err := verify(disk, "j", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, "j", memOptions(disk)).Lookup(testDataset)
+	told := toldCuts(d.Gaps())
+	if err := sameCuts(foretold(r), nil, told); err != nil || !slices.Contains(told, aCut{schema: "trades", from: 70, to: 140, gap: true}) {
+		t.Errorf("told is %+v: %v", told, err)
+	}
+}
+
+// TestASegmentThatIsThereTwiceIsForetoldOnce: its file in use was copied beside it as a sealed one.
+func TestASegmentThatIsThereTwiceIsForetoldOnce(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	sure(disk.Remove(path.Join("j", testDataset, stateName)))
+	from, to := path.Join("j", testDataset, "trades", "00000001.tape"), path.Join("j", testDataset, "trades", "00000001.dbn")
+	b := contents(disk, from)
+	sure(writeWhole(disk, to, func(f File) error {
+		_, err := f.WriteAt(b, 0)
+		return err
+	}))
+	r, err := verify(disk, "j", nil)
+	if want := (aCut{"trades", 70, 140, 70, true}); err != nil || !slices.Contains(foretold(r), want) {
+		t.Errorf("foretold is %+v, want %+v: %v", foretold(r), want, err)
+	}
+}
+
+// TestGatewayThatStartsUnderVerifyIsNoProblem: it changes the files that are being read, so an error says nothing of them.
+func TestGatewayThatStartsUnderVerifyIsNoProblem(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	dir := path.Join("j", testDataset)
+	v, err := loadView(disk, dir)
+	sure(err)
+	x := &verifier{view: v, report: &Report{}, told: map[Problem]bool{}}
+	starts := true
+	disk.Fault(func(op, name string) error {
+		if op != "read" || path.Base(name) != ledgerName {
+			return nil
+		}
+		disk.node(path.Join("j", lockName)).locked = starts
+		return syscall.EIO
+	})
+	if err := x.foresee(); err != nil {
+		t.Errorf("it was started meanwhile: %v", err)
+	}
+	disk.node(path.Join("j", lockName)).locked, starts = false, false
+	if err := x.foresee(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("it was not: %v", err)
+	}
+}
+
+// TestNoCutIsForetoldOfADatasetThatWillNotBeServed: a ledger that belongs to a later sync log says that more has expired than is there.
+func TestNoCutIsForetoldOfADatasetThatWillNotBeServed(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	log := path.Join("j", testDataset, syncLogName)
+	older := contents(disk, log)
+	d := open(t, "j", memOptions(disk)).Lookup(testDataset)
+	sure(d.enterGap(nil, Gap{Schema: trades, FromTs: 1, ToTs: 2, Records: 100, Cause: CauseExpired, At: []Position{{trades, 100}}}))
+	sure(d.j.Close())
+	n := disk.node(log)
+	n.data, n.given = older, nil
+	sure(disk.Remove(path.Join("j", testDataset, stateName)))
+	r, err := verify(disk, "j", nil)
+	sure(err)
+	told := slices.ContainsFunc(r.Problems, func(p Problem) bool { return strings.Contains(p.Text, "will not be served") })
+	if j := open(t, "j", memOptions(disk)); j.Lookup(testDataset) != nil || !told || len(foretold(r)) > 0 {
+		t.Errorf("foretold is %+v, problems %v; not served: %v", foretold(r), r.Problems, j.Damaged(testDataset))
+	}
+}
+
+// TestForetoldAsWholeIsNoMoreThanWhatIsCut: records of a batch that a kill left half copied lie behind what is cut, are whole too, and were never acknowledged.
+func TestForetoldAsWholeIsNoMoreThanWhatIsCut(t *testing.T) {
+	for _, hurt := range []struct{ record, whole int }{{75, 10}, {-1, 0}} {
+		disk := NewMemDisk()
+		j, err := Open("j", memOptions(disk))
+		sure(err)
+		d := create(t, j)
+		w := openWriter(t, d, "p", "s")
+		mustAppend(t, w, Run{trades, records(trades, 1, 0, 70)})
+		sure(d.Sync())
+		mustAppend(t, w, Run{trades, records(trades, 1, 70, 10)})
+		s := d.Tape(trades).active
+		copy(s.data[s.Offset(80):], records(trades, 1, 80, 50))
+		if hurt.record < 0 {
+			clear(s.data[s.Offset(70):s.Offset(80)])
+		}
+		abandon(j)
+		if hurt.record >= 0 {
+			flipStored(t, disk, "trades", hurt.record)
+		}
+		r, err := verify(disk, "j", nil)
+		sure(err)
+		want := []aCut{{schema: "trades", from: 70, to: 80, whole: uint64(hurt.whole), gap: true}}
+		if got := foretold(r); !slices.Equal(got, want) {
+			t.Errorf("foretold is %+v, want %+v: %v", got, want, r.Notes)
+		}
+		d = open(t, "j", memOptions(disk)).Lookup(testDataset)
+		if err := sameCuts(foretold(r), nil, toldCuts(d.Gaps())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// flipStored flips a bit in a record of a tape's first segment.
+func flipStored(t *testing.T, disk *MemDisk, schema string, record int) {
+	t.Helper()
+	name := path.Join("j", testDataset, schema, "00000001.tape")
+	n := disk.node(name)
+	info, err := readSegmentInfo(&memFile{disk: disk, node: n, name: name}, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.data[info.header+int64(record*info.recordSize)+17] ^= 1
 }
 
 // foretell asks verify what the next opening of the world's journal cuts; the ledger's cuts so far are told.

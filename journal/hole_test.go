@@ -366,3 +366,49 @@ func TestACutFoundByAReaderIsOneDamage(t *testing.T) {
 		})
 	}
 }
+
+// sizeDisk asks before the size of a sealed segment is looked at.
+type sizeDisk struct {
+	OSDisk
+	ask func()
+}
+
+type sizeFile struct {
+	File
+	ask func()
+}
+
+func (d sizeDisk) Open(path string, readOnly bool) (File, error) {
+	f, err := d.OSDisk.Open(path, readOnly)
+	if err == nil && filepath.Ext(path) == sealedSuffix {
+		return sizeFile{f, d.ask}, nil
+	}
+	return f, err
+}
+
+func (f sizeFile) Size() (int64, error) {
+	f.ask()
+	return f.File.Size()
+}
+
+// TestWhoComesWhileACutIsFoundIsToldOfItToo: the first reader of a file that was cut has not looked at its size yet when the second comes, who must not read where nothing is.
+func TestWhoComesWhileACutIsFoundIsToldOfItToo(t *testing.T) {
+	dir := makeHoleJournal(t)
+	disk, second := sizeDisk{}, func() {}
+	disk.ask = func() { second() }
+	o := holeOptions()
+	o.Disk = disk
+	tape := open(t, dir, o).Lookup(testDataset).Tape(trades)
+	sure(holeHurts()["to the header"][0](dir))
+	came := false
+	second = func() {
+		second = func() {}
+		came = true
+		if s, err := tape.Segment(holePer); !errors.Is(err, ErrDamaged) {
+			t.Errorf("who comes meanwhile gets %v, %v", s, err)
+		}
+	}
+	if _, err := tape.Segment(holePer); !errors.Is(err, ErrDamaged) || !came {
+		t.Errorf("who came first gets %v", err)
+	}
+}

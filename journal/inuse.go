@@ -74,7 +74,7 @@ func (o *opening) readInUse(path string, schema feed.Schema, p place) (kept, err
 		return none, err
 	}
 	defer f.Close()
-	k, err := readKept(f, path, schema, p.ordinal)
+	k, err := readKept(o.d.disk, f, path, schema, p.ordinal)
 	if err == nil && k.info.base != p.base {
 		err = fmt.Errorf("%w: %s begins with record %d, the segment in use with %d", ErrCorrupt, path, k.info.base, p.base)
 	}

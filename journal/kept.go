@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/tapewire/tapewire/feed"
@@ -17,17 +18,17 @@ type kept struct {
 
 // readKept reads the header of the file of a tape's segment. One that somebody cut gives its whole records, a sealed one the blocks that are whole: a block's sum
 // needs all of it.
-func readKept(f File, path string, schema feed.Schema, ordinal uint64) (kept, error) {
+func readKept(disk Disk, f File, path string, schema feed.Schema, ordinal uint64) (kept, error) {
 	info, err := readSegmentInfo(f, path)
 	k := kept{info: info, end: info.limit()}
 	if errors.Is(err, errShort) {
-		k.cut = err
-		var size int64
-		size, err = f.Size()
-		k.end = info.whole(size)
+		k.cut, err = err, nil
 	}
 	if err == nil {
 		err = info.checkTape(path, schema, ordinal)
+	}
+	if err == nil && k.cut != nil {
+		k.end, err = info.whole(disk, filepath.Dir(path), f)
 	}
 	return k, err
 }
@@ -66,16 +67,29 @@ func (o *opening) checkEpoch(f File, path string, info segmentInfo) error {
 // limit is the number of the first record that does not belong to the segment any more.
 func (i *segmentInfo) limit() uint64 { return i.base + i.records }
 
-// whole is the end of the records, of a sealed segment of the blocks, that a file of size bytes holds in full.
-func (i *segmentInfo) whole(size int64) uint64 {
-	whole, per := uint64(max(size-i.header, 0))/uint64(i.recordSize), uint64(1)
-	if whole >= i.records {
-		return i.limit()
+// whole is the end of the records that a file which was cut holds in full, of a sealed segment of the blocks: as its index divides them, so that a loss in one of them
+// grows no further, and without an index of those that a segment without a loss has.
+func (i *segmentInfo) whole(disk Disk, dir string, f File) (uint64, error) {
+	size, err := f.Size()
+	if err != nil {
+		return i.base, err
 	}
-	if i.sealed {
-		per = blockRecords(i.recordSize)
+	end := i.base + uint64(max(size-i.header, 0))/uint64(i.recordSize)
+	if end >= i.limit() {
+		return i.limit(), nil
 	}
-	return i.base + whole/per*per
+	if !i.sealed {
+		return end, nil
+	}
+	_, blocks, err := readIndex(disk, dir, *i, true)
+	if isShortage(err) {
+		return i.base, err
+	}
+	if k, ok := blockAt(blocks, end); ok {
+		return k.first, nil
+	}
+	per := blockRecords(i.recordSize)
+	return i.base + (end-i.base)/per*per, nil
 }
 
 // holesIn is what files, in their order, lack of a tape whose first record is expired: before them, between them, and where one was cut. What touches and has one

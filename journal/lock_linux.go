@@ -79,8 +79,8 @@ const (
 func (OSDisk) Locked(path string) (bool, error) {
 	for _, name := range []string{filepath.Dir(path), path} {
 		f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if errors.Is(err, fs.ErrNotExist) || isNoFile(err) {
+			continue // nobody can have locked it
 		}
 		if err != nil {
 			return false, err

@@ -115,6 +115,34 @@ func TestIDsOfALossBeforeAnEarlierOneAreNeverGivenAgain(t *testing.T) {
 	}
 }
 
+// TestNotesOfALossStayWhenTheTableIsWrittenAnew: the note says for how much of a loss the records were asked; without that each opening would ask again, and pass over more ids.
+func TestNotesOfALossStayWhenTheTableIsWrittenAnew(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir, holeOptions())
+	d := create(t, j)
+	w := openWriter(t, d, "p", "s")
+	sure(w.Map(100_000, "ONE"))
+	middle := (int64(sideHeader2) + d.symbols.log.size.Load()) / 2
+	sure(w.Map(200_000, "TWO"))
+	mustAppend(t, w, Run{trades, records(trades, 100_000, 0, 1)})
+	sure(j.Close())
+	hurtByte(t, filepath.Join(dir, testDataset, symbolsName), middle)
+	var next uint32
+	for opening := range 3 {
+		j = open(t, dir, holeOptions())
+		s := j.Lookup(testDataset).symbols
+		if s.covered == 0 || s.covered != s.log.gone {
+			t.Errorf("opening %d: the records were asked for %d lost bytes of %d", opening, s.covered, s.log.gone)
+		}
+		if opening > 0 && s.next != next {
+			t.Errorf("opening %d: ids up to %d are passed over, before it was %d", opening, s.next, next)
+		}
+		next = s.next
+		sure(s.rewrite())
+		sure(j.Close())
+	}
+}
+
 func hurtByte(t *testing.T, file string, at int64) {
 	t.Helper()
 	b, err := os.ReadFile(file)

@@ -3,7 +3,11 @@ package journal
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,4 +99,91 @@ func servesBut(dir string, total uint64, holes []Hole, told bool) error {
 		seq = to
 	}
 	return nil
+}
+
+// TestLinkThatStoodInTheStatePagesPlaceKeepsNoDatasetShut: the opening that puts it in quarantine looks there for the file that it cuts, and so does each after it.
+func TestLinkThatStoodInTheStatePagesPlaceKeepsNoDatasetShut(t *testing.T) {
+	for name, target := range map[string]func(path string) string{
+		"to itself":                func(p string) string { return p },
+		"to itself, as a neighbor": func(string) string { return stateName },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := killedOnDisk(t)
+			path := filepath.Join(dir, testDataset, stateName)
+			sure(os.Remove(path))
+			sure(os.Symlink(target(path), path))
+			r, err := Verify(dir, nil)
+			if want := []aCut{{"trades", 70, 140, 70, true}}; err != nil || !slices.Equal(foretold(r), want) {
+				t.Errorf("verify foretells no such cut: %v, problems %v", err, r.Problems)
+			}
+			for range 2 {
+				j := open(t, dir, holeOptions())
+				d := j.Lookup(testDataset)
+				if d == nil {
+					t.Fatalf("not served: %v", j.Damaged(testDataset))
+				}
+				want := []aCut{{schema: "trades", from: 70, to: 140, gap: true}}
+				if got := toldCuts(d.Gaps()); d.Tape(trades).Tail() != 70 || !slices.Equal(got, want) {
+					t.Errorf("the tail is %d, told is %+v, want %+v", d.Tape(trades).Tail(), got, want)
+				}
+				sure(j.Close())
+			}
+		})
+	}
+}
+
+// killedOnDisk is what a kill leaves on the real disk: 70 trades that the sync log vouches for, and as many behind them.
+func killedOnDisk(t *testing.T) string {
+	t.Helper()
+	live, dir := filepath.Join(t.TempDir(), "j"), filepath.Join(t.TempDir(), "killed")
+	d := create(t, open(t, live, holeOptions()))
+	w := openWriter(t, d, "p", "s")
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, 70)})
+	sure(d.Sync())
+	mustAppend(t, w, Run{trades, records(trades, 1, 70, 70)})
+	sure(os.CopyFS(dir, os.DirFS(live)))
+	return dir
+}
+
+// TestRefusalSaysOfNothingThatItWasLeftAlone: an opening that is refused late has put things aside by then.
+func TestRefusalSaysOfNothingThatItWasLeftAlone(t *testing.T) {
+	disk, _ := killedJournal(t, 10)
+	sure(disk.Remove(path.Join("j", testDataset, stateName)))
+	disk.Fault(func(op, path string) error {
+		if op == "link" && strings.Contains(path, "trades") {
+			return syscall.EIO
+		}
+		return nil
+	})
+	j := open(t, "j", memOptions(disk))
+	if err := j.Damaged(testDataset); err == nil || strings.Contains(err.Error(), "nothing was changed") || len(inQuarantine(disk)) == 0 {
+		t.Errorf("refused is %v, with %d files in quarantine", err, len(inQuarantine(disk)))
+	}
+}
+
+// TestWhatStandsInTheLastSegmentsPlaceKeepsNoDatasetShut: without a state page an opening looks for what it cuts in the segment in use and those behind it.
+func TestWhatStandsInTheLastSegmentsPlaceKeepsNoDatasetShut(t *testing.T) {
+	cut := []aCut{{schema: "trades", from: 70, to: 140, gap: true}}
+	for what, place := range map[string]func(path string) error{
+		"a pipe":            func(p string) error { return unix.Mkfifo(p, 0o600) },
+		"a link to nothing": func(p string) error { return os.Symlink("/nowhere/else", p) },
+	} {
+		for name, want := range map[string][]aCut{"00000001.tape": nil, "00000002.tape": cut} {
+			t.Run(what+" for "+name, func(t *testing.T) {
+				dir := killedOnDisk(t)
+				path := filepath.Join(dir, testDataset, "trades", name)
+				sure(os.Remove(filepath.Join(dir, testDataset, stateName)))
+				sure(os.RemoveAll(path))
+				sure(place(path))
+				j := open(t, dir, holeOptions())
+				d := j.Lookup(testDataset)
+				if d == nil {
+					t.Fatalf("not served: %v", j.Damaged(testDataset))
+				}
+				if got := toldCuts(d.Gaps()); d.Tape(trades).Tail() != 70 || !slices.Equal(got, want) {
+					t.Errorf("the tail is %d, told is %+v, want %+v", d.Tape(trades).Tail(), got, want)
+				}
+			})
+		}
+	}
 }

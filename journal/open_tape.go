@@ -174,7 +174,7 @@ func (o *opening) openSegment(t *Tape, ordinal uint64, suffix string, p place) (
 		return nil, err
 	}
 	defer f.Close()
-	k, err := readKept(f, path, t.schema, ordinal)
+	k, err := readKept(o.d.disk, f, path, t.schema, ordinal)
 	info := k.info
 	if err == nil && ordinal < p.ordinal {
 		err = o.checkEpoch(f, path, info)

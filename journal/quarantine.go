@@ -106,7 +106,8 @@ func freeName(taken []string, name string) string {
 	}
 }
 
-// holds says whether a file is in quarantine too, under another name. That others have linked it (a backup does) is no sign of a cut.
+// holds says whether a file is in quarantine too, under another name. That others have linked it (a backup does) is no sign of a cut. What is no file there, or a link
+// that leads nowhere, stood in a file's place once.
 func (q *quarantine) holds(f File) (bool, error) {
 	if links, err := f.Links(); err != nil || links < 2 {
 		return false, err
@@ -120,27 +121,24 @@ func (q *quarantine) holds(f File) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
+	if err != nil {
+		return false, err
+	}
 	for _, name := range names {
-		if err != nil {
-			break
-		}
-		var kept File
-		kept, err = q.disk.Open(filepath.Join(dir, name), true)
-		if errors.Is(err, errNoFile) {
-			err = nil
+		kept, err := q.disk.Open(filepath.Join(dir, name), true)
+		if errors.Is(err, errNoFile) || errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			break
+			return false, err
 		}
-		var other Identity
-		other, err = kept.Identity()
+		other, err := kept.Identity()
 		kept.Close()
-		if err == nil && other == id {
-			return true, nil
+		if err != nil || other == id {
+			return err == nil, err
 		}
 	}
-	return false, err
+	return false, nil
 }
 
 // writeWhole makes a file that is either there in full or not at all: tmp, sync, rename, sync of the directory.

@@ -145,3 +145,109 @@ func checkServedBut(t *testing.T, dir string, holes []Hole) {
 		}
 	}
 }
+
+// TestALossInADividedBlockDoesNotGrowWhenTheFileIsCut: what a cut leaves of a block that was divided ends where the index divides it, for who has the file open, the openings after
+// that, and taps.
+func TestALossInADividedBlockDoesNotGrowWhenTheFileIsCut(t *testing.T) {
+	for at, want := range map[int64][]Hole{
+		1000: {{300, holePer, CauseDamaged}}, 701: {{300, holePer, CauseDamaged}}, 500: {{300, holePer, CauseDamaged}}, 200: {{0, holePer, CauseDamaged}},
+		holeBlock + 9: {{300, 700, CauseDamaged}, {holeBlock, holePer, CauseDamaged}},
+	} {
+		for _, running := range []bool{false, true} {
+			t.Run(fmt.Sprintf("to %d records, running %v", at, running), func(t *testing.T) {
+				dir := grownJournal(t, []uint64{300, 700}, []uint64{300})
+				file := filepath.Join(dir, testDataset, "trades", "00000001.dbn")
+				header := headerOf(t, file)
+				if running {
+					j := open(t, dir, holeOptions())
+					sure(os.Truncate(file, header+at*48))
+					d := j.Lookup(testDataset)
+					got, err := readServed(d.Tape(trades), 0, holeTotal)
+					if err = errors.Join(err, checkAccounts(d, got)); err != nil || !slices.Equal(d.Tape(trades).Holes(), want) {
+						t.Errorf("who has it open tells %v, want %v: %v", d.Tape(trades).Holes(), want, err)
+					}
+					sure(j.Close())
+				} else {
+					sure(os.Truncate(file, header+at*48))
+				}
+				checkServedBut(t, dir, want)
+				tap := openTestTap(t, dir)
+				sure(tap.Seek(0))
+				if holes, _, err := readTap(tap, holeTotal); err != nil || !slices.Equal(holes, want) {
+					t.Errorf("a tap tells %v, want %v: %v", holes, want, err)
+				}
+			})
+		}
+	}
+}
+
+// headerOf is where the records of a segment's file begin.
+func headerOf(t *testing.T, file string) int64 {
+	t.Helper()
+	f, err := os.Open(file)
+	sure(err)
+	defer f.Close()
+	info, err := readSegmentInfo(&osFile{f}, file)
+	sure(err)
+	return info.header
+}
+
+// TestABlockWithMoreDamagesThanAnIndexHasRoomForIsSpoiledWhole: what an index may be divided into is bounded, as whoever reads it takes no larger one.
+func TestABlockWithMoreDamagesThanAnIndexHasRoomForIsSpoiledWhole(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir, holeOptions())
+	w := openWriter(t, create(t, j), "p", "s")
+	mustAppend(t, w, Run{trades, records(trades, 1, 0, holePer-1)}) // so that the next process finds them
+	sure(j.Close())
+	j = open(t, dir, holeOptions())
+	d := j.Lookup(testDataset)
+	want := []Hole{{0, holeBlock, CauseDamaged}}
+	for block, n := range []int{spareBlocks/2 + 1, spareBlocks/2 - 10, 11} { // each makes two parts more: the first has no room at all, the third none left
+		for i := range uint64(n) {
+			h := Hole{uint64(block)*holeBlock + 1 + 2*i, uint64(block)*holeBlock + 2 + 2*i, CauseDamaged}
+			d.Tape(trades).addHole(h)
+			if block == 1 {
+				want = append(want, h)
+			}
+		}
+	}
+	want = append(want, Hole{2 * holeBlock, 3 * holeBlock, CauseDamaged})
+	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, holePer-1, holeTotal-holePer+1)})
+	sealAll(t, d, trades)
+	sure(j.Close())
+
+	d = open(t, dir, holeOptions()).Lookup(testDataset)
+	info := (*d.Tape(trades).segs.Load())[0].info()
+	_, blocks, err := readIndex(OSDisk{}, filepath.Join(dir, testDataset, "trades"), info, true)
+	if n := 4 + 2*(spareBlocks/2-10); err != nil || len(blocks) != n {
+		t.Errorf("the index has %d blocks, want %d: %v", len(blocks), n, err)
+	}
+	if _, err := readServed(d.Tape(trades), 0, holeTotal); err != nil || !slices.Equal(d.Tape(trades).Holes(), want) {
+		t.Errorf("holes are %v, want %v: %v", d.Tape(trades).Holes(), want, err)
+	}
+}
+
+// TestIndexWhoseBlocksDoNotFollowEachOtherIsRefused: each record has one block, whatever sums an index has of itself.
+func TestIndexWhoseBlocksDoNotFollowEachOtherIsRefused(t *testing.T) {
+	info := segmentInfo{schema: trades, recordSize: trades.RecordSize(), ordinal: 3, base: 1000, records: 100}
+	for name, c := range map[string]struct {
+		blocks []block
+		sound  bool
+	}{
+		"they do":                  {[]block{{first: 1000, count: 40}, {first: 1040, count: 60}}, true},
+		"records in none":          {[]block{{first: 1000, count: 40}, {first: 1041, count: 59}}, false},
+		"records in two":           {[]block{{first: 1000, count: 40}, {first: 1039, count: 61}}, false},
+		"the first begins later":   {[]block{{first: 1001, count: 99}}, false},
+		"the first begins earlier": {[]block{{first: 999, count: 101}}, false},
+		"an empty one":             {[]block{{first: 1000, count: 40}, {first: 1040}, {first: 1040, count: 60}}, false},
+		"an empty one at the end":  {[]block{{first: 1000, count: 100}, {first: 1100}}, false},
+		"they end early":           {[]block{{first: 1000, count: 99}}, false},
+		"they end beyond":          {[]block{{first: 1000, count: 40}, {first: 1040, count: 61}}, false},
+		"there are none":           {nil, false},
+	} {
+		_, blocks, err := parseIndex(appendIndex(nil, info, c.blocks), info, true)
+		if c.sound != (err == nil) || !c.sound && !errors.Is(err, ErrCorrupt) || c.sound && len(blocks) != len(c.blocks) {
+			t.Errorf("%s: %d blocks, %v", name, len(blocks), err)
+		}
+	}
+}

@@ -143,7 +143,7 @@ func (t *Tap) openPath(path string, ordinal uint64) (File, kept, error) {
 	if err != nil {
 		return nil, kept{}, err
 	}
-	k, err := readKept(f, path, t.schema, ordinal)
+	k, err := readKept(OSDisk{}, f, path, t.schema, ordinal)
 	if err == nil && ordinal < t.state.place(int(t.schema)).ordinal {
 		err = t.history.checkEpoch(f, path, k.info)
 	}

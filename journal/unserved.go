@@ -19,7 +19,7 @@ func (j *Journal) openError(name string, err error) error {
 		err = fmt.Errorf("%w: another gateway serves these files, or a command writes to them, through a mount or hard links in another data directory; stop it, or unmount or remove %s; "+
 			"it is tried again every %v", err, filepath.Join(j.dir, name), reopenAfter*j.o.RetryInterval)
 	case isDamage(err):
-		err = fmt.Errorf("%w; nothing was changed: restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
+		err = fmt.Errorf("%w; restore %s from a copy and start again, or move it out of %s", err, filepath.Join(j.dir, name), j.dir)
 	case isFull(err) || errors.Is(err, ErrDiskFull):
 		err = fmt.Errorf("%w; free space or move the journal: it is served by itself once there is room", err)
 	default:

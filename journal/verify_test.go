@@ -2,8 +2,12 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -135,5 +139,22 @@ func TestLostSealedSegmentIsAHoleAndTheRestIsServed(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestDamageIsToldBeforeWhatCannotBeRead: of blocks in a row some fail their sums, and the disk does not give back the next one.
+func TestDamageIsToldBeforeWhatCannotBeRead(t *testing.T) {
+	dir := makeHoleJournal(t)
+	flipRecord(t, dir, "00000002.dbn", 20)
+	v, err := loadView(OSDisk{}, filepath.Join(dir, testDataset))
+	sure(err)
+	x := &verifier{view: v, report: &Report{}, told: map[Problem]bool{}, tape: &TapeReport{}}
+	f, info, _, err := x.open(trades, 2)
+	sure(err)
+	defer f.Close()
+	err = x.checkBlocks(unreadableFile{f, info.header + holeBlock*48}, info)
+	want := fmt.Sprintf("records %d to %d fail", holePer, holePer+holeBlock)
+	if p := x.report.Problems; !errors.Is(err, syscall.EIO) || len(p) != 1 || !strings.Contains(p[0].Text, want) {
+		t.Errorf("told is %v, want that %s: %v", p, want, err)
 	}
 }

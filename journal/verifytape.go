@@ -139,19 +139,21 @@ func (x *verifier) checkBlocks(f File, info segmentInfo) error {
 	}
 	for i := 0; i < len(blocks); {
 		n, bad := i, uint64(0)
+		var sound bool
 		for ; n < len(blocks); n++ { // what touches is one damage
-			sound, err := x.checkBlock(f, info, &blocks[n])
-			if err != nil {
-				return err
-			}
-			if sound {
-				x.tape.Blocks++
+			if sound, err = x.checkBlock(f, info, &blocks[n]); sound || err != nil {
 				break
 			}
 			bad += uint64(blocks[n].count)
 		}
+		if sound {
+			x.tape.Blocks++
+		}
 		if bad > 0 {
 			x.problem(info.schema, info.ordinal, fmt.Errorf("%w: records %d to %d fail the CRC of their block", ErrCorrupt, blocks[i].first, blocks[i].first+bad))
+		}
+		if err != nil {
+			return err
 		}
 		i = n + 1
 	}

@@ -125,7 +125,7 @@ func (v *view) checkSums(p *statePage, epoch uint64, logs [slotLogCount]int64) e
 	if v.entries, _, err = readSyncLog(v.disk, v.dir); err != nil {
 		return err
 	}
-	have, err := v.logSizes(logs)
+	have, err := v.logSizes(logs, v.least)
 	if err != nil {
 		return err
 	}

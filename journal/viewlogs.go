@@ -103,13 +103,14 @@ func (v *view) readLog(log int, least int64) (c sideContents, err error) {
 	return readSideLog(f, path, sideLogs[log].magic, least)
 }
 
-// logSizes is how long the side logs are. One that is gone or whose header is hurt counts as long as it should be, as at an opening: no power cut does that.
-func (v *view) logSizes(should [slotLogCount]int64) (have [slotLogCount]int64, err error) {
+// logSizes is how long the side logs are, those that are shorter than least counted as that long. One that is gone or whose header is hurt counts as long as it should
+// be. So it is at an opening: no power cut does either.
+func (v *view) logSizes(should [slotLogCount]int64, least func(log int) int64) (have [slotLogCount]int64, err error) {
 	for i := range sideLogs {
-		c, err := v.readLog(i, vouchedBytes(v.entries, i))
+		c, err := v.readLog(i, least(i))
 		switch {
-		case isHurt(err):
-			have[i] = should[i]
+		case isHurt(err), i == logStreams && len(c.lost) > 0: // nobody goes on with a part of that one
+			have[i] = max(should[i], least(i))
 		case err != nil:
 			return have, err
 		default:
