@@ -20,9 +20,11 @@ func (p *producer) end(err error) gnet.Action {
 			return gnet.None
 		}
 		reason := withoutSecrets(err.Error())
-		p.srv.metrics.rejects("producer").Inc()
-		p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
-		p.srv.audit.add(p.entry(auditRefused).why(reason))
+		if !errors.Is(err, journal.ErrNoStream) { // that answers a question, and nothing is wrong
+			p.srv.metrics.rejects("producer").Inc()
+			p.srv.log.Info("producer refused", zap.String("remote", p.client.remote), zap.String("reason", reason))
+			p.srv.audit.add(p.entry(auditRefused).why(reason))
+		}
 		told := p.srv.withoutPaths(reason)
 		line := lsg.AuthReply{Error: told}.Append(nil)
 		if hasCode(err) {

@@ -8,7 +8,7 @@ import (
 	"github.com/tapewire/tapewire/feed"
 )
 
-// sync.log is what a power cut leaves behind. Header: 8 bytes of magic, u32 format version, u32 zero; then frames in preallocated space. Each entry covers
+// sync.log is what a power cut leaves behind. Header: 8 bytes of magic, u32 format version, u32 CRC32C of these 12 (version 1: zero); then frames in preallocated space. Each entry covers
 // the whole dataset, and is written only after everything it speaks of is on disk. The first entry is a checkpoint: it carries every stream's count.
 const (
 	syncLogName    = "sync.log"
