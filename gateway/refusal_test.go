@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tapewire/tapewire/feed"
+	"github.com/tapewire/tapewire/feed/lsg"
 	"github.com/tapewire/tapewire/journal"
 )
 
@@ -95,5 +96,24 @@ func TestNameThatCannotBeAskedForIsPassedOverAlone(t *testing.T) {
 				t.Error("no metric tells of it")
 			}
 		})
+	}
+}
+
+// TestAQuestionForAStreamIsNoReject: `publish FILE` asks under which name a file was published, and whoever is alerted on rejects would be for nothing.
+func TestAQuestionForAStreamIsNoReject(t *testing.T) {
+	s := serveTest(t, func(c *Config) { c.Limits.Datasets = 1 })
+	for _, dataset := range []string{"NEW.SET", testDataset} {
+		c := dialRaw(t, s)
+		got := c.auth(testKey, producerFields(dataset, "p", "s")+"|existing=1")
+		if !strings.Contains(got, "error="+lsg.CodeNoStream) {
+			t.Errorf("the answer is %q", got)
+		}
+		dialRaw(t, s).produceAs(testDataset, "other", "s") // now there is a dataset, and not this stream
+	}
+	if n := s.rejected("producer"); n != 0 {
+		t.Errorf("%d rejects", n)
+	}
+	if got := dialRaw(t, s).produceAs("ANOTHER", "p", "s"); !strings.HasPrefix(got, "success=0") || s.rejected("producer") != 1 {
+		t.Errorf("a refused producer is told %q, and %d are counted", got, s.rejected("producer"))
 	}
 }
