@@ -102,7 +102,7 @@ func (d *Dataset) Symbols() *Symbols { return d.symbols }
 func (d *Dataset) Gaps() []Gap { return d.ledger.all() }
 
 // Err is nil, or the state that keeps records out now or as soon as a segment in use is full, or that keeps mappings, gaps and new streams out:
-// ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault, ErrClosed, or ErrCorrupt when streams.log is hurt (do not).
+// ErrDiskFull (passes by itself), ErrSyncFailed, ErrFault, ErrClosed, or ErrCorrupt when streams.log is hurt (do not; the ErrFault of a log passes with the next entry that it takes).
 func (d *Dataset) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -120,6 +120,9 @@ func (d *Dataset) Err() error {
 	for _, l := range d.sideLogs() {
 		if err := l.full(); err != nil {
 			return err
+		}
+		if err := l.broken.Load(); err != nil {
+			return *err
 		}
 	}
 	return nil

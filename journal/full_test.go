@@ -236,3 +236,27 @@ func TestFaultInMappedMemoryEndsWritingNotTheProcess(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 }
+
+// TestADiskThatTakesNoEntriesIsNoticedWithoutRecords: nobody publishes, so no sync fails; the first who comes finds out, and the operator is told.
+func TestADiskThatTakesNoEntriesIsNoticedWithoutRecords(t *testing.T) {
+	disk := NewMemDisk()
+	d := create(t, open(t, "j", memOptions(disk)))
+	openWriter(t, d, "p", "s")
+	disk.Fault(func(op, path string) error {
+		if op == "write" && filepath.Base(path) == streamsName {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if _, err := d.OpenWriter(WriterOptions{Producer: "p2", Stream: "s"}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("a new stream: %v", err)
+	}
+	if err := d.Err(); !errors.Is(err, ErrFault) || !errors.Is(err, syscall.EIO) {
+		t.Errorf("the dataset says %v", err)
+	}
+	disk.Fault(nil)
+	openWriter(t, d, "p2", "s")
+	if err := d.Err(); err != nil {
+		t.Errorf("after the disk has come back it says %v", err)
+	}
+}

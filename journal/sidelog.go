@@ -29,10 +29,11 @@ type sideLog struct {
 	gone   int64       // bytes of entries that are lost, by all that
 	buf    []byte
 
-	old    atomic.Bool  // of an earlier version: nothing is appended to it
-	size   atomic.Int64 // of header and whole frames, logical
-	synced atomic.Int64 // of those, on disk
-	lacks  atomic.Int64 // bytes of the frame that the last append found no room for; 0: it did find room, or there is room now
+	old    atomic.Bool           // of an earlier version: nothing is appended to it
+	size   atomic.Int64          // of header and whole frames, logical
+	synced atomic.Int64          // of those, on disk
+	lacks  atomic.Int64          // bytes of the frame that the last append found no room for; 0: it did find room, or there is room now
+	broken atomic.Pointer[error] // why the last append failed, if not for want of room
 }
 
 // openSideLog opens a log for appending. What follows its last whole frame (an append that a crash cut short) goes to quarantine. Damage before that is
@@ -116,10 +117,14 @@ func (l *sideLog) append(payload []byte) error {
 	if _, err := l.file.WriteAt(l.buf, at); err != nil {
 		if isFull(err) {
 			l.lacks.Store(int64(len(l.buf)))
+		} else {
+			broken := fmt.Errorf("%w: append to %s: %w", ErrFault, l.path, err)
+			l.broken.Store(&broken)
 		}
 		return diskError(fmt.Errorf("append to %s: %w", l.path, err))
 	}
 	l.lacks.Store(0)
+	l.broken.Store(nil)
 	l.size.Store(size + int64(len(l.buf)))
 	return nil
 }
