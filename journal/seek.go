@@ -70,7 +70,7 @@ func (s *Segment) seek(c feed.Clock, ts, end uint64) (uint64, bool, error) {
 		return 0, false, nil
 	}
 	var blocks []block
-	if !s.sealed.Load() { // so who comes next finds what was looked at
+	if !s.sealed.Load() && s.data != nil { // so who comes next finds what was looked at; one that was left for a new file is not mapped any more
 		if err := guarded(func() error { s.extendIndex(end); return nil }); err != nil {
 			return 0, false, err
 		}

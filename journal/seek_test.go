@@ -140,3 +140,21 @@ func sealAll(t testing.TB, d *Dataset, s feed.Schema) {
 		return true
 	})
 }
+
+// TestSeekInASegmentThatWasLeftForANewFileMissesNothing: a seek that holds an older list of segments opens one without a mapping.
+func TestSeekInASegmentThatWasLeftForANewFileMissesNothing(t *testing.T) {
+	const n = 5000
+	d := create(t, open(t, "j", Options{Disk: NewMemDisk(), MinSegment: 1 << 20}))
+	mustAppend(t, openWriter(t, d, "p", "s"), Run{trades, records(trades, 1, 0, n)})
+	in := (*d.Tape(trades).segs.Load())[0]
+	left := &Segment{tape: in.tape, ordinal: in.ordinal, base: in.base, header: in.header, limit: in.limit}
+	if err := left.pin(true); err != nil {
+		t.Fatal(err)
+	}
+	defer left.Release()
+	for _, ts := range []uint64{0, 100, 3000, n - 1} {
+		if seq, ok, err := left.seek(feed.ClockEvent, ts, n); seq != ts || !ok || err != nil {
+			t.Errorf("time %d is found at %d, %v, %v", ts, seq, ok, err)
+		}
+	}
+}
