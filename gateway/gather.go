@@ -70,9 +70,15 @@ func (s *session) gatherOne(c *cursor, budget int) (scanned int, err error) {
 // It returns how many bytes of them it was.
 func (s *session) takeByID(c *cursor, b []byte) (n int) {
 	for ; n < len(b); n += c.size {
-		if r := feed.Record(b[n : n+c.size]); c.filter.passes(r.InstrumentID()) && !s.stage(r) {
+		r := feed.Record(b[n : n+c.size])
+		if !c.filter.passes(r.InstrumentID()) {
+			continue
+		}
+		if !s.fits(r) {
 			break
 		}
+		s.stageRecord(r)
+		s.sentRecords++
 	}
 	c.seq += uint64(n / c.size)
 	return n
@@ -96,17 +102,11 @@ func (s *session) take(c *cursor, r feed.Record, each bool) bool {
 			return true
 		}
 	}
-	if each && s.fits(r) {
-		s.called(c.table, r.InstrumentID(), name)
-	}
-	return s.stage(r)
-}
-
-// stage stages a record that is meant for the session. It reports false when it
-// does not fit any more.
-func (s *session) stage(r feed.Record) bool {
 	if !s.fits(r) {
 		return false
+	}
+	if each {
+		s.called(c.table, r.InstrumentID(), name)
 	}
 	s.stageRecord(r)
 	s.sentRecords++

@@ -40,8 +40,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// stopEngine has gnet end, without its own wait for that, which looks twice a second:
-// whoever waits for the goroutines waits for its.
+// stopEngine tells gnet to end. Its own wait for that looks twice a second: this one is
+// over as soon as its event loop has returned.
 func (s *Server) stopEngine() error {
 	ctx, ended := context.WithCancel(context.Background())
 	defer ended()

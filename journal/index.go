@@ -73,13 +73,22 @@ func makeBlocks(f io.ReaderAt, info segmentInfo, from, to uint64, steps outlierS
 	per := blockRecords(info.recordSize)
 	buf := make([]byte, int(per)*info.recordSize)
 	for ; from < to; from += per {
-		b := buf[:min(per, to-from)*uint64(info.recordSize)]
-		if _, err := f.ReadAt(b, info.header+int64(from-info.base)*int64(info.recordSize)); err != nil {
-			return nil, fmt.Errorf("index segment %d of %s: %w", info.ordinal, info.schema, err)
+		k, err := readBlock(f, info, from, min(from+per, to), steps, buf)
+		if err != nil {
+			return nil, err
 		}
-		list = append(list, makeBlock(from, b, info.schema, info.recordSize, steps))
+		list = append(list, k)
 	}
 	return list, nil
+}
+
+// readBlock sums up records [from, to), for which buf has room.
+func readBlock(f io.ReaderAt, info segmentInfo, from, to uint64, steps outlierSteps, buf []byte) (block, error) {
+	b := buf[:int(to-from)*info.recordSize]
+	if _, err := f.ReadAt(b, info.header+int64(from-info.base)*int64(info.recordSize)); err != nil {
+		return block{}, fmt.Errorf("index segment %d of %s: %w", info.ordinal, info.schema, err)
+	}
+	return makeBlock(from, b, info.schema, info.recordSize, steps), nil
 }
 
 func totalTimes(blocks []block) Times {

@@ -115,13 +115,14 @@ func (l *sideLog) append(payload []byte) error {
 		return fmt.Errorf("%w: %w", ErrFault, remedied(err))
 	}
 	if _, err := l.file.WriteAt(l.buf, at); err != nil {
+		err = fmt.Errorf("append to %s: %w", l.path, err)
 		if isFull(err) {
 			l.lacks.Store(int64(len(l.buf)))
 		} else {
-			broken := fmt.Errorf("%w: append to %s: %w", ErrFault, l.path, err)
+			broken := fmt.Errorf("%w: %w", ErrFault, err)
 			l.broken.Store(&broken)
 		}
-		return diskError(fmt.Errorf("append to %s: %w", l.path, err))
+		return diskError(err)
 	}
 	l.lacks.Store(0)
 	l.broken.Store(nil)
